@@ -239,3 +239,25 @@ class Camera:
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     retired_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockMapping:
+    """Capture time of media time over one segment: linear and in integers, so that anybody reckons the same instant.
+
+    Media time `ticks` (of `clock_hz`) is capture time `ns`; from there time passes at (1 + rate_ppb / 10⁹) of nominal.
+    Mappings of consecutive segments of a run meet at the segments' border.
+    """
+
+    ticks: int
+    ns: int
+    clock_hz: int
+    rate_ppb: int = 0
+
+    def capture_ns(self, pts: int) -> int:
+        """UTC at media time `pts`, rounded down to a nanosecond."""
+        return self.ns + (pts - self.ticks) * (1_000_000_000 + self.rate_ppb) // self.clock_hz
+
+    def ticks_at(self, ns: int) -> int:
+        """The first media tick at or after UTC `ns`."""
+        return self.ticks - (self.ns - ns) * self.clock_hz // (1_000_000_000 + self.rate_ppb)
