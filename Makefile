@@ -1,0 +1,43 @@
+# `make help` explains every target. Set-up happens by itself, once.
+SHELL := /bin/bash
+BIN := .venv/bin
+STORE ?= folder
+export DEMO_SECONDS STORE
+
+.PHONY: help demo test check bench fuzz clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
+
+demo: ## six simulated cameras, recorded, shown, exported (STORE=folder|seaweedfs|minio, DEMO_SECONDS=60 ends by itself)
+	@scripts/setup demo
+	@[ "$(STORE)" != minio ] || scripts/setup minio
+	@exec $(BIN)/vms demo --store $(STORE) $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
+
+test: ## all tests, against real servers
+	@scripts/setup test
+	$(BIN)/pytest -n 2 --dist loadgroup -q
+
+check: ## lint, types, import directions
+	@scripts/setup test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: bench-ingest bench-scale ## all benchmarks; nothing else may run meanwhile
+
+bench-ingest: ## CPU per MB recorded: ours beside ffmpeg, PyAV and the floor, 40 cameras
+	@scripts/setup test
+	$(BIN)/python -m bench.ingest
+
+bench-scale: ## 190 cameras into MinIO, 95 into SeaweedFS, 3 minutes each
+	@scripts/setup test
+	$(BIN)/python -m bench.scale
+
+fuzz: ## fuzz the parsers (FUZZ_SECONDS=60 for each target)
+	@scripts/setup test
+	$(BIN)/python -m tests.fuzz.run --seconds $(or $(FUZZ_SECONDS),60)
+
+clean: ## remove .venv, caches and demo data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-data
