@@ -157,6 +157,18 @@ class RunInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """What tied media time to the clocks at one moment of a run, so that a correction can be reckoned years later."""
+
+    ticks: int  # media time of one access unit
+    arrival_ns: int  # UTC of the recorder when it came
+    mono_ns: int  # the recorder's monotonic clock at that moment, comparable within one boot only
+    boot_id: str
+    source_ns: int | None  # UTC of that media time as the camera states it; None when it does not say
+    uncertainty_ns: int  # half the spread of what was measured; the fastest way through the network is not in it
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentFacts:
     """One sealed segment, as its own head and trailer state it.
 
