@@ -1,0 +1,123 @@
+"""The address of a camera's stream, checked: a stream URL is code to whatever opens it.
+
+Owns which addresses the house will ever open, and the parting of credentials from them. No name is looked up here.
+Invariants: `str()` and `repr()` never hold credentials; no control character, space or backslash gets through; a
+local file is an address only of the libav source.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from vms.errors import UserError
+from vms.model import SourceKind
+
+RTSP_SCHEMES = {"rtsp": 554, "rtsps": 322}
+LIBAV_SCHEMES = {"http": 80, "https": 443, "rtmp": 1935, "rtmps": 443, "srt": 0, "file": 0}  # 0: no default port
+MAX_CHARS = 2048
+
+_ALLOWED = re.compile(r"[!-\[\]-~]+", re.ASCII)  # printable ASCII without space and backslash (RFC 3986 §2)
+_HOST = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class CameraUrl:
+    """A parsed stream address. `host` has no brackets; `path` begins with "/" or is empty and keeps its query."""
+
+    scheme: str
+    host: str
+    port: int | None  # None: the scheme's own
+    path: str
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @classmethod
+    def parse(cls, text: str, source: SourceKind = SourceKind.AUTO) -> CameraUrl:
+        """Parse and check; UserError says what is wrong without ever repeating a password.
+
+        `source` RTSP allows rtsp and rtsps only; LIBAV and AUTO allow `LIBAV_SCHEMES` besides, `file` only LIBAV.
+        """
+        if len(text) > MAX_CHARS:
+            raise UserError(f"a stream address has at most {MAX_CHARS} characters")
+        if not _ALLOWED.fullmatch(text):
+            raise UserError(
+                "a stream address is plain ASCII without spaces, backslashes and control characters; write others as %XX"
+            )
+        try:
+            parts = urlsplit(text)
+            host, port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise UserError(f"the stream address does not parse: {_without_userinfo(str(error))}") from error
+        scheme = _check_scheme(parts.scheme.lower(), source)
+        if parts.fragment:
+            raise UserError('a stream address has no "#…" part; write %23 where the path needs one')
+        if scheme == "file":
+            return _file_url(parts.netloc, parts.path, bool(parts.query))
+        if port == 0:
+            raise UserError("port 0 in the stream address cannot be connected to")
+        if scheme == "srt" and port is None:
+            raise UserError("an srt address needs its port: srt://host:port")
+        userinfo = parts.netloc.rpartition("@")[0]
+        username, _, password = userinfo.partition(":")
+        username, password = unquote(username), unquote(password)
+        if _CONTROL.search(username + password):
+            raise UserError("user name or password in the stream address holds a control character")
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        return cls(scheme, _check_host(host), port, path, username, password)
+
+    @property
+    def effective_port(self) -> int:
+        """The port to connect to; 0 where none makes sense (file)."""
+        return self.port or {**RTSP_SCHEMES, **LIBAV_SCHEMES}[self.scheme]
+
+    def __str__(self) -> str:
+        """The address without credentials."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + (f":{self.port}" if self.port is not None else "") + self.path
+
+
+def _check_scheme(scheme: str, source: SourceKind) -> str:
+    if scheme in RTSP_SCHEMES and source is not SourceKind.LIBAV:
+        return scheme
+    if scheme == "file" and source is not SourceKind.LIBAV:
+        raise UserError("a file as a camera needs --source libav")
+    allowed = dict(RTSP_SCHEMES) if source is SourceKind.RTSP else {**RTSP_SCHEMES, **LIBAV_SCHEMES}
+    if scheme in allowed:
+        return scheme
+    if source is SourceKind.RTSP and scheme in LIBAV_SCHEMES:
+        raise UserError(f'"{scheme}" is not for source rtsp; choose --source libav or auto')
+    raise UserError(f"a stream address begins with rtsp:// or rtsps:// (or {', '.join(LIBAV_SCHEMES)} with libav)")
+
+
+def _check_host(host: str) -> str:
+    if not host:
+        raise UserError("the stream address has no host; write rtsp://host/path")
+    if ":" in host:
+        try:
+            return str(ipaddress.IPv6Address(host))
+        except ValueError as error:
+            raise UserError("the host of the stream address is not an IPv6 address") from error
+    if not _HOST.fullmatch(host):
+        raise UserError("the host of the stream address is neither a name nor an IP address")
+    if re.fullmatch(r"[0-9.]+", host):
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError as error:
+            raise UserError(f"{host} is not an IPv4 address") from error
+    return host.lower()
+
+
+def _file_url(netloc: str, path: str, has_query: bool) -> CameraUrl:
+    if netloc not in ("", "localhost") or has_query or not path.startswith("/") or path == "/":
+        raise UserError("a file as a camera is file:///absolute/path")
+    return CameraUrl("file", "", None, path)
+
+
+def _without_userinfo(message: str) -> str:
+    return re.sub(r"\S*@", "…@", message)

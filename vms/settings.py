@@ -1,0 +1,329 @@
+"""The settings: one typed tree, read once at start from DATA/site.toml, the environment and secret files.
+
+Owns names, defaults, limits and descriptions of all settings (docs/reference/settings.md repeats them; a test
+compares) and the messages about wrong ones. The reading itself is in `vms.settings_reader`. Nothing is changed at run
+time. Order of precedence: environment, then file, then default. A `Secret` never shows its value unless `reveal`ed.
+"""
+
+# ruff: noqa: RUF009 - `setting` makes a field, as `dataclasses.field` does
+
+from __future__ import annotations
+
+import hmac
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from vms.errors import UserError
+
+_DAY = 86_400
+
+
+class Secret:
+    """A string that does not appear in `repr`, `str`, `format`, logs or tracebacks; `reveal()` gives it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str = "") -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret('***')" if self._value else "Secret('')"
+
+    def __str__(self) -> str:
+        return "***" if self._value else ""
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+
+class StoreKind(StrEnum):
+    FOLDER = "folder"
+    S3 = "s3"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    CONSOLE = "console"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a server listens: `host:port`, `[ipv6]:port`."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Listen:
+        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,253})):(\d{1,5})", text, re.ASCII)
+        if not match or int(match[3]) > 65_535:
+            raise UserError('must be "host:port" with a port from 0 (any free one) to 65535, such as "127.0.0.1:9464"')
+        return cls(match[1] or match[2], int(match[3]))
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.\d{1,3}){3}", self.host))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a setting must keep to. `check` returns what is wrong, or nothing."""
+
+    least: int | None = None
+    most: int | None = None
+    check: Callable[[Any], str | None] | None = None
+
+
+def setting(default: Any, doc: str, **limits: Any) -> Any:
+    """A dataclass field with its description and limits."""
+    return field(default=default, metadata={"doc": doc, "limits": Limits(**limits)})
+
+
+def _short_line(text: str) -> str | None:
+    if not 1 <= len(text) <= 200 or re.search(r"[\x00-\x1f\x7f]", text):
+        return "must be one line of 1 to 200 characters"
+    return None
+
+
+def _host_name(text: str) -> str | None:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", text):
+        return "must be 1 to 63 letters, digits, dots and hyphens"
+    return None
+
+
+def _optional_host_name(text: str) -> str | None:
+    return _host_name(text) if text else None
+
+
+def _time_zone(name: str) -> str | None:
+    from vms.localtime import load_zone  # noqa: PLC0415 - loads a database file, only when settings are read
+
+    try:
+        load_zone(name)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _bucket(name: str) -> str | None:
+    if name and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name):
+        return "must be 3 to 63 lower-case letters, digits, dots and hyphens (Amazon S3 bucket naming rules)"
+    return None
+
+
+def _endpoint(text: str) -> str | None:
+    if not text:
+        return None
+    if "://" in text or "/" in text:
+        return 'must be "host:port" without scheme and path; TLS is switched by store.tls'
+    return None if re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", text) else 'must be "host:port"'
+
+
+def _catalogue_url(url: Secret) -> str | None:
+    if url and not re.match(r"(sqlite|postgresql)(\+\w+)?://", url.reveal()):
+        return "must begin with sqlite:// or postgresql://"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSection:
+    """Who this installation is."""
+
+    name: str = setting("Stróż", "Name of the site, as people see it.", check=_short_line)
+    time_zone: str = setting(
+        "Europe/Warsaw", "IANA time zone in which people type and read times. Stored times are UTC.", check=_time_zone
+    )
+    host: str = setting(
+        "",
+        "Name of this machine in runs and journals. Empty: the operating system's host name.",
+        check=_optional_host_name,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueSection:
+    """The database that knows what is recorded."""
+
+    url: Secret = setting(
+        Secret(),
+        "SQLAlchemy URL, `sqlite:///…` or `postgresql://user:password@host/name`. Empty: `catalogue.db` in the data folder.",
+        check=_catalogue_url,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSection:
+    """The object store that keeps the footage."""
+
+    kind: StoreKind = setting(StoreKind.FOLDER, "A folder of this machine, or an S3 server.")
+    path: Path = setting(Path("store"), "The folder, for kind `folder`.")
+    endpoint: str = setting("", "S3 server, `host:port`. Required for kind `s3`.", check=_endpoint)
+    bucket: str = setting("", "S3 bucket. Required for kind `s3`.", check=_bucket)
+    region: str = setting("us-east-1", "S3 region; most servers of one's own accept any.", check=_short_line)
+    tls: bool = setting(True, "Speak HTTPS to the S3 server.")
+    ca_file: Path | None = setting(
+        None, "PEM file of the authority that signed the server's certificate. Absent: the system's."
+    )
+    access_key: Secret = setting(Secret(), "S3 access key. Required for kind `s3`.")
+    secret_key: Secret = setting(Secret(), "S3 secret key. Required for kind `s3`.")
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSection:
+    """Local disk between the recorder and the store."""
+
+    path: Path = setting(
+        Path("spool"), "Folder of the spool; a local disk with room for the longest outage of the store."
+    )
+    budget_bytes: int = setting(
+        0, "Most bytes the spool may take. 0: all of the disk but the reserve.", least=0, most=2**60
+    )
+    reserve_bytes: int = setting(
+        2 * 2**30, "Free bytes that recording leaves on the spool's disk.", least=64 * 2**20, most=2**50
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderSection:
+    """How recording is done."""
+
+    workers: int = setting(0, "Worker processes. 0: one per two processors, at most 8.", least=0, most=64)
+    segment_seconds: int = setting(
+        60, "Target length of a segment; it is cut at a random-access picture.", least=2, most=300
+    )
+    stall_timeout_seconds: int = setting(
+        5, "A stream without a picture for so long is stalled and connected anew.", least=2, most=60
+    )
+    digests: bool = setting(True, "Digests of every picture group and the seal. Off only to measure their cost.")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSection:
+    """The recorder's door for other processes of the site."""
+
+    socket: Path = setting(Path("run/feed.sock"), "Unix socket on which the recorder serves live access units.")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSection:
+    """Figures for Prometheus."""
+
+    enabled: bool = setting(True, "Serve metrics.")
+    listen: Listen = setting(
+        Listen("127.0.0.1", 9464), "Where `vms up` serves the metrics of all its processes; port 0 takes any free one."
+    )
+    token: Secret = setting(Secret(), "Bearer token to ask for. Required when listening beyond loopback.")
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """Somebody who may watch what is published over RTSP."""
+
+    name: str = setting("", "Name, in the log of views and as RTSP user name.", check=_host_name)
+    password: Secret = setting(Secret(), "RTSP password.")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishingSection:
+    """Streams for other systems over RTSP. Off until asked for."""
+
+    enabled: bool = setting(False, "Publish streams over RTSP.")
+    listen: Listen = setting(Listen("127.0.0.1", 8554), "Where the RTSP server listens.")
+    consumers: tuple[Consumer, ...] = setting(
+        (), "Who may connect, as `[[publishing.consumers]]` tables. At least one is required beyond loopback."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LegalSection:
+    """The legal profile that a camera gets when none is named."""
+
+    name: str = setting("straż miejska", "Name of the default legal profile.", check=_short_line)
+    basis: str = setting(
+        "art. 11 ust. 2 ustawy z dnia 29 sierpnia 1997 r. o strażach gminnych",
+        "Legal basis of the recording.",
+        check=_short_line,
+    )
+    days: int = setting(30, "Days after which footage is deleted.", least=1, most=3650)
+    audio: bool = setting(False, "Whether sound may be recorded at all.")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSection:
+    """What the processes write to standard error."""
+
+    level: LogLevel = setting(LogLevel.INFO, "Least severity that is written.")
+    format: LogFormat = setting(LogFormat.CONSOLE, "Lines for people, or one JSON object a line.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole tree. Paths are absolute after `load_settings`."""
+
+    site: SiteSection = field(default_factory=SiteSection)
+    catalogue: CatalogueSection = field(default_factory=CatalogueSection)
+    store: StoreSection = field(default_factory=StoreSection)
+    spool: SpoolSection = field(default_factory=SpoolSection)
+    recorder: RecorderSection = field(default_factory=RecorderSection)
+    feed: FeedSection = field(default_factory=FeedSection)
+    metrics: MetricsSection = field(default_factory=MetricsSection)
+    publishing: PublishingSection = field(default_factory=PublishingSection)
+    legal: LegalSection = field(default_factory=LegalSection)
+    log: LogSection = field(default_factory=LogSection)
+
+
+def check_together(settings: Settings) -> list[str]:
+    """What is wrong between settings that are each right alone; one sentence each, naming the keys."""
+    store, metrics, publishing = settings.store, settings.metrics, settings.publishing
+    problems = []
+    if store.kind is StoreKind.S3:
+        missing = [k for k in ("endpoint", "bucket", "access_key", "secret_key") if not getattr(store, k)]
+        if missing:
+            problems.append(f"store.kind is s3, so {' and '.join(f'store.{k}' for k in missing)} must be set")
+    if metrics.enabled and not metrics.listen.is_loopback and not metrics.token:
+        problems.append(f"metrics.listen {metrics.listen} is open to the network, so metrics.token must be set")
+    if publishing.enabled and not publishing.listen.is_loopback and not publishing.consumers:
+        problems.append("publishing.listen is open to the network, so publishing.consumers must name who may connect")
+    names = [c.name for c in publishing.consumers]
+    problems += [
+        f'publishing.consumers: "{n}" is there twice' for n in sorted({n for n in names if names.count(n) > 1})
+    ]
+    problems += [f'publishing.consumers: "{c.name}" has no password' for c in publishing.consumers if not c.password]
+    if len(str(settings.feed.socket).encode()) > 107:
+        problems.append(
+            "feed.socket: a Unix socket path has at most 107 bytes; set a shorter one, such as /run/stroz/feed.sock"
+        )
+    return problems
+
+
+def local_host_name() -> str:
+    """The operating system's host name without its domain, reduced to what `site.host` allows."""
+    name = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname().split(".")[0]).strip("-")[:63]
+    return name or "host"
