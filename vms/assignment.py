@@ -7,7 +7,6 @@ without a catalogue. It holds camera passwords, so it is sealed with the site's 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,18 +15,19 @@ from uuid import UUID
 
 from vms.errors import MalformedError
 from vms.model import Camera, LegalProfile, SourceKind, Stream, StreamKind
+from vms.site import write_atomically
 
 FORMAT = 1
-CONTEXT = b"stroz assignment 1"
+CONTEXT = "assignment"
 LARGEST_BYTES = 16 * 1024 * 1024  # 10 000 cameras need about 5 MB
 
 
 class SealsBytes(Protocol):
     """The part of `vms.sealing.Sealer` used here."""
 
-    def seal(self, clear: bytes, context: bytes) -> bytes: ...
+    def seal(self, plain: bytes, context: str) -> bytes: ...
 
-    def unseal(self, sealed: bytes, context: bytes) -> bytes: ...
+    def unseal(self, sealed: bytes, context: str) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +82,7 @@ def assign(cameras: Iterable[Camera], profiles: Mapping[UUID, LegalProfile]) -> 
 def write_assignment(path: Path, assignment: Assignment, sealer: SealsBytes) -> None:
     """Replace the file in one step; a reader sees the old assignment or the new one."""
     clear = json.dumps({"format": FORMAT, "cameras": [_to_json(c) for c in assignment.cameras]}).encode()
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(descriptor, sealer.seal(clear, CONTEXT))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.replace(new, path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_atomically(path, sealer.seal(clear, CONTEXT))
 
 
 def read_assignment(path: Path, sealer: SealsBytes) -> Assignment:
