@@ -31,19 +31,27 @@ class Sealer:
             raise ValueError(f"a site key has {KEY_BYTES} bytes, not {len(key)}")
         self._cipher = AESGCM(key)
 
-    def seal(self, plain: bytes, context: str) -> bytes:
-        """`plain` encrypted and bound to `context`; 29 bytes longer, different on every call."""
+    def seal(self, clear: bytes, context: str | bytes) -> bytes:
+        """`clear` encrypted and bound to `context`; 29 bytes longer, different on every call."""
         nonce = os.urandom(_NONCE_BYTES)
-        return _VERSION + nonce + self._cipher.encrypt(nonce, plain, _VERSION + context.encode())
+        return _VERSION + nonce + self._cipher.encrypt(nonce, clear, _VERSION + _as_bytes(context))
 
-    def unseal(self, sealed: bytes, context: str) -> bytes:
+    def unseal(self, sealed: bytes, context: str | bytes) -> bytes:
         """What was sealed under `context`; MalformedError when key, context or a single bit differ."""
         if sealed[:1] != _VERSION or len(sealed) < 1 + _NONCE_BYTES + _TAG_BYTES:
-            raise MalformedError(f"sealed {context}", "is not something this version sealed")
+            raise MalformedError(_where(context), "is not something this version sealed")
         nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
-            return self._cipher.decrypt(nonce, body, _VERSION + context.encode())
+            return self._cipher.decrypt(nonce, body, _VERSION + _as_bytes(context))
         except InvalidTag as error:
             raise MalformedError(
-                f"sealed {context}", "does not open: it was changed, or sealed with another site.key"
+                _where(context), "does not open: it was changed, or sealed with another site.key"
             ) from error
+
+
+def _as_bytes(context: str | bytes) -> bytes:
+    return context.encode() if isinstance(context, str) else context
+
+
+def _where(context: str | bytes) -> str:
+    return f"sealed {context if isinstance(context, str) else context.decode(errors='replace')}"
