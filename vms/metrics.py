@@ -7,6 +7,8 @@ folder; `vms up` merges those into one page, on which every sample says its `pro
 Labels: `camera` is the camera's number, `stream` main, sub or audio. No label ever holds text from a camera.
 """
 
+# ruff: noqa: RUF009 - `_metric` makes a field, as `dataclasses.field` does
+
 from __future__ import annotations
 
 import contextlib
@@ -200,6 +202,8 @@ class _Merged(Collector):
                     families = list(text_string_to_metric_families(page))
             up.add_sample(up.name, {"process": process}, 1.0 if families else 0.0)
             for family in families:
+                if family.name.endswith("_created"):
+                    continue  # when a series began: twice the size, and no use to us
                 into = merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
                 for sample in family.samples:
                     into.add_sample(sample.name, {**sample.labels, "process": process}, sample.value)
@@ -259,7 +263,7 @@ def _request_class(page: Callable[[], bytes], token: Secret) -> type[BaseHTTPReq
     class Request(BaseHTTPRequestHandler):
         timeout = 5.0
 
-        def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+        def do_GET(self) -> None:
             given = self.headers.get("Authorization", "")
             if token and not hmac.compare_digest(given.encode(), f"Bearer {token.reveal()}".encode()):
                 self.send_error(401, "metrics.token is needed as bearer token")
