@@ -66,19 +66,21 @@ def payload_bounds(buf: bytes | bytearray | memoryview, start: int, end: int, fi
     return begin, end
 
 
-def build_rtp(payload_type: int, sequence: int, timestamp: int, ssrc: int, payload: bytes, *, marker: bool = False) -> bytes:
+def build_rtp(
+    payload_type: int, sequence: int, timestamp: int, ssrc: int, payload: bytes, *, marker: bool = False
+) -> bytes:
     """One packet without CSRCs, extension or padding. Sequence and timestamp are taken modulo their size."""
     second = payload_type | (0x80 if marker else 0)
     return _HEADER.pack(0x80, second, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc) + payload
 
 
 def sequence_delta(later: int, earlier: int) -> int:
-    """`later` − `earlier` on the 16-bit circle, in [−32768, 32768)."""
+    """`later` - `earlier` on the 16-bit circle, in [-32768, 32768)."""
     return ((later - earlier + 0x8000) & 0xFFFF) - 0x8000
 
 
 def timestamp_delta(later: int, earlier: int) -> int:
-    """`later` − `earlier` on the 32-bit circle, in [−2³¹, 2³¹)."""
+    """`later` - `earlier` on the 32-bit circle, in [-2³¹, 2³¹)."""
     return ((later - earlier + 0x80000000) & 0xFFFFFFFF) - 0x80000000
 
 
@@ -125,7 +127,7 @@ def split_nals(unit_data: bytes | memoryview) -> Iterator[memoryview]:
 def packetise(codec: Codec, unit_data: bytes, max_payload: int = MAX_PAYLOAD_BYTES) -> list[bytes]:
     """RTP payloads of one access unit, in order; the last one gets the marker.
 
-    Video: length-prefixed NALs → single NAL, FU-A and STAP-A (RFC 6184 §5.6–5.8) or single, FU and AP (RFC 7798 §4.4).
+    Video: length-prefixed NALs → single NAL, FU-A and STAP-A (RFC 6184 §5.6 to §5.8) or single, FU and AP (RFC 7798 §4.4).
     AAC: AAC-hbr (RFC 3640 §3.3.6), a frame over `max_payload` in fragments. G.711: split at `max_payload`; the
     timestamp of each further payload is then later by the bytes before it. Opus: one payload (RFC 7587 §4.2).
     """

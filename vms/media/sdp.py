@@ -134,7 +134,7 @@ class _Section:
         elif kind == "s":
             self.name = value
         elif kind == "c":
-            self.address = value.split()[-1].partition("/")[0] if value else ""
+            self.address = value.rsplit(maxsplit=1)[-1].partition("/")[0] if value else ""
 
 
 def _media(value: str, section: _Section) -> MediaDescription | None:
