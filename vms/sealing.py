@@ -31,10 +31,10 @@ class Sealer:
             raise ValueError(f"a site key has {KEY_BYTES} bytes, not {len(key)}")
         self._cipher = AESGCM(key)
 
-    def seal(self, clear: bytes, context: str | bytes) -> bytes:
-        """`clear` encrypted and bound to `context`; 29 bytes longer, different on every call."""
+    def seal(self, plain: bytes, context: str | bytes) -> bytes:
+        """`plain` encrypted and bound to `context`; 29 bytes longer, different on every call."""
         nonce = os.urandom(_NONCE_BYTES)
-        return _VERSION + nonce + self._cipher.encrypt(nonce, clear, _VERSION + _as_bytes(context))
+        return _VERSION + nonce + self._cipher.encrypt(nonce, plain, _VERSION + _as_bytes(context))
 
     def unseal(self, sealed: bytes, context: str | bytes) -> bytes:
         """What was sealed under `context`; MalformedError when key, context or a single bit differ."""
