@@ -78,7 +78,9 @@ class ObjectStore(Protocol):
         """The same range at once; shorter where the object ends."""
 
     def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        """Every object whose key begins with `prefix`, in the order of their keys' bytes, a page at a time."""
+        """Every object whose key begins with `prefix`, a page at a time: those of one folder in the order of their
+        names, the folders in the store's own order. What is put or deleted meanwhile may or may not be among them.
+        """
 
     async def delete(self, key: str) -> None:
         """Remove the object: all its versions and delete markers. A missing object is no error."""

@@ -31,7 +31,7 @@ from storage.objects.s3_wire import S3Location
 from vms.errors import StoreUnavailable, UserError
 
 READY_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 20.0
+SEAWEEDFS_PATIENCE_S = 2.0  # its filer waits 15 s for streams of its own before it ends; killed, it comes back whole
 POLL_S = 0.05
 HOST = "127.0.0.1"
 BUCKET = "stroz"
@@ -45,13 +45,14 @@ class EmbeddedServer:
     location: S3Location
     process: subprocess.Popen[bytes]
     log_file: Path
+    patience_s: float
 
     def stop(self) -> None:
-        """Ask it to end and wait; after `STOP_TIMEOUT_S` end it. May be repeated."""
+        """Ask it to end and wait; after `patience_s` end it. What it acknowledged stays. May be repeated."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(STOP_TIMEOUT_S)
+                self.process.wait(self.patience_s)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -97,11 +98,13 @@ def start_seaweedfs(folder: Path) -> EmbeddedServer:
         "-s3=true", f"-s3.port={port}", f"-s3.port.grpc={ports[6]}", f"-s3.config={identities}", "-s3.iam=false",
         "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.localSocket={_socket_path(folder, 's3')}",
     ]  # fmt: skip
-    return _start("SeaweedFS", command, dict(os.environ), location, folder / "weed.log")
+    return _start("SeaweedFS", command, dict(os.environ), location, folder / "weed.log", SEAWEEDFS_PATIENCE_S)
 
 
-def start_minio(folder: Path, *, certificate: Path | None = None, key: Path | None = None) -> EmbeddedServer:
-    """Start MinIO with its data in `folder`; with a PEM `certificate` and `key` it speaks TLS.
+def start_minio(
+    folder: Path, *, certificate: Path | None = None, key: Path | None = None, ca_file: Path | None = None
+) -> EmbeddedServer:
+    """Start MinIO with its data in `folder`; with a PEM `certificate` and `key` it speaks TLS, trusted by `ca_file`.
 
     Raises `UserError` if it is not installed, `StoreUnavailable` if it does not come up.
     """
@@ -114,7 +117,7 @@ def start_minio(folder: Path, *, certificate: Path | None = None, key: Path | No
     if certificate is not None and key is not None:
         shutil.copyfile(certificate, certificates / "public.crt")
         _write_secret(certificates / "private.key", key.read_text())
-    location = _new_location("http" if certificate is None else "https", certificate)
+    location = _new_location("http" if certificate is None else "https", ca_file)
     command = [
         str(minio), "server", "--quiet", "--address", location.netloc, "--certs-dir", str(certificates), str(data),
     ]  # fmt: skip
@@ -125,7 +128,7 @@ def start_minio(folder: Path, *, certificate: Path | None = None, key: Path | No
         "MINIO_BROWSER": "off",
         "MINIO_UPDATE": "off",
     }
-    return _start("MinIO", command, environment, location, folder / "minio.log")
+    return _start("MinIO", command, environment, location, folder / "minio.log", 20.0)
 
 
 def free_ports(count: int) -> list[int]:
@@ -167,7 +170,12 @@ def _write_secret(path: Path, text: str) -> None:
 
 
 def _start(
-    name: str, command: Sequence[str], environment: dict[str, str], location: S3Location, log_file: Path
+    name: str,
+    command: Sequence[str],
+    environment: dict[str, str],
+    location: S3Location,
+    log_file: Path,
+    patience_s: float,
 ) -> EmbeddedServer:
     with open(log_file, "ab") as log:
         # A session of its own: Ctrl-C in a terminal must reach the recorder first and the store last.
@@ -180,7 +188,7 @@ def _start(
             cwd=log_file.parent,
             start_new_session=True,
         )
-    server = EmbeddedServer(location, process, log_file)
+    server = EmbeddedServer(location, process, log_file, patience_s)
     try:
         _wait_until_ready(name, server)
     except BaseException:

@@ -84,7 +84,9 @@ class S3Store:
             answer = await self._run(f"put {key}", send, call, size_bytes)
         except StoreUnavailable as error:
             # A server may refuse a taken key so early that its answer is lost with the broken connection.
-            lost = isinstance(error.__cause__, ConnectionError) and not isinstance(error.__cause__, ConnectionRefusedError)
+            lost = isinstance(error.__cause__, ConnectionError) and not isinstance(
+                error.__cause__, ConnectionRefusedError
+            )
             if not lost or not await self._taken(key):
                 raise
             raise ObjectExists(f"{self.name}: {key} is taken") from error
@@ -108,7 +110,9 @@ class S3Store:
             call, what = Call(), f"get {key}"
             answer = await self._open(call, key, offset, length)
             try:
-                while piece := await self._run(what, lambda: self._foreign(what, lambda: self._wire.block(answer)), call):
+                while piece := await self._run(
+                    what, lambda: self._foreign(what, lambda: self._wire.block(answer)), call
+                ):
                     yield piece
             finally:
                 self._wire.leave(answer)
@@ -249,7 +253,9 @@ class S3Store:
 
 def _sdk(location: S3Location) -> Minio:
     timeout = urllib3.Timeout(connect=s3_wire.CONNECT_TIMEOUT_S, read=s3_wire.STEP_TIMEOUT_S)
-    retries = urllib3.Retry(1, redirect=0, status=0, other=0, allowed_methods=None)  # one, for a kept connection that died
+    retries = urllib3.Retry(
+        1, redirect=0, status=0, other=0, allowed_methods=None
+    )  # one, for a kept connection that died
     trust = {"cert_reqs": "CERT_REQUIRED", "ca_certs": str(location.ca_file)} if location.ca_file else {}
     try:
         return Minio(

@@ -63,7 +63,9 @@ class S3Location:
             raise UserError("The store's endpoint must not hold credentials; give them as access key and secret key.")
         plain = url.scheme in ("http", "https") and url.hostname and port_fits
         if not plain or url.path not in ("", "/") or url.query or url.fragment:
-            raise UserError(f"The store's endpoint {self.endpoint!r} is not http(s)://host[:port] and nothing after it.")
+            raise UserError(
+                f"The store's endpoint {self.endpoint!r} is not http(s)://host[:port] and nothing after it."
+            )
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", self.bucket):
             raise UserError(
                 f"{self.bucket!r} is not a bucket name: 3 to 63 lower-case letters, digits, dots and hyphens."
@@ -155,7 +157,7 @@ class Wire:
             connection, fresh = self._connection()
             try:
                 return self._attempt(call, connection, method, path, headers or {}, body)
-            except (ConnectionError, http.client.BadStatusLine):
+            except (ConnectionError, ssl.SSLEOFError, http.client.BadStatusLine):
                 connection.close()
                 if fresh:
                     raise
@@ -212,11 +214,14 @@ class Wire:
                 _send(connection.sock, body)
             unsent = False
             response = connection.getresponse()
-        except (BrokenPipeError, ConnectionResetError):
+        except (ConnectionError, ssl.SSLEOFError) as error:
             if not unsent or body is None:
                 raise
             # A server that refuses early closes early; its answer may stand in our receive buffer all the same.
-            response = connection.getresponse()
+            try:
+                response = connection.getresponse()
+            except ssl.SSLError:
+                raise ConnectionResetError("closed while it was sent to") from error
         return self._answer(connection, response, method, reusable=not unsent)
 
     def _answer(

