@@ -1,0 +1,151 @@
+"""The gaps of one stream: when nothing is recorded that should be, exactly one open gap says since when and why.
+
+Owns the decisions; the facts leave through `put` (`Spool.put_gap`). Knows no clock and no camera.
+
+- A gap opens at the end of the last unit recorded and closes at the start of the next one. A fact is given out when it
+  opens and once more when it closes; a closed one is never changed.
+- Another reason splits the gap, but only when two attempts in a row name it, so that a camera whose failures alternate
+  makes one gap and not thousands. What a person or a schedule decided splits at once.
+- Holes that packet loss tears are gaps of their own (`lost`); holes at most a second apart are one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+from storage.facts import RunFact
+from vms.model import Gap, GapReason, SegmentFacts
+
+JOIN_NS = 1_000_000_000
+LONGEST_HELD_NS = 60 * 1_000_000_000  # a hole that grows longer is given out in parts, so that a crash forgets little
+REMEMBERED = 5000
+MAX_DETAIL = 200
+
+_AT_ONCE = frozenset(
+    {
+        GapReason.DISABLED,
+        GapReason.SCHEDULE,
+        GapReason.PRIVACY,
+        GapReason.SPOOL_FULL,
+        GapReason.DISK_ERROR,
+        GapReason.RECORDER_RESTART,
+        GapReason.NOT_DOCKED,
+    }
+)
+
+
+class GapBook:
+    """The gap bookkeeping of one stream."""
+
+    def __init__(self, stream_id: UUID, put: Callable[[Gap], None]) -> None:
+        self.stream_id = stream_id
+        self.opened = 0  # gaps since start, holes included
+        self.by_reason: dict[GapReason, int] = {}
+        self._put = put
+        self._current: Gap | None = None
+        self._candidate: Gap | None = None
+        self._hole: tuple[int, int, str] | None = None
+        self._closed: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
+
+    @property
+    def current(self) -> Gap | None:
+        """The open gap; None while recording."""
+        return self._current
+
+    def adopt(self, gaps: Iterable[Gap]) -> None:
+        """Go on with what facts on disk say: the newest open gap stays open, older open ones end where the next began."""
+        mine = sorted((g for g in gaps if g.stream_id == self.stream_id), key=lambda g: (g.start_ns, g.id))
+        for gap in mine:
+            if gap.end_ns is not None:
+                self._closed.append((gap.start_ns, gap.end_ns))
+                continue
+            if self._current is not None:
+                self._close(gap.start_ns)
+            self._current = gap
+
+    def open(self, start_ns: int, reason: GapReason, detail: str = "") -> None:
+        """Nothing is recorded from `start_ns` on, because of `reason`. Say it again at every failed attempt."""
+        gap = Gap(uuid4(), self.stream_id, start_ns, None, reason, detail[:MAX_DETAIL])
+        current = self._current
+        if current is None:
+            self._begin(gap)
+            return
+        if reason is current.reason:
+            self._candidate = None
+            return
+        # A restart is over as soon as an attempt was made: whatever keeps us from recording now is something else.
+        known = reason in _AT_ONCE or current.reason in _AT_ONCE
+        candidate = self._candidate
+        if known:
+            self._close(start_ns)
+            self._begin(replace(gap, start_ns=max(start_ns, current.start_ns)))
+        elif candidate is not None and candidate.reason is reason:
+            self._close(candidate.start_ns)
+            self._begin(candidate)
+        else:
+            self._candidate = replace(gap, start_ns=max(start_ns, current.start_ns))
+
+    def recorded(self, start_ns: int) -> None:
+        """Recording goes on at `start_ns`."""
+        if self._current is not None:
+            self._close(start_ns)
+
+    def lost(self, start_ns: int, end_ns: int, detail: str = "") -> None:
+        """A hole within a recording, already over. Given out once no other can join it (`settle`)."""
+        if end_ns <= start_ns:
+            return
+        hole = self._hole
+        if hole is not None and start_ns <= hole[1] + JOIN_NS and end_ns - hole[0] <= LONGEST_HELD_NS:
+            self._hole = (min(start_ns, hole[0]), max(end_ns, hole[1]), hole[2])
+            return
+        self._give_hole()
+        self._hole = (start_ns, end_ns, detail)
+
+    def settle(self, recorded_to_ns: int | None = None) -> None:
+        """Give out a hole that is over by more than a second (None: at once)."""
+        if self._hole is not None and (recorded_to_ns is None or recorded_to_ns > self._hole[1] + JOIN_NS):
+            self._give_hole()
+
+    def missing_ns(self, since_ns: int, now_ns: int) -> int:
+        """Time missing between `since_ns` and now, as far as this process remembers."""
+        spans = [*self._closed]
+        if self._current is not None:
+            spans.append((self._current.start_ns, now_ns))
+        if self._hole is not None:
+            spans.append(self._hole[:2])
+        return sum(max(0, min(end, now_ns) - max(start, since_ns)) for start, end in spans)
+
+    def _begin(self, gap: Gap) -> None:
+        self._give_hole()
+        self._current, self._candidate = gap, None
+        self._count(gap.reason)
+        self._put(gap)
+
+    def _close(self, end_ns: int) -> None:
+        gap = self._current
+        assert gap is not None
+        closed = replace(gap, end_ns=max(end_ns, gap.start_ns))
+        self._current = self._candidate = None
+        self._closed.append((closed.start_ns, max(end_ns, gap.start_ns)))
+        self._put(closed)
+
+    def _give_hole(self) -> None:
+        hole, self._hole = self._hole, None
+        if hole is not None:
+            self._count(GapReason.PACKET_LOSS)
+            self._closed.append(hole[:2])
+            self._put(Gap(uuid4(), self.stream_id, hole[0], hole[1], GapReason.PACKET_LOSS, hole[2][:MAX_DETAIL]))
+
+    def _count(self, reason: GapReason) -> None:
+        self.opened += 1
+        self.by_reason[reason] = self.by_reason.get(reason, 0) + 1
+
+
+def last_end_ns(stream_id: UUID, runs: Iterable[RunFact], segments: Iterable[SegmentFacts]) -> int | None:
+    """When the recording of a stream last ended, from what is still on disk; None when nothing of it is."""
+    ends = [f.run.end_ns for f in runs if f.run.stream_id == stream_id and f.run.end_ns is not None]
+    ends += [s.end_ns for s in segments if s.stream_id == stream_id]
+    return max(ends, default=None)

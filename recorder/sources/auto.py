@@ -1,0 +1,137 @@
+"""Ours first, PyAV where that may cure what ours fails at, with the reason for people to see.
+
+Falls back when the camera's codec or dialect is the trouble: at once for a codec or for answers that do not parse, after
+three refusals or silences in a row otherwise. Never for a wrong password, an unreachable host or a refused connection,
+which PyAV would meet alike (and a second wrong try may lock an account). Ours is tried again after an hour, and at once
+when PyAV brings no picture either.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from recorder.sources import PacketSource, SourceTarget, TrackSinks
+from recorder.sources.libav import LibavSource
+from recorder.sources.rtsp import RtspSource
+from vms.camera_url import RTSP_SCHEMES, CameraUrl
+from vms.clock import Clock, SystemClock
+from vms.errors import MalformedError, SourceError
+from vms.media.sink import UnitSink
+from vms.model import AccessUnit, GapReason, SenderReport, SourceKind
+
+log = logging.getLogger(__name__)
+
+TRY_OURS_AGAIN_NS = 3600 * 1_000_000_000
+PATIENT_FAILURES = 3
+
+
+class AutoSource:
+    """Chooses per attempt between two sources."""
+
+    def __init__(
+        self,
+        ours: Callable[[], PacketSource],
+        libav: Callable[[], PacketSource],
+        clock: Clock | None = None,
+    ) -> None:
+        self._ours, self._libav = ours, libav
+        self._clock = clock or SystemClock()
+        self._source = ours()
+        self._failures = 0
+        self._why = ""
+        self._since_ns = 0
+
+    @property
+    def kind(self) -> SourceKind:
+        return self._source.kind
+
+    @property
+    def why(self) -> str:
+        """Why it is not ours; empty while it is."""
+        return self._why
+
+    @property
+    def patience_s(self) -> float:
+        return self._source.patience_s
+
+    async def run(self, sinks: TrackSinks) -> None:
+        now = self._clock.mono_ns()
+        if self._why and now - self._since_ns >= TRY_OURS_AGAIN_NS:
+            self._use_ours()
+        seen = _Seen()
+        try:
+            await self._source.run(TrackSinks(seen.around(sinks.video), seen.around(sinks.audio)))
+        except SourceError as error:
+            self._judge(error, units=seen.units)
+            raise
+
+    def _judge(self, error: SourceError, *, units: int) -> None:
+        if units:
+            self._failures = 0
+            return
+        if self._why:
+            log.info("libav brings no picture either (%s); going back to our own client", error)
+            self._use_ours()
+            return
+        self._failures += 1
+        patient = error.reason in (GapReason.REFUSED, GapReason.STALLED) and self._failures >= PATIENT_FAILURES
+        if is_dialect(error) or (patient and not _comes_from(error, OSError)):
+            self._why = str(error)[:200]
+            self._since_ns = self._clock.mono_ns()
+            self._source = self._libav()
+            log.warning("falling back to libav: %s", error)
+
+    def _use_ours(self) -> None:
+        self._source, self._why, self._failures = self._ours(), "", 0
+
+
+class _Seen:
+    """Tells whether an attempt brought anything."""
+
+    def __init__(self) -> None:
+        self.units = 0
+
+    def around(self, sink: UnitSink | None) -> UnitSink | None:
+        return None if sink is None else _CountingSink(self, sink)
+
+
+class _CountingSink:
+    def __init__(self, seen: _Seen, sink: UnitSink) -> None:
+        self._seen = seen
+        self._sink = sink
+        self.on_loss = sink.on_loss
+
+    def on_unit(self, unit: AccessUnit) -> None:
+        self._seen.units += 1
+        self._sink.on_unit(unit)
+
+    def on_sender_report(self, report: SenderReport) -> None:
+        self._sink.on_sender_report(report)
+
+
+def is_dialect(error: SourceError) -> bool:
+    """Whether another implementation may understand what ours did not."""
+    return error.reason is GapReason.UNSUPPORTED_CODEC or _comes_from(error, MalformedError)
+
+
+def _comes_from(error: BaseException | None, kind: type[BaseException]) -> bool:
+    for _ in range(10):
+        if error is None:
+            return False
+        if isinstance(error, kind):
+            return True
+        error = error.__cause__
+    return False
+
+
+def source_for(target: SourceTarget, kind: SourceKind, clock: Clock | None = None) -> PacketSource:
+    """The source a camera's `source` setting asks for. Raises UserError for an address it cannot have."""
+    scheme = CameraUrl.parse(target.url, kind).scheme
+    if kind is SourceKind.RTSP:
+        return RtspSource(target)
+    if kind is SourceKind.LIBAV:
+        return LibavSource(target)
+    if scheme not in RTSP_SCHEMES:
+        return LibavSource(target, why=f"our own client does not speak {scheme}")
+    return AutoSource(lambda: RtspSource(target), lambda: LibavSource(target), clock)
