@@ -1,0 +1,149 @@
+"""Pure arithmetic of coverage: the best of several overlapping things at every instant.
+
+Two uses: which segment to show where runs overlap (failover, edge fill, vehicles), and which reason to give a missing
+span. Takes values and returns values; no rows, no clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from storage.catalogue.values import Expectation, Missing, RecordedSegment, Span
+from vms.model import Gap, GapReason, Origin
+from vms.timeline import TimeRange, cover, merge, subtract
+
+T = TypeVar("T")
+
+_ORIGINS = {Origin.LIVE: 0, Origin.EDGE: 1, Origin.VEHICLE: 2, Origin.IMPORT: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Over `range`, show `segment`. The range lies inside the segment's."""
+
+    range: TimeRange
+    segment: RecordedSegment
+
+
+def best_per_instant(ranges: Sequence[TimeRange], ranks: Sequence[Any]) -> list[tuple[TimeRange, int]]:
+    """For every instant that some range covers, the index of the one with the smallest rank, as ranges in order.
+
+    Ranks are any values in total order; between equals the earlier index wins. Adjacent parts of one index are joined.
+    O(n log n).
+    """
+    order = sorted(range(len(ranges)), key=lambda index: ranges[index].start_ns)
+    edges = sorted({edge for r in ranges for edge in (r.start_ns, r.end_ns)})
+    active: list[tuple[Any, int]] = []
+    found: list[tuple[TimeRange, int]] = []
+    waiting = 0
+    for start, end in itertools.pairwise(edges):
+        while waiting < len(order) and ranges[order[waiting]].start_ns <= start:
+            heapq.heappush(active, (ranks[order[waiting]], order[waiting]))
+            waiting += 1
+        while active and ranges[active[0][1]].end_ns <= start:
+            heapq.heappop(active)
+        if not active:
+            continue
+        best = active[0][1]
+        if found and found[-1][1] == best and found[-1][0].end_ns == start:
+            found[-1] = (TimeRange(found[-1][0].start_ns, end), best)
+        else:
+            found.append((TimeRange(start, end), best))
+    return found
+
+
+def choose(segments: Sequence[RecordedSegment]) -> list[Chosen]:
+    """One segment of a stream per instant, in order; the others stay where they are.
+
+    Whole goes before damaged, more pixels before fewer, live before edge, vehicle and import. Between equals the run
+    that began first among those given, so that the choice does not hop between two good runs.
+    """
+    began: dict[object, int] = {}
+    for segment in segments:
+        began[segment.run_id] = min(began.get(segment.run_id, segment.start_ns), segment.start_ns)
+    ranks = [
+        (s.damaged, -s.width * s.height, _ORIGINS[s.origin], began[s.run_id], s.run_id.int, s.number) for s in segments
+    ]
+    best = best_per_instant([s.range for s in segments], ranks)
+    return [Chosen(part, segments[index]) for part, index in best]
+
+
+def spans(within: TimeRange, whole: Iterable[TimeRange], damaged: Iterable[TimeRange]) -> tuple[Span, ...]:
+    """Recorded time clipped to `within`; damaged only where nothing whole is."""
+    good = cover(within, whole)
+    bad = cover(within, subtract(damaged, good))
+    return tuple(
+        sorted([Span(r) for r in good] + [Span(r, damaged=True) for r in bad], key=lambda span: span.range.start_ns)
+    )
+
+
+def missing(
+    within: TimeRange,
+    expected: Sequence[Expectation],
+    covered: Iterable[TimeRange],
+    gaps: Sequence[Gap],
+    *,
+    until_ns: int,
+    tolerance_ns: int = 0,
+) -> tuple[Missing, ...]:
+    """What of `within` was expected and is not covered, each part with one reason.
+
+    The time from `until_ns` on has not happened yet and is never missing; an open gap reaches up to it. The reason is
+    `deleted` where footage was; else why recording was suspended; else that of the gap that began last; else
+    `unknown`. Holes of up to `tolerance_ns` between covered spans are not counted.
+    """
+    if until_ns <= within.start_ns:
+        return ()
+    past = TimeRange(within.start_ns, min(within.end_ns, until_ns))
+    wanted = [
+        part
+        for row in expected
+        if (part := _clip(row.from_ns, row.to_ns, past)) is not None
+    ]  # fmt: skip
+    holes = subtract(wanted, merge(covered, join_ns=tolerance_ns))
+    if not holes:
+        return ()
+    parts: list[TimeRange] = list(holes)
+    ranks: list[tuple[int, int]] = [(3, 0)] * len(holes)
+    reasons = [GapReason.UNKNOWN] * len(holes)
+    for row in expected:
+        if row.suspended is not None and (part := _clip(row.from_ns, row.to_ns, past)) is not None:
+            parts.append(part)
+            ranks.append((1, -row.from_ns))
+            reasons.append(row.suspended)
+    for gap in gaps:
+        if (part := _clip(gap.start_ns, gap.end_ns, past)) is not None:
+            parts.append(part)
+            ranks.append((0 if gap.reason is GapReason.DELETED else 2, -gap.start_ns))
+            reasons.append(gap.reason)
+    return _reasons_over(holes, [(part, reasons[index]) for part, index in best_per_instant(parts, ranks)])
+
+
+def _clip(start_ns: int, end_ns: int | None, within: TimeRange) -> TimeRange | None:
+    start, end = max(start_ns, within.start_ns), within.end_ns if end_ns is None else min(end_ns, within.end_ns)
+    return TimeRange(start, end) if start < end else None
+
+
+def _reasons_over(holes: Sequence[TimeRange], labels: Sequence[tuple[TimeRange, GapReason]]) -> tuple[Missing, ...]:
+    """The labels cut to the holes, neighbours with one reason joined. Both in order and without overlaps."""
+    found: list[Missing] = []
+    first = 0
+    for hole in holes:
+        while labels[first][0].end_ns <= hole.start_ns:
+            first += 1
+        index = first
+        while index < len(labels) and labels[index][0].start_ns < hole.end_ns:
+            part, reason = labels[index]
+            cut = part.intersect(hole)
+            index += 1
+            if cut is None:
+                continue
+            if found and found[-1].reason is reason and found[-1].range.end_ns == cut.start_ns:
+                found[-1] = Missing(TimeRange(found[-1].range.start_ns, cut.end_ns), reason)
+            else:
+                found.append(Missing(cut, reason))
+    return tuple(found)

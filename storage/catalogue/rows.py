@@ -1,0 +1,159 @@
+"""How values become rows of segments and copies, and back. Pure but for key look-ups on a given connection.
+
+`flags` of a segment: bit 0 continuation, bit 1 damaged, bits 4-7 the codec. A copy's key, size and digest are NULL
+where they follow from the segment, which halves the row of an ordinary copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, insert, select
+
+from storage.catalogue.tables import runs, stores, streams
+from storage.catalogue.values import LONGEST_SEGMENT_NS, Copy, CopyState, SegmentRef, StoreKind
+from storage.objects.base import segment_key
+from vms.errors import CatalogueError
+from vms.model import Codec, RunInfo, SegmentFacts
+
+CONTINUATION = 1
+DAMAGED = 2
+_CODEC_SHIFT = 4
+_CODECS = {Codec.H264: 0, Codec.H265: 1, Codec.AAC: 2, Codec.PCMA: 3, Codec.PCMU: 4, Codec.OPUS: 5}
+_CODEC_OF = {number: codec for codec, number in _CODECS.items()}
+_STATES = {CopyState.PRESENT: 0, CopyState.MISSING: 1, CopyState.CORRUPT: 2}
+_STATE_OF = {number: state for state, number in _STATES.items()}
+PRESENT = _STATES[CopyState.PRESENT]
+
+
+def flags_of(facts: SegmentFacts) -> int:
+    """The `flags` column."""
+    continuation = 0 if facts.independent else CONTINUATION
+    return continuation | (DAMAGED if facts.damaged_units else 0) | _CODECS[facts.codec] << _CODEC_SHIFT
+
+
+def codec_of(flags: int) -> Codec:
+    """The codec in `flags`; CatalogueError for one of a newer version."""
+    try:
+        return _CODEC_OF[flags >> _CODEC_SHIFT & 15]
+    except KeyError as error:
+        raise CatalogueError("a segment has a codec of a newer version of this program") from error
+
+
+def check_facts(facts: SegmentFacts) -> None:
+    """Refuse what can only come from a broken file. Raises CatalogueError."""
+    if not 0 < facts.end_ns - facts.start_ns <= LONGEST_SEGMENT_NS:
+        raise CatalogueError(f"segment {facts.run_id}-{facts.number} does not end within an hour after its start")
+    if len(facts.digest) != 32 or len(facts.seal) != 32:
+        raise CatalogueError(f"segment {facts.run_id}-{facts.number} has no whole digest or seal")
+
+
+def segment_row(facts: SegmentFacts, arrival: int, stream_key: int, run_key: int) -> dict[str, Any]:
+    """A row of `segments`."""
+    return {
+        "arrival": arrival,
+        "stream_key": stream_key,
+        "run_key": run_key,
+        "number": facts.number,
+        "start_ns": facts.start_ns,
+        "end_ns": facts.end_ns,
+        "duration_ticks": facts.duration_ticks,
+        "clock_hz": facts.clock_hz,
+        "flags": flags_of(facts),
+        "width": facts.width,
+        "height": facts.height,
+        "size_bytes": facts.size_bytes,
+        "digest": facts.digest,
+        "seal": facts.seal,
+    }
+
+
+def copy_row(
+    copy: Copy, arrival: int, store_key: int, *, usual_key: str, size_bytes: int, digest: bytes
+) -> dict[str, Any]:
+    """A row of `copies`; `usual_key`, `size_bytes` and `digest` are what follows from the segment."""
+    return {
+        "arrival": arrival,
+        "store_key": store_key,
+        "object_key": None if copy.key == usual_key else copy.key,
+        "version": copy.version,
+        "size_bytes": None if copy.size_bytes == size_bytes else copy.size_bytes,
+        "digest": None if copy.digest == digest else copy.digest,
+        "state": _STATES[copy.state],
+    }
+
+
+def copy_of(row: Any, store: str, usual_key: str, size_bytes: int, digest: bytes) -> Copy:
+    """The same back."""
+    return Copy(
+        store=store,
+        key=row.object_key or usual_key,
+        size_bytes=size_bytes if row.size_bytes is None else row.size_bytes,
+        digest=digest if row.digest is None else row.digest,
+        version=row.version,
+        state=_STATE_OF[row.state],
+    )
+
+
+def usual_key(stream_id: UUID, run_id: UUID, number: int, start_ns: int) -> str:
+    """The object key that follows from a segment's facts."""
+    return segment_key(stream_id, run_id, number, start_ns)
+
+
+def stream_keys(conn: Connection, ids: set[UUID]) -> dict[UUID, tuple[int, int]]:
+    """Stream id → (stream key, camera key). Raises CatalogueError for a stream that is not registered."""
+    rows = conn.execute(select(streams.c.id, streams.c.key, streams.c.camera_key).where(streams.c.id.in_(ids)))
+    found = {row.id: (row.key, row.camera_key) for row in rows}
+    if missing := ids - found.keys():
+        raise CatalogueError(f"stream {min(missing)} is not in the registry")
+    return found
+
+
+def run_keys(conn: Connection, ids: set[UUID]) -> dict[UUID, tuple[int, int]]:
+    """Run id → (run key, stream key), of those that are known."""
+    rows = conn.execute(select(runs.c.id, runs.c.key, runs.c.stream_key).where(runs.c.id.in_(ids)))
+    return {row.id: (row.key, row.stream_key) for row in rows}
+
+
+def store_keys(conn: Connection) -> dict[str, tuple[int, StoreKind]]:
+    """Store name → (key, kind). There are few."""
+    return {row.name: (row.key, StoreKind(row.kind)) for row in conn.execute(select(stores))}
+
+
+def store_key(known: dict[str, tuple[int, StoreKind]], name: str) -> int:
+    """The key of a store. Raises CatalogueError for one that was never put."""
+    if name not in known:
+        raise CatalogueError(f"store {name!r} is not in the catalogue")
+    return known[name][0]
+
+
+def put_run_row(conn: Connection, run: RunInfo, stream_key: int) -> int:
+    """Insert the run, or add its end if it is known without one. What was once said stands. Returns its key."""
+    row = conn.execute(select(runs).where(runs.c.id == run.id)).one_or_none()
+    reason = run.end_reason.value if run.end_reason else None
+    if row is None:
+        values = {
+            "id": run.id,
+            "stream_key": stream_key,
+            "origin": run.origin.value,
+            "host": run.host,
+            "epoch": run.epoch,
+            "clock": run.clock.value,
+            "start_ns": run.start_ns,
+            "end_ns": run.end_ns,
+            "end_reason": reason,
+        }
+        new: int = conn.execute(insert(runs).values(values).returning(runs.c.key)).scalar_one()
+        return new
+    if row.stream_key != stream_key:
+        raise CatalogueError(f"run {run.id} belongs to another stream")
+    if row.end_ns is None and run.end_ns is not None:
+        conn.execute(runs.update().where(runs.c.key == row.key).values(end_ns=run.end_ns, end_reason=reason))
+    key: int = row.key
+    return key
+
+
+def ref_text(ref: SegmentRef) -> str:
+    """For messages."""
+    return f"segment {ref.run_id}-{ref.number}"

@@ -1,0 +1,318 @@
+"""The catalogue's tables, one schema for SQLite and PostgreSQL. Column by column: docs/reference/catalogue.md.
+
+Owns names, types, keys and indexes; the migrations carry them into databases and a test compares the two. Keys are
+integers inside, UUIDs are kept once, in the table of the thing they name. Times are UTC nanoseconds in 8-byte integers.
+A segment's row stays under 200 bytes, its copy's too: what the file itself says is not repeated here.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+
+from storage.catalogue.values import LONGEST_SEGMENT_NS
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# An INTEGER primary key is SQLite's own row number and costs no index of its own; elsewhere the counter needs 8 bytes.
+_Counter = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _key() -> Column[int]:
+    return Column("key", Integer, primary_key=True)
+
+
+def _to(target: str, name: str | None = None) -> Column[int]:
+    return Column(name or f"{target.rstrip('s')}_key", Integer, ForeignKey(f"{target}.key"), nullable=False)
+
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+legal_profiles = Table(
+    "legal_profiles",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("basis", Text, nullable=False),
+    Column("days", Integer, nullable=False),
+    Column("audio", Boolean, nullable=False),
+    CheckConstraint("days > 0", name="days"),
+)
+
+cameras = Table(
+    "cameras",
+    metadata,
+    _key(),
+    Column("id", Uuid, nullable=False, unique=True),
+    Column("number", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("profile_id", Uuid, ForeignKey("legal_profiles.id"), nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("transport", Text, nullable=False),
+    Column("street", Text, nullable=False),
+    Column("lat", Float),
+    Column("lon", Float),
+    Column("azimuth_deg", Float),
+    Column("angle_deg", Float),
+    Column("camera_group", Text, nullable=False),
+    Column("trust_clock", Boolean, nullable=False),
+    Column("certificate_pin", Text, nullable=False),
+    Column("username_sealed", LargeBinary),
+    Column("password_sealed", LargeBinary),
+    Column("retired_ns", BigInteger),
+    Index(
+        "uq_cameras_number_in_service",
+        "number",
+        unique=True,
+        sqlite_where=text("retired_ns IS NULL"),
+        postgresql_where=text("retired_ns IS NULL"),
+    ),
+)
+
+camera_history = Table(
+    "camera_history",
+    metadata,
+    _key(),
+    _to("cameras"),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("changes", Text, nullable=False),  # JSON: {field: [before, after]}
+    Column("by", Text, nullable=False),
+    Index(None, "camera_key"),
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    _key(),
+    Column("id", Uuid, nullable=False, unique=True),
+    _to("cameras"),
+    Column("kind", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("record", Boolean, nullable=False),
+    Column("position", SmallInteger, nullable=False),
+    Column("retired_ns", BigInteger),
+    Index(None, "camera_key"),
+)
+
+expectations = Table(
+    "expectations",
+    metadata,
+    _key(),
+    _to("streams"),
+    Column("from_ns", BigInteger, nullable=False),
+    Column("to_ns", BigInteger),
+    Column("suspended", Text),
+    Index(None, "stream_key", "from_ns"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    _key(),
+    Column("id", Uuid, nullable=False, unique=True),
+    _to("streams"),
+    Column("origin", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("clock", Text, nullable=False),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("end_ns", BigInteger),
+    Column("end_reason", Text),
+    Index(None, "stream_key", "start_ns"),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("arrival", _Counter, primary_key=True, autoincrement=False),
+    _to("streams"),
+    _to("runs"),
+    Column("number", Integer, nullable=False),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("end_ns", BigInteger, nullable=False),
+    Column("duration_ticks", BigInteger, nullable=False),
+    Column("clock_hz", Integer, nullable=False),
+    Column("flags", SmallInteger, nullable=False),
+    Column("width", SmallInteger, nullable=False),
+    Column("height", SmallInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
+    UniqueConstraint("run_key", "number"),
+    CheckConstraint(f"end_ns > start_ns AND end_ns - start_ns <= {LONGEST_SEGMENT_NS}", name="length"),
+    # The timeline is answered from this index alone.
+    Index(None, "stream_key", "start_ns", "end_ns", "flags"),
+)
+
+stores = Table(
+    "stores",
+    metadata,
+    _key(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("host", Text, nullable=False),
+)
+
+copies = Table(
+    "copies",
+    metadata,
+    Column("arrival", _Counter, ForeignKey("segments.arrival"), nullable=False, autoincrement=False),
+    _to("stores"),
+    Column("object_key", Text),  # NULL: the key that follows from the segment's facts
+    Column("version", Text),
+    Column("size_bytes", BigInteger),  # NULL, and the digest: those of the segment
+    Column("digest", LargeBinary),
+    Column("state", SmallInteger, nullable=False),
+    PrimaryKeyConstraint("arrival", "store_key"),
+    sqlite_with_rowid=False,
+)
+
+gaps = Table(
+    "gaps",
+    metadata,
+    _key(),
+    Column("id", Uuid, nullable=False, unique=True),
+    _to("streams"),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("end_ns", BigInteger),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index(None, "stream_key", "end_ns", "start_ns"),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    _key(),
+    Column("id", Uuid, nullable=False, unique=True),
+    Column("from_ns", BigInteger, nullable=False),
+    Column("to_ns", BigInteger, nullable=False),
+    Column("basis", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("placed_ns", BigInteger, nullable=False),
+    Column("review_ns", BigInteger, nullable=False),
+    Column("released_ns", BigInteger),
+    CheckConstraint("to_ns > from_ns", name="range"),
+)
+
+hold_streams = Table(
+    "hold_streams",
+    metadata,
+    _to("streams"),
+    _to("holds"),
+    PrimaryKeyConstraint("stream_key", "hold_key"),
+    sqlite_with_rowid=False,
+)
+
+condemned = Table(
+    "condemned",
+    metadata,
+    _to("runs"),
+    Column("number", Integer, nullable=False),
+    _to("streams"),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("end_ns", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
+    Column("basis", Text, nullable=False),
+    Column("condemned_ns", BigInteger, nullable=False),
+    PrimaryKeyConstraint("run_key", "number"),
+)
+
+condemned_objects = Table(
+    "condemned_objects",
+    metadata,
+    _key(),
+    _to("runs"),
+    Column("number", Integer, nullable=False),
+    _to("stores"),
+    Column("object_key", Text, nullable=False),
+    UniqueConstraint("run_key", "number", "store_key", "object_key"),
+    Index(None, "store_key", "key"),
+)
+
+deletions = Table(
+    "deletions",
+    metadata,
+    _to("runs"),
+    Column("number", Integer, nullable=False),
+    _to("streams"),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("end_ns", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
+    Column("basis", Text, nullable=False),
+    Column("condemned_ns", BigInteger, nullable=False),
+    Column("deleted_ns", BigInteger, nullable=False),
+    Column("day", Integer, nullable=False),  # of deletion: whole UTC days since 1970
+    PrimaryKeyConstraint("run_key", "number"),
+    Index(None, "day"),
+)
+
+deletion_days = Table(
+    "deletion_days",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("segments", BigInteger, nullable=False),
+    Column("footage_ns", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+)
+
+brake = Table(
+    "brake",
+    metadata,
+    Column("key", Integer, primary_key=True, autoincrement=False),
+    Column("engaged_ns", BigInteger, nullable=False),
+    Column("footage_ns", BigInteger, nullable=False),
+    Column("limit_ns", BigInteger, nullable=False),
+    Column("confirmed_ns", BigInteger),
+    Column("confirmed_by", Text),
+    CheckConstraint("key = 1", name="one_row"),
+)
+
+journals = Table(
+    "journals",
+    metadata,
+    _key(),
+    _to("streams"),
+    Column("hour_ns", BigInteger, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("object_key", Text, nullable=False, unique=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("written_ns", BigInteger, nullable=False),
+    Index(None, "stream_key", "hour_ns"),
+)

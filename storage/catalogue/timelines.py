@@ -1,0 +1,254 @@
+"""What of streams is recorded over a range: coverage merged in SQL, and segments one by one.
+
+Coverage reads one index only (stream, start, end, flags) and merges segments into spans with window functions, so what
+leaves the database is a few rows per stream however long the range. The past is what the catalogue knows; open segments
+are files, and whoever sees them passes their ranges in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Connection, Select, case, func, literal, select
+
+from storage.catalogue import coverage, rows
+from storage.catalogue.engine import Database
+from storage.catalogue.facts import overlapping_gaps
+from storage.catalogue.tables import copies, expectations, runs, segments, stores, streams
+from storage.catalogue.values import (
+    LONGEST_SEGMENT_NS,
+    Copy,
+    CopyState,
+    Expectation,
+    RecordedSegment,
+    SegmentRef,
+    StoreKind,
+    StreamTimeline,
+)
+from vms.errors import CatalogueError
+from vms.model import Gap, GapReason, Origin
+from vms.timeline import TimeRange
+
+MOST_SEGMENTS = 200_000  # of one answer: 16 streams over eight days; ask for less at a time
+
+
+class Timelines:
+    """Coverage and listings."""
+
+    _db: Database
+
+    async def timelines(
+        self,
+        stream_ids: Sequence[UUID],
+        within: TimeRange,
+        *,
+        now_ns: int,
+        still_open: Mapping[UUID, Sequence[TimeRange]] | None = None,
+        tolerance_ns: int = 0,
+    ) -> dict[UUID, StreamTimeline]:
+        """Coverage of streams over a range, clipped to it. `still_open`: recorded already but not registered yet.
+
+        Nothing from `now_ns` on is missing. Unknown streams have neither spans nor missing time.
+        """
+
+        def work(conn: Connection) -> dict[UUID, StreamTimeline]:
+            keys = _keys(conn, stream_ids)
+            recorded = _spans(conn, keys, within, tolerance_ns)
+            wanted = _expectations(conn, keys, within)
+            stated: dict[UUID, list[Gap]] = {}
+            for gap in overlapping_gaps(conn, list(keys.values()), within.start_ns, within.end_ns):
+                stated.setdefault(gap.stream_id, []).append(gap)
+            found = {}
+            for stream_id in stream_ids:
+                whole, damaged = recorded.get(stream_id, ([], []))
+                whole = whole + list((still_open or {}).get(stream_id, ()))
+                found[stream_id] = StreamTimeline(
+                    stream_id,
+                    coverage.spans(within, whole, damaged),
+                    coverage.missing(
+                        within,
+                        wanted.get(stream_id, []),
+                        whole + damaged,
+                        stated.get(stream_id, []),
+                        until_ns=now_ns,
+                        tolerance_ns=tolerance_ns,
+                    ),
+                )
+            return found
+
+        return await self._db.read(work)
+
+    async def expectations(self, stream_id: UUID, within: TimeRange) -> list[Expectation]:
+        """When the stream was meant to record, rows that overlap the range."""
+        return await self._db.read(
+            lambda conn: _expectations(conn, _keys(conn, [stream_id]), within).get(stream_id, [])
+        )
+
+    async def segments(self, stream_ids: Sequence[UUID], within: TimeRange) -> list[RecordedSegment]:
+        """Every segment that overlaps the range, unclipped, with its copies; by start, then arrival.
+
+        Runs may overlap: `coverage.choose` picks one segment per instant. Raises CatalogueError above `MOST_SEGMENTS`.
+        """
+
+        def work(conn: Connection) -> list[RecordedSegment]:
+            where = _overlapping(list(_keys(conn, stream_ids)), within)
+            query = _segments_query().where(*where).order_by(segments.c.start_ns, segments.c.arrival)
+            found = conn.execute(query.limit(MOST_SEGMENTS + 1)).all()
+            if len(found) > MOST_SEGMENTS:
+                raise CatalogueError(f"more than {MOST_SEGMENTS} segments in one answer; ask for a shorter range")
+            return _with_copies(conn, found, select(segments.c.arrival).where(*where))
+
+        return await self._db.read(work)
+
+    async def segment(self, ref: SegmentRef) -> RecordedSegment | None:
+        """One segment, or None if it was never registered, or is condemned or deleted."""
+
+        def work(conn: Connection) -> RecordedSegment | None:
+            query = _segments_query().where(runs.c.id == ref.run_id, segments.c.number == ref.number)
+            row = conn.execute(query).one_or_none()
+            if row is None:
+                return None
+            return _with_copies(conn, [row], select(literal(row.arrival, BigInteger)))[0]
+
+        return await self._db.read(work)
+
+    async def arrived_after(self, arrival: int, limit: int = 500) -> list[RecordedSegment]:
+        """What was registered after this arrival number, in that order. For whoever follows the catalogue."""
+
+        def work(conn: Connection) -> list[RecordedSegment]:
+            query = _segments_query().where(segments.c.arrival > arrival).order_by(segments.c.arrival).limit(limit)
+            found = conn.execute(query).all()
+            return _with_copies(conn, found, select(literal(-1, BigInteger))) if not found else _with_copies(
+                conn, found, select(segments.c.arrival).where(
+                    segments.c.arrival > arrival, segments.c.arrival <= found[-1].arrival
+                )
+            )  # fmt: skip
+
+        return await self._db.read(work)
+
+    async def newest(self, stream_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """Stream → end of its segment that starts last, of the streams that have any."""
+
+        def work(conn: Connection) -> dict[UUID, int]:
+            found = {}
+            for key, stream_id in _keys(conn, stream_ids).items():
+                query = select(segments.c.end_ns).where(segments.c.stream_key == key)
+                end_ns = conn.scalar(query.order_by(segments.c.start_ns.desc()).limit(1))
+                if end_ns is not None:
+                    found[stream_id] = end_ns
+            return found
+
+        return await self._db.read(work)
+
+
+def _keys(conn: Connection, stream_ids: Sequence[UUID]) -> dict[int, UUID]:
+    found = conn.execute(select(streams.c.key, streams.c.id).where(streams.c.id.in_(stream_ids)))
+    return {row.key: row.id for row in found}
+
+
+def _overlapping(keys: Sequence[int], within: TimeRange) -> tuple[Any, ...]:
+    """No segment is longer than an hour, so the index needs to be read from an hour before the range only."""
+    return (
+        segments.c.stream_key.in_(keys),
+        segments.c.start_ns < within.end_ns,
+        segments.c.start_ns > within.start_ns - LONGEST_SEGMENT_NS,
+        segments.c.end_ns > within.start_ns,
+    )
+
+
+def spans_query(keys: Sequence[int], within: TimeRange, join_ns: int) -> Select[Any]:
+    """Islands of overlapping or adjoining segments: (stream_key, damaged, start_ns, end_ns).
+
+    A segment begins an island when it starts after everything before it has ended; counting the beginnings numbers the
+    islands. Damaged segments make islands of their own.
+    """
+    damaged = segments.c.flags.op("&")(rows.DAMAGED)
+    reached = func.max(segments.c.end_ns).over(
+        partition_by=(segments.c.stream_key, damaged),
+        order_by=(segments.c.start_ns, segments.c.end_ns),
+        rows=(None, -1),
+    )
+    facts = (
+        select(
+            segments.c.stream_key,
+            damaged.label("damaged"),
+            segments.c.start_ns,
+            segments.c.end_ns,
+            case((segments.c.start_ns <= reached + join_ns, 0), else_=1).label("begins"),
+        )
+        .where(*_overlapping(keys, within))
+        .subquery()
+    )
+    island = func.sum(facts.c.begins).over(
+        partition_by=(facts.c.stream_key, facts.c.damaged), order_by=(facts.c.start_ns, facts.c.end_ns), rows=(None, 0)
+    )
+    numbered = select(facts, island.label("island")).subquery()
+    return (
+        select(
+            numbered.c.stream_key,
+            numbered.c.damaged,
+            func.min(numbered.c.start_ns).label("start_ns"),
+            func.max(numbered.c.end_ns).label("end_ns"),
+        )
+        .group_by(numbered.c.stream_key, numbered.c.damaged, numbered.c.island)
+        .order_by(numbered.c.stream_key, func.min(numbered.c.start_ns))
+    )
+
+
+def _spans(
+    conn: Connection, keys: Mapping[int, UUID], within: TimeRange, join_ns: int
+) -> dict[UUID, tuple[list[TimeRange], list[TimeRange]]]:
+    """Stream → (whole, damaged)."""
+    found: dict[UUID, tuple[list[TimeRange], list[TimeRange]]] = {}
+    for row in conn.execute(spans_query(list(keys), within, join_ns)):
+        of_stream = found.setdefault(keys[row.stream_key], ([], []))
+        of_stream[1 if row.damaged else 0].append(TimeRange(row.start_ns, row.end_ns))
+    return found
+
+
+def _expectations(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, list[Expectation]]:
+    found: dict[UUID, list[Expectation]] = {}
+    query = (
+        select(expectations)
+        .where(expectations.c.stream_key.in_(keys), expectations.c.from_ns < within.end_ns)
+        .where(expectations.c.to_ns.is_(None) | (expectations.c.to_ns > within.start_ns))
+        .order_by(expectations.c.from_ns)
+    )
+    for row in conn.execute(query):
+        suspended = GapReason(row.suspended) if row.suspended else None
+        of_stream = found.setdefault(keys[row.stream_key], [])
+        of_stream.append(Expectation(keys[row.stream_key], row.from_ns, row.to_ns, suspended))
+    return found
+
+
+def _segments_query() -> Select[Any]:
+    columns = (runs.c.id.label("run_id"), runs.c.origin, streams.c.id.label("stream_id"))
+    return select(segments, *columns).join_from(segments, runs).join(streams, streams.c.key == segments.c.stream_key)
+
+
+def _with_copies(conn: Connection, found: Sequence[Any], arrivals: Select[Any]) -> list[RecordedSegment]:
+    of: dict[int, list[Any]] = {}
+    query = select(copies, stores.c.name, stores.c.kind).join_from(copies, stores)
+    for row in conn.execute(query.where(copies.c.arrival.in_(arrivals)).order_by(stores.c.key)):
+        of.setdefault(row.arrival, []).append(row)
+    listed = []
+    for row in found:
+        usual = rows.usual_key(row.stream_id, row.run_id, row.number, row.start_ns)
+        kept: list[Copy] = []
+        location = "spool"
+        for copy_row in of.get(row.arrival, ()):
+            copy = rows.copy_of(copy_row, copy_row.name, usual, row.size_bytes, row.digest)
+            kept.append(copy)
+            if copy.state is CopyState.PRESENT and copy_row.kind != StoreKind.SPOOL:
+                location = "store"
+        listed.append(
+            RecordedSegment(
+                row.arrival, row.stream_id, row.run_id, row.number, row.start_ns, row.end_ns, row.duration_ticks,
+                row.clock_hz, row.size_bytes, row.digest, row.seal, not row.flags & rows.CONTINUATION,
+                bool(row.flags & rows.DAMAGED), rows.codec_of(row.flags), row.width, row.height, Origin(row.origin),
+                tuple(kept), location,
+            )
+        )  # fmt: skip
+    return listed
