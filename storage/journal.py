@@ -1,0 +1,307 @@
+"""Journals: what the catalogue knows of one stream and hour, written beside the footage so that a bucket alone suffices.
+
+Owns the journal's format (docs/reference/object-store.md), the pure builder and parser, and `JournalWriter`, which
+decides when an hour is due and puts the object. Does not own fact files (the archiver forgets them once stated here)
+nor rebuilding a catalogue.
+
+Invariants: a journal object is never changed; an hour's later facts stand in later parts, and no part repeats what an
+earlier one states; the same facts always give the same bytes. A run is stated in the hour in which it began and again,
+with its end and its anchors, in the hour in which it ended; a gap in the hour in which it ended; a segment, by its seal
+and range, in the hour in which it starts. Hours are UTC, by capture time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+from uuid import UUID
+
+from storage.catalogue.values import JournalEntry, RecordedSegment
+from storage.facts import RunFact, encode_gap, encode_run, parse_gap, parse_run
+from storage.objects.base import ObjectStore, journal_key, put_once
+from vms.errors import DigestMismatch, MalformedError
+from vms.model import Gap, RunInfo
+from vms.timeline import TimeRange
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+HOUR_NS = 3_600_000_000_000
+SETTLE_NS = 360_000_000_000  # after the hour: the longest segment begun in it (5 min) is sealed and registered by then
+MAX_JOURNAL_BYTES = 8 << 20  # an ordinary hour takes some 20 KB
+MAX_PARTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SealLine:
+    """A segment as a journal states it: where, when, and what proves it."""
+
+    run_id: UUID
+    number: int
+    start_ns: int
+    end_ns: int
+    size_bytes: int
+    digest: bytes
+    seal: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What one journal object states. `runs`: as begun (no end, no anchors) or as ended (both)."""
+
+    stream_id: UUID
+    hour_ns: int
+    host: str
+    runs: tuple[RunFact, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    segments: tuple[SealLine, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.runs or self.gaps or self.segments)
+
+
+class JournalCatalogue(Protocol):
+    """What writing journals asks of the catalogue."""
+
+    async def segments(self, stream_ids: Sequence[UUID], within: TimeRange) -> list[RecordedSegment]: ...
+
+    async def runs(self, stream_id: UUID, start_ns: int, end_ns: int) -> list[RunInfo]: ...
+
+    async def journals(self, stream_id: UUID, start_ns: int, end_ns: int) -> list[JournalEntry]: ...
+
+    async def record_journal(self, entry: JournalEntry) -> None: ...
+
+
+def hour_of(ns: int) -> int:
+    """Start of the UTC hour that contains `ns`."""
+    return ns - ns % HOUR_NS
+
+
+def statements_of_run(fact: RunFact) -> list[tuple[int, RunFact]]:
+    """What journals state of a run: (hour, statement) for its beginning and, once it has ended, its end."""
+    begun = RunFact(replace(fact.run, end_ns=None, end_reason=None))
+    stated = [(hour_of(fact.run.start_ns), begun)]
+    if fact.run.end_ns is not None:
+        stated.append((hour_of(fact.run.end_ns), fact))
+    return stated
+
+
+def build_journal(
+    empty: Journal, runs: Iterable[RunFact], gaps: Iterable[Gap], segments: Iterable[SealLine]
+) -> Journal:
+    """The whole journal of `empty`'s stream and hour out of all facts that may touch it, in whatever order they come."""
+    stream_id, hour_ns = empty.stream_id, empty.hour_ns
+    stated = {
+        encode_run(said): said
+        for fact in runs
+        if fact.run.stream_id == stream_id
+        for hour, said in statements_of_run(fact)
+        if hour == hour_ns
+    }
+    closed = {
+        gap.id: gap
+        for gap in gaps
+        if gap.stream_id == stream_id and gap.end_ns is not None and hour_of(gap.end_ns) == hour_ns
+    }
+    lines = {(line.run_id, line.number): line for line in segments if hour_of(line.start_ns) == hour_ns}
+    return replace(
+        empty,
+        runs=tuple(sorted(stated.values(), key=lambda f: (f.run.start_ns, str(f.run.id), f.run.end_ns is not None))),
+        gaps=tuple(sorted(closed.values(), key=lambda g: (g.start_ns, str(g.id)))),
+        segments=tuple(sorted(lines.values(), key=lambda s: (s.start_ns, str(s.run_id), s.number))),
+    )
+
+
+def without(journal: Journal, stated: Iterable[Journal]) -> Journal:
+    """What of `journal` none of the parts written before states. A run, gap or segment once stated is not repeated."""
+    parts = list(stated)
+    runs = {(f.run.id, f.run.end_ns is not None) for part in parts for f in part.runs}
+    gaps = {gap.id for part in parts for gap in part.gaps}
+    lines = {(line.run_id, line.number) for part in parts for line in part.segments}
+    return replace(
+        journal,
+        runs=tuple(f for f in journal.runs if (f.run.id, f.run.end_ns is not None) not in runs),
+        gaps=tuple(gap for gap in journal.gaps if gap.id not in gaps),
+        segments=tuple(line for line in journal.segments if (line.run_id, line.number) not in lines),
+    )
+
+
+def first_part(journal: Journal, most_bytes: int) -> Journal:
+    """As much of `journal`, from its beginning, as surely fits into `most_bytes`; at least one statement."""
+    room = most_bytes - 4096
+    kept: dict[str, list[Any]] = {"runs": [], "gaps": [], "segments": []}
+    sizes = {"runs": lambda f: len(encode_run(f)), "gaps": lambda g: len(encode_gap(g)), "segments": lambda _: 512}
+    for name, items in kept.items():
+        for item in getattr(journal, name):
+            room -= sizes[name](item) + 1
+            if room < 0 and any(kept.values()):
+                return replace(journal, **{n: tuple(i) for n, i in kept.items()})
+            items.append(item)
+    return journal
+
+
+def encode_journal(journal: Journal) -> bytes:
+    """Canonical JSON: keys sorted, no white space, ASCII, a newline at the end."""
+    body = {
+        "version": VERSION,
+        "stream_id": str(journal.stream_id),
+        "hour_ns": journal.hour_ns,
+        "host": journal.host,
+        "runs": [json.loads(encode_run(fact)) for fact in journal.runs],
+        "gaps": [json.loads(encode_gap(gap)) for gap in journal.gaps],
+        "segments": [
+            {
+                "run_id": str(line.run_id),
+                "number": line.number,
+                "start_ns": line.start_ns,
+                "end_ns": line.end_ns,
+                "size_bytes": line.size_bytes,
+                "digest": line.digest.hex(),
+                "seal": line.seal.hex(),
+            }
+            for line in journal.segments
+        ],
+    }
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def parse_journal(data: bytes) -> Journal:
+    """The same back. Raises `MalformedError` for anything `encode_journal` would not write."""
+    if len(data) > MAX_JOURNAL_BYTES:
+        raise MalformedError("journal", f"{len(data)} bytes are too many")
+    try:
+        body = json.loads(data)
+        if not isinstance(body, dict) or body.get("version") != VERSION:
+            raise MalformedError("journal", "is none, or of another version")
+        hour_ns, host = body["hour_ns"], body["host"]
+        if type(hour_ns) is not int or type(host) is not str:
+            raise MalformedError("journal", "has no hour and host")
+        journal = Journal(
+            UUID(body["stream_id"]),
+            hour_ns,
+            host,
+            tuple(parse_run(json.dumps(fact).encode()) for fact in body["runs"]),
+            tuple(parse_gap(json.dumps(gap).encode()) for gap in body["gaps"]),
+            tuple(_line(line) for line in body["segments"]),
+        )
+        # One comparison refuses every wrong type, field too many and odd spelling that got this far.
+        if encode_journal(journal) != data:
+            raise MalformedError("journal", "is not in canonical form")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise MalformedError("journal", f"does not parse ({type(error).__name__})") from error
+    return journal
+
+
+def _line(body: dict[str, Any]) -> SealLine:
+    return SealLine(
+        UUID(body["run_id"]),
+        int(body["number"]),
+        int(body["start_ns"]),
+        int(body["end_ns"]),
+        int(body["size_bytes"]),
+        bytes.fromhex(body["digest"]),
+        bytes.fromhex(body["seal"]),
+    )
+
+
+class JournalWriter:
+    """Puts the journals of what one host recorded. Knows in memory which hours have something to say.
+
+    Told again after a restart: run and gap facts wait in the spool until they are stated, and the archiver names the
+    hours of what it registers.
+    """
+
+    def __init__(self, catalogue: JournalCatalogue, store: ObjectStore, host: str) -> None:
+        self._catalogue = catalogue
+        self._store = store
+        self._host = host
+        self._touched: set[tuple[int, UUID]] = set()  # (hour, stream)
+
+    @property
+    def waiting(self) -> int:
+        """Hours of streams with something not yet looked at, the running hour included."""
+        return len(self._touched)
+
+    def touch(self, stream_id: UUID, ns: int) -> None:
+        """Something of this stream at `ns` may have to be stated."""
+        self._touched.add((hour_of(ns), stream_id))
+
+    def due(self, now_ns: int) -> list[tuple[int, UUID]]:
+        """Hours that are over and settled, oldest first."""
+        return sorted(
+            (item for item in self._touched if item[0] + HOUR_NS + SETTLE_NS <= now_ns),
+            key=lambda item: (item[0], str(item[1])),
+        )
+
+    async def write(
+        self, hour_ns: int, stream_id: UUID, runs: Iterable[RunFact], gaps: Iterable[Gap], now_ns: int
+    ) -> str | None:
+        """State what is new of this hour, as its next part; the key, or None if everything is stated already.
+
+        `runs` and `gaps` are the facts still in the spool. When this returns, all of theirs that belong into this hour
+        stand in the store. May be repeated at any crash point. Raises `StoreError` and `CatalogueError`.
+        """
+        segments = await self._segments(hour_ns, stream_id)
+        whole = build_journal(Journal(stream_id, hour_ns, self._host), runs, gaps, segments)
+        parts = await self._parts(hour_ns, stream_id)
+        fresh = without(whole, parts)
+        key = None
+        while not fresh.is_empty:
+            part = first_part(fresh, MAX_JOURNAL_BYTES)
+            key = await self._put(part, len(parts), now_ns)
+            parts.append(part)
+            fresh = without(fresh, [part])
+        self._touched.discard((hour_ns, stream_id))
+        return key
+
+    async def _segments(self, hour_ns: int, stream_id: UUID) -> list[SealLine]:
+        within = TimeRange(hour_ns, hour_ns + HOUR_NS)
+        recorded = await self._catalogue.segments([stream_id], within)
+        if not recorded:
+            return []
+        of_runs = await self._catalogue.runs(stream_id, min(s.start_ns for s in recorded), within.end_ns)
+        ours = {run.id for run in of_runs if run.host == self._host}
+        return [
+            SealLine(s.run_id, s.number, s.start_ns, s.end_ns, s.size_bytes, s.digest, s.seal)
+            for s in recorded
+            if s.run_id in ours and within.contains(s.start_ns)
+        ]
+
+    async def _parts(self, hour_ns: int, stream_id: UUID) -> list[Journal]:
+        """The parts in the store. The store is asked, not the catalogue: a part may be there without a row."""
+        prefix = journal_key(stream_id, hour_ns, self._host).removesuffix(".json")
+        present = {info.key async for info in self._store.list(prefix)}
+        parts: list[Journal] = []
+        for number in range(MAX_PARTS):
+            key = journal_key(stream_id, hour_ns, self._host, number)
+            if key not in present:
+                return parts
+            parts.append(await self._read(key))
+        raise MalformedError("journal", f"{prefix} has too many parts")
+
+    async def _read(self, key: str) -> Journal:
+        data = await self._store.read(key, 0, MAX_JOURNAL_BYTES + 1)
+        try:
+            return parse_journal(data)
+        except MalformedError as error:
+            # Taken as stating nothing: what it should have said is said again in the next part.
+            log.error("%s cannot be read, its facts are stated again: %s", key, error)
+            return Journal(UUID(int=0), 0, "")
+
+    async def _put(self, fresh: Journal, part: int, now_ns: int) -> str:
+        key = journal_key(fresh.stream_id, fresh.hour_ns, self._host, part)
+        data = encode_journal(fresh)
+        digest = hashlib.sha256(data).digest()
+        try:
+            await put_once(self._store, key, data, digest=digest, size_bytes=len(data))
+        except DigestMismatch:
+            log.warning("%s was written by another archiver of host %s meanwhile", key, self._host)
+            raise
+        entry = JournalEntry(fresh.stream_id, fresh.hour_ns, self._host, key, digest, now_ns)
+        await self._catalogue.record_journal(entry)
+        return key
