@@ -68,6 +68,8 @@ class CameraUrl:
         username, password = unquote(username), unquote(password)
         if _CONTROL.search(username + password):
             raise UserError("user name or password in the stream address holds a control character")
+        if "[" in parts.netloc and ":" not in host:
+            raise UserError("the host of the stream address is not an IPv6 address")
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         return cls(scheme, _check_host(host), port, path, username, password)
 
