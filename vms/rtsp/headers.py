@@ -130,7 +130,7 @@ def without_credentials(url: str) -> str:
 
 def redirect_target(current: CameraUrl, location: str) -> CameraUrl:
     """Where a 3xx answer leads. MalformedError unless it stays on the same host and does not drop TLS."""
-    if not is_absolute(location):
+    if "://" not in location:
         location = f"{str(current).removesuffix(current.path)}/{location.lstrip('/')}"
     try:
         target = CameraUrl.parse(without_credentials(location), SourceKind.RTSP)
