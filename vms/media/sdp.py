@@ -49,7 +49,7 @@ class MediaDescription:
     encoding: str  # upper case; "" if unknown
     clock_hz: int  # 0 if unknown
     channels: int  # of audio; 0 otherwise
-    fmtp: Mapping[str, str] = _EMPTY  # keys in lower case, values as given
+    fmtp: Mapping[str, str] = field(default_factory=lambda: _EMPTY)  # keys in lower case, values as given
     control: str | None = None  # absolute or relative URL, or "*"
     bandwidth: int = 0  # b=AS in kbit/s; 0 if not said
     direction: str = ""  # "sendonly", "recvonly" (as ONVIF back channels say) …; "" if not said
