@@ -12,7 +12,6 @@ Invariants:
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from recorder.holes import Hole, HoleFinder
 from vms.errors import MalformedError
 from vms.media.audio import frame_ticks
 from vms.media.digest import first_seal
+from vms.media.reorder import DecodeTimes
 from vms.media.segment_head import ClockState, SegmentHead
 from vms.media.segment_writer import Sample, SegmentWriter
 from vms.model import AccessUnit, ClockMapping, CodecConfig, RunInfo, SegmentFacts
@@ -114,14 +114,14 @@ class Segmenter:
         self._config: CodecConfig | None = None
         self._video = True
         self._depth = 0
-        self._times = _DecodeTimes(0, 1)
+        self._times = DecodeTimes(0)
         self._holes = HoleFinder(0, 0)
         self._changes: deque[int] = deque()  # media times of changed configurations
         self._last_pts: int | None = None
         self._jump_ticks = 0
         self._skipped: Skipped | None = None
         self._held: deque[AccessUnit] = deque()
-        self._dts: int | None = None  # of the first unit held
+        self._dts: deque[int] = deque()  # of the units held, as far as known
         self._out: list[Action] = []
         # The segment being written:
         self._writer: SegmentWriter | None = None
@@ -173,15 +173,13 @@ class Segmenter:
         hole = self._holes.add(pts)
         if hole is not None:
             out.append(hole)
-        self._times.add(pts)
+        known = self._dts
+        known += self._times.push(pts)
         held = self._held
         held.append(unit)
         if len(held) > self._depth + 1:
-            dts = self._dts
-            if dts is None:
-                dts = self._times.take()
-            self._dts = following = self._times.take()
-            self._settle(held.popleft(), dts, following - dts)
+            dts = known.popleft()
+            self._settle(held.popleft(), dts, known[0] - dts)
         return out
 
     def flush(self, end_pts: int | None = None) -> list[Action]:
@@ -213,7 +211,7 @@ class Segmenter:
             self._must_cut = self._writer is not None
             self._video = config.codec.is_video
             self._depth = config.reorder_depth
-            self._times = _DecodeTimes(config.reorder_depth, nominal_duration(unit))
+            self._times = DecodeTimes(config.reorder_depth)
             self._holes = HoleFinder(config.reorder_depth, self._ticks(self._policy.hole_join_ns), self._holes)
             self._fragment_ticks = self._ticks(self._policy.fragment_ns)
             self._jump_ticks = self._ticks(self._policy.max_ns)
@@ -224,16 +222,11 @@ class Segmenter:
 
     def _drain(self) -> None:
         """Settle every unit held back; the last one lasts as long as the one before it."""
+        known = self._dts
+        known += self._times.flush()
         while self._held:
-            unit = self._held.popleft()
-            dts = self._times.take() if self._dts is None else self._dts
-            if self._held:
-                self._dts = self._times.take()
-                duration = self._dts - dts
-            else:
-                self._dts = None
-                duration = self._last_duration or nominal_duration(unit)
-            self._settle(unit, dts, duration)
+            unit, dts = self._held.popleft(), known.popleft()
+            self._settle(unit, dts, known[0] - dts if known else self._last_duration or nominal_duration(unit))
 
     def _settle(self, unit: AccessUnit, dts: int, duration: int) -> None:
         """Put a unit whose times are known into the segment, having cut where that is due."""
@@ -340,41 +333,6 @@ class Segmenter:
         self._seal = facts.seal
         self._end_ticks = end
         self._writer = None
-
-
-class _DecodeTimes:
-    """PTS → DTS: the sorted PTS, each taken as many units later as the reorder depth says (RTP has no DTS).
-
-    Strictly rising whatever comes: a PTS that repeats, or is earlier than depth allows, is decoded a tick after its
-    predecessor, and its composition offset turns negative. `take` may lag `add` and must do so by the depth and one, or
-    until the end, for its answers to be final.
-    """
-
-    __slots__ = ("_last", "_lead", "_nominal", "_ordered")
-
-    def __init__(self, depth: int, nominal: int) -> None:
-        self._ordered: list[int] = []
-        self._lead = depth  # units that are decoded before the first is shown
-        self._nominal = nominal
-        self._last: int | None = None
-
-    def add(self, pts: int) -> None:
-        """The next unit in decoding order."""
-        insort(self._ordered, pts)
-
-    def take(self) -> int:
-        """The DTS of the next unit not yet taken."""
-        ordered = self._ordered
-        if self._lead:
-            step = ordered[1] - ordered[0] if len(ordered) > 1 else self._nominal
-            dts = ordered[0] - self._lead * max(1, step)
-            self._lead -= 1
-        else:
-            dts = ordered.pop(0)
-        if self._last is not None and dts <= self._last:
-            dts = self._last + 1
-        self._last = dts
-        return dts
 
 
 def nominal_duration(unit: AccessUnit) -> int:

@@ -40,7 +40,7 @@ def split_annex_b(data: bytes) -> list[bytes]:
 def video(
     codec: Codec, count: int = 75, b_frames: int = 0, gop: int = 25, options: tuple[tuple[str, str], ...] = ()
 ) -> tuple[AccessUnit, ...]:
-    """`count` pictures at 25 fps, 160 × 96, in decoding order; PTS from 900 000 on."""
+    """`count` pictures at 25 fps, 160 by 96, in decoding order; PTS from 900 000 on."""
     encoder = av.CodecContext.create("libx264" if codec is Codec.H264 else "libx265", "w")
     encoder.width, encoder.height, encoder.pix_fmt = 160, 96, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
@@ -74,6 +74,7 @@ def _units(codec: Codec, packets: list[tuple[int, bytes, bool]]) -> list[AccessU
             kept = [n for n in nals if n[0] >> 1 & 63 not in (32, 33, 34, 35)]
         if config is None:
             config = (h264 if codec is Codec.H264 else h265).make_config(sets)
+            key = key or any(16 <= n[0] >> 1 & 63 <= 23 for n in kept)
         body = b"".join(len(n).to_bytes(4, "big") + n for n in kept)
         units.append(AccessUnit(900_000 + pts * 3600, body, key, config, 0))
     return units
