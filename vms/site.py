@@ -13,7 +13,7 @@ import json
 import os
 import pwd
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -106,9 +106,19 @@ class Site:
         return self.path / "access.log"
 
     @property
+    def catalogue_file(self) -> Path | None:
+        """The file of a SQLite catalogue; None when a server keeps it."""
+        url = self.settings.catalogue.url.reveal()
+        if not url:
+            return self.path / "catalogue.db"
+        scheme, _, rest = url.partition(":///")
+        return self.path / rest.partition("?")[0] if scheme.startswith("sqlite") else None
+
+    @property
     def catalogue_url(self) -> str:
         """SQLAlchemy URL of the catalogue. May hold a password: never to be logged."""
-        return self.settings.catalogue.url.reveal() or f"sqlite:///{self.path / 'catalogue.db'}"
+        file = self.catalogue_file
+        return f"sqlite:///{file}" if file else self.settings.catalogue.url.reveal()
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -134,6 +144,24 @@ class Site:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             yield
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def hold(self, name: str) -> Iterator[Callable[[], bool]]:
+        """A lock `name` for a short piece of work; yields `try_to_take`, which says whether it is held now."""
+        with _explained(self.path):
+            descriptor = os.open(self.run / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+        def try_to_take() -> bool:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        try:
+            yield try_to_take
         finally:
             os.close(descriptor)
 

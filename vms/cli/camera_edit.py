@@ -1,0 +1,137 @@
+"""Cameras as commands change and show them. Pure: values in, values out.
+
+Owns the checks of single fields that people type, what a change is called, and the camera's JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from vms.camera_url import CameraUrl
+from vms.errors import UserError
+from vms.localtime import format_utc
+from vms.model import Camera, LegalProfile, SourceKind, Stream, StreamKind
+
+_SHOWN = {
+    "number": "number", "name": "name", "enabled": "enabled", "source": "source", "transport": "transport",
+    "street": "street", "lat": "lat", "lon": "lon", "azimuth_deg": "azimuth", "angle_deg": "angle", "group": "group",
+    "trust_clock": "trust clock", "certificate_pin": "certificate pin", "username": "user",
+}  # fmt: skip
+
+
+def find_profile(profiles: Sequence[LegalProfile], name: str) -> LegalProfile:
+    """The legal profile with this name; UserError names those there are."""
+    found = next((p for p in profiles if p.name.casefold() == name.strip().casefold()), None)
+    if found is None:
+        raise UserError(f'there is no legal profile "{name}"; known are {", ".join(p.name for p in profiles)}')
+    return found
+
+
+def check_name(text: str) -> str:
+    """A camera's name, street or group as typed; UserError unless one line of 1 to 120 characters."""
+    name = text.strip()
+    if not 1 <= len(name) <= 120 or re.search(r"[\x00-\x1f\x7f-\x9f]", name):
+        raise UserError("a name is one line of 1 to 120 characters")
+    return name
+
+
+def check_pin(text: str) -> str:
+    """A SHA-256 fingerprint in hex, with or without colons."""
+    pin = text.replace(":", "").strip().lower()
+    if pin and not re.fullmatch(r"[0-9a-f]{64}", pin):
+        raise UserError("a certificate pin is the SHA-256 of the certificate: 64 hex digits, colons allowed")
+    return pin
+
+
+def parse_degrees(text: str, least: int, most: int) -> float:
+    """Decimal degrees with point or comma, within bounds."""
+    if not re.fullmatch(r"-?[0-9]{1,3}([.,][0-9]{1,12})?", text.strip()):
+        raise UserError("must be degrees as a decimal number, such as 52.2297")
+    value = float(text.strip().replace(",", "."))
+    if not least <= value <= most:
+        raise UserError(f"must be from {least} to {most} degrees")
+    return value
+
+
+def parse_stream_url(text: str, source: SourceKind) -> CameraUrl:
+    """A stream address from the command line. A password in it is refused: it would stand in the process list."""
+    url = CameraUrl.parse(text, source)
+    if url.password:
+        raise UserError(
+            "leave the password out of the address: it would stand in the process list and the shell's history. "
+            "Give --user, and --password-file or type it when asked"
+        )
+    return url
+
+
+def with_stream_url(camera: Camera, kind: StreamKind, url: str | None, *, record: bool | None = None) -> Camera:
+    """The camera with that stream's address set (its id kept), or with `url` None without that stream.
+
+    A new main stream is recorded, a new sub-stream only relayed, unless `record` says otherwise.
+    """
+    order = list(StreamKind)
+    others = [s for s in camera.streams if s.kind is not kind]
+    if url is not None:
+        before = next((s for s in camera.streams if s.kind is kind), None)
+        if before is None:
+            before = Stream(uuid4(), camera.id, kind, url, kind is not StreamKind.SUB)
+        others.append(replace(before, url=url, record=before.record if record is None else record))
+    return replace(camera, streams=tuple(sorted(others, key=lambda s: order.index(s.kind))))
+
+
+def changes_between(before: Camera, after: Camera) -> list[str]:
+    """What differs, in words; secrets are only said to have changed."""
+    changes = [
+        f'{label}: "{getattr(before, name)}" → "{getattr(after, name)}"'
+        for name, label in _SHOWN.items()
+        if getattr(before, name) != getattr(after, name)
+    ]
+    if before.profile_id != after.profile_id:
+        changes.append("legal profile")
+    if before.password != after.password:
+        changes.append("password")
+    streams = {s.kind: s for s in before.streams}
+    for s in after.streams:
+        was = streams.pop(s.kind, None)
+        if was is None:
+            changes.append(f"{s.kind} stream: added {s.url}")
+        elif was.url != s.url:
+            changes.append(f"{s.kind} stream: {was.url} → {s.url}")
+        if was is not None and was.record != s.record:
+            changes.append(f"{s.kind} stream: {'recorded' if s.record else 'not recorded'} from now on")
+    return changes + [f"{kind} stream: removed" for kind in streams]
+
+
+def camera_json(camera: Camera, profiles: Sequence[LegalProfile]) -> dict[str, Any]:
+    """A camera as `--json` shows it; the password is only said to be there."""
+    profile = next((p.name for p in profiles if p.id == camera.profile_id), None)
+    return {
+        "id": str(camera.id),
+        "number": camera.number,
+        "name": camera.name,
+        "enabled": camera.enabled,
+        "source": camera.source.value,
+        "transport": camera.transport,
+        "profile": profile,
+        "street": camera.street,
+        "lat": camera.lat,
+        "lon": camera.lon,
+        "azimuth_deg": camera.azimuth_deg,
+        "angle_deg": camera.angle_deg,
+        "group": camera.group,
+        "trust_clock": camera.trust_clock,
+        "certificate_pin": camera.certificate_pin,
+        "username": camera.username,
+        "has_password": bool(camera.password),
+        "retired": None if camera.retired_ns is None else format_utc(camera.retired_ns),
+        "streams": [{"id": str(s.id), "kind": s.kind.value, "url": s.url, "record": s.record} for s in camera.streams],
+    }
+
+
+def main_url(camera: Camera) -> str:
+    """The main stream's address, for lists."""
+    return next((s.url for s in camera.streams if s.kind is StreamKind.MAIN), "")

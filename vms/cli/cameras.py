@@ -1,0 +1,331 @@
+"""`vms camera …`: the registry of cameras from the command line.
+
+CAMERA is a number, a name or an id. Passwords come from a file, from standard input or are asked for; never from the
+command line, where every user of the machine could read them. After each change the recorder's sealed assignment is
+written anew (`vms.cli.registry`).
+"""
+
+# ruff: noqa: PLR0917 - typer turns parameters into options, which are given by name
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from vms.cli.camera_options import (
+    WISHES,
+    Angle,
+    Azimuth,
+    CameraArgument,
+    Enabled,
+    Group,
+    Lat,
+    Lon,
+    Password,
+    PasswordFile,
+    Pin,
+    Profile,
+    Record,
+    RecordAudio,
+    RecordSub,
+    Source,
+    Street,
+    Sub,
+    Transport,
+    TrustClock,
+    User,
+    apply_wishes,
+    check_audio,
+    with_profile,
+)
+from vms.cli.output import JsonFlag, note, print_facts, print_json, print_table, working
+from vms.errors import UserError
+from vms.model import Camera, LegalProfile, StreamKind
+
+if TYPE_CHECKING:
+    from vms.site import Site
+
+cameras_app = typer.Typer(help="Cameras: add, list, show, edit, remove, test, import, export.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Hang the group into the root command."""
+    app.add_typer(cameras_app, name="camera")
+
+
+@cameras_app.command(epilog="Example: vms camera add 'Rynek 1' rtsp://10.0.0.5/Streaming/Channels/101 --user stroz")
+def add(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name, as people say it.", show_default=False)],
+    url: Annotated[str, typer.Argument(help="Address of the main stream, without password.", show_default=False)],
+    number: Annotated[int | None, typer.Option("--number", min=1, max=999_999, help="Default: the next free.")] = None,
+    sub: Sub = None,
+    user: User = None,
+    password_file: PasswordFile = None,
+    password: Password = None,
+    transport: Transport = None,
+    source: Source = None,
+    profile: Profile = None,
+    street: Street = None,
+    lat: Lat = None,
+    lon: Lon = None,
+    azimuth: Azimuth = None,
+    angle: Angle = None,
+    group: Group = None,
+    pin: Pin = None,
+    trust_clock: TrustClock = None,
+    record: Record = None,
+    record_sub: RecordSub = None,
+    record_audio: RecordAudio = None,
+    enabled: Enabled = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Add a camera. It is recorded as soon as the recorder reads its new assignment."""
+    given = locals()
+    from vms.cli.camera_edit import camera_json
+    from vms.cli.registry import changing
+
+    wishes = {k: given[k] for k in WISHES if k in given}
+    site = ctx.obj.create_site()
+    draft = apply_wishes(Camera(uuid4(), number or 1, name, uuid4(), ()), wishes)
+
+    async def work() -> tuple[Camera, list[LegalProfile]]:
+        async with changing(site) as registry:
+            profiles, default = await registry.profiles()
+            camera = replace(draft, profile_id=default.id, number=number or await registry.next_number())
+            camera = with_profile(camera, profiles, profile)
+            check_audio(camera, profiles)
+            return await registry.add(camera), profiles
+
+    camera, profiles = asyncio.run(work())
+    if as_json:
+        print_json(camera_json(camera, profiles))
+    else:
+        used = next(p for p in profiles if p.id == camera.profile_id)
+        note(f'added camera {camera.number} "{camera.name}"; legal profile "{used.name}", {used.days} days')
+
+
+@cameras_app.command("list", epilog="Example: vms camera list --json")
+def list_cameras(
+    ctx: typer.Context,
+    retired: Annotated[bool, typer.Option("--retired", help="Also cameras taken out of service.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the cameras by number."""
+    from vms.cli.camera_edit import camera_json, main_url
+
+    cameras, profiles = _load(ctx.obj.open_site(), retired=retired)
+    if as_json:
+        print_json([camera_json(c, profiles) for c in cameras])
+        return
+    rows = [
+        (c.number, c.name, c.street, main_url(c), ", ".join(s.kind for s in c.streams if s.record) or "-", _state(c))
+        for c in cameras
+    ]
+    print_table(("number", "name", "street", "address", "recorded", "state"), rows)
+
+
+@cameras_app.command(epilog="Example: vms camera show 12")
+def show(ctx: typer.Context, camera: CameraArgument, as_json: JsonFlag = False) -> None:
+    """Show everything about one camera, its history included."""
+    from storage.catalogue import find_camera
+    from vms.cli.camera_edit import camera_json
+    from vms.cli.registry import reading
+    from vms.localtime import format_local, format_utc
+
+    site = ctx.obj.open_site()
+
+    async def work() -> tuple[Camera, list[LegalProfile], list[Any]]:
+        async with reading(site) as registry:
+            found = find_camera(await registry.cameras(include_retired=True), camera)
+            profiles, _ = await registry.profiles()
+            return found, profiles, await registry.history(found)
+
+    found, profiles, history = asyncio.run(work())
+    facts = camera_json(found, profiles)
+    if as_json:
+        facts["history"] = [
+            {"at": format_utc(h.at_ns), "kind": h.kind.value, "by": h.by, "changes": h.changes} for h in history
+        ]
+        print_json(facts)
+        return
+    streams = facts.pop("streams")
+    facts["password"] = "set" if facts.pop("has_password") else "not set"
+    facts["state"] = _state(found)
+    print_facts(
+        (k.replace("_", " "), v) for k, v in facts.items() if v not in ("", None) and k not in ("enabled", "retired")
+    )
+    for s in streams:
+        typer.echo(f"{s['kind']} stream: {s['url']} ({'recorded' if s['record'] else 'relayed only'}) {s['id']}")
+    for h in history:
+        changes = "; ".join(f"{field}: {old} → {new}" for field, (old, new) in h.changes.items())
+        typer.echo(f"{format_local(h.at_ns, site.zone, digits=0)} {h.kind} by {h.by or 'unknown'}  {changes}")
+
+
+@cameras_app.command(epilog="Example: vms camera edit 12 --name 'Rynek 1 (północ)' --record-sub")
+def edit(
+    ctx: typer.Context,
+    camera: CameraArgument,
+    name: Annotated[str | None, typer.Option("--name")] = None,
+    url: Annotated[str | None, typer.Option("--url", help="Address of the main stream, without password.")] = None,
+    number: Annotated[int | None, typer.Option("--number", min=1, max=999_999)] = None,
+    sub: Sub = None,
+    no_sub: Annotated[bool, typer.Option("--no-sub", help="Take the sub-stream away.")] = False,
+    user: User = None,
+    password_file: PasswordFile = None,
+    ask_password: Annotated[bool, typer.Option("--ask-password", help="Ask for a new password.")] = False,
+    password: Password = None,
+    transport: Transport = None,
+    source: Source = None,
+    profile: Profile = None,
+    street: Street = None,
+    lat: Lat = None,
+    lon: Lon = None,
+    azimuth: Azimuth = None,
+    angle: Angle = None,
+    group: Group = None,
+    pin: Pin = None,
+    trust_clock: TrustClock = None,
+    record: Record = None,
+    record_sub: RecordSub = None,
+    record_audio: RecordAudio = None,
+    enabled: Enabled = None,
+    replaced: Annotated[bool, typer.Option("--replaced", help="Note that it is another device from now on.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Change a camera. What is not named stays; footage stays with the camera."""
+    from storage.catalogue import find_camera
+    from vms.cli.camera_edit import camera_json, changes_between, with_stream_url
+    from vms.cli.registry import changing
+
+    if sub is not None and no_sub:
+        raise UserError("give either --sub or --no-sub, not both")
+    given = locals()
+    wishes = {k: given[k] for k in WISHES if k in given} | {"number": number}
+    site = ctx.obj.open_site()
+
+    async def work() -> tuple[Camera, Camera, list[LegalProfile]]:
+        async with changing(site) as registry:
+            before = find_camera(await registry.cameras(), camera)
+            profiles, _ = await registry.profiles()
+            after = with_profile(apply_wishes(before, wishes), profiles, profile)
+            after = with_stream_url(after, StreamKind.SUB, None) if no_sub else after
+            check_audio(after, profiles)
+            if after != before or replaced:
+                await registry.update(after, replaced=replaced)
+            return before, after, profiles
+
+    before, after, profiles = asyncio.run(work())
+    if as_json:
+        print_json(camera_json(after, profiles))
+        return
+    changes = changes_between(before, after) + (["replaced by another device"] if replaced else [])
+    note(f'camera {after.number} "{after.name}": ' + ("; ".join(changes) or "nothing to change"))
+
+
+@cameras_app.command(epilog="Example: vms camera remove 12 --yes")
+def remove(
+    ctx: typer.Context,
+    camera: CameraArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take a camera out of service. Its footage and history stay; its number is free again."""
+    from storage.catalogue import find_camera
+    from vms.cli.registry import changing
+
+    site = ctx.obj.open_site()
+    cameras, _ = _load(site)
+    found = find_camera(cameras, camera)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError(f'to remove camera {found.number} "{found.name}" without being asked, add --yes')
+        if not typer.confirm(f'Take camera {found.number} "{found.name}" out of service?'):
+            raise UserError("nothing was changed")
+
+    async def work() -> None:
+        async with changing(site) as registry:
+            await registry.retire(found)
+
+    asyncio.run(work())
+    note(f'camera {found.number} "{found.name}" is out of service; its footage stays')
+
+
+@cameras_app.command(
+    "import", epilog="Example: vms camera import kamery.csv, then: vms camera import kamery.csv --commit"
+)
+def import_cameras(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="CSV table; columns in docs/reference/cli.md.", show_default=False)],
+    commit: Annotated[bool, typer.Option("--commit", help="Write. Without it only the verdicts are shown.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="With --commit: write the good rows only.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Add and change cameras by a table. A dry run unless --commit; a bad row stops all of it unless --skip-bad."""
+    from vms.cli.camera_csv import Verdict
+    from vms.cli.importing import import_table, verdict_json
+
+    site = ctx.obj.create_site()
+    with working("importing"):
+        verdicts, written = asyncio.run(import_table(site, file, commit=commit, skip_bad=skip_bad))
+    bad = [v for v in verdicts if v.verdict is Verdict.ERROR]
+    if as_json:
+        print_json(
+            {"committed": written is not None, "written": written or 0, "rows": [verdict_json(v) for v in verdicts]}
+        )
+    else:
+        rows = [(v.line, v.number, v.name, v.verdict, v.column, v.detail) for v in verdicts]
+        print_table(("line", "numer", "nazwa", "verdict", "column", "what"), rows)
+    counts = ", ".join(f"{sum(v.verdict is kind for v in verdicts)} {kind}" for kind in Verdict)
+    note(f"{len(verdicts)} rows: {counts}")
+    if written is not None:
+        note(f"{written} cameras written" + (f", {len(bad)} bad rows left out" if bad else ""))
+    elif bad:
+        note("nothing was written; mend the rows above" + (", or add --skip-bad" if commit else ""))
+        raise typer.Exit(2)
+    else:
+        note("nothing was written: this was a dry run; add --commit")
+
+
+@cameras_app.command("export", epilog="Example: vms camera export -o kamery.csv")
+def export_table(
+    ctx: typer.Context,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write; default: standard output.")
+    ] = None,
+) -> None:
+    """Write the cameras as the table that `camera import` reads. Passwords are left out."""
+    from vms.cli.camera_csv import export_cameras
+    from vms.site import write_atomically
+
+    cameras, profiles = _load(ctx.obj.open_site())
+    table = export_cameras(cameras, profiles)
+    if output is None:
+        sys.stdout.buffer.write(table)
+        return
+    try:
+        write_atomically(output, table, 0o644)
+    except OSError as error:
+        raise UserError(f"{output} cannot be written: {error.strerror}") from error
+    note(f"{len(cameras)} cameras in {output}")
+
+
+def _load(site: Site, *, retired: bool = False) -> tuple[list[Camera], list[LegalProfile]]:
+    from vms.cli.registry import reading
+
+    async def work() -> tuple[list[Camera], list[LegalProfile]]:
+        async with reading(site) as registry:
+            return await registry.cameras(include_retired=retired), (await registry.profiles())[0]
+
+    return asyncio.run(work())
+
+
+def _state(camera: Camera) -> str:
+    if camera.retired_ns is not None:
+        return "retired"
+    return "in service" if camera.enabled else "disabled"
