@@ -17,6 +17,7 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -133,16 +134,16 @@ def without(journal: Journal, stated: Iterable[Journal]) -> Journal:
 
 def first_part(journal: Journal, most_bytes: int) -> Journal:
     """As much of `journal`, from its beginning, as surely fits into `most_bytes`; at least one statement."""
-    room = most_bytes - 4096
-    kept: dict[str, list[Any]] = {"runs": [], "gaps": [], "segments": []}
-    sizes = {"runs": lambda f: len(encode_run(f)), "gaps": lambda g: len(encode_gap(g)), "segments": lambda _: 512}
-    for name, items in kept.items():
-        for item in getattr(journal, name):
-            room -= sizes[name](item) + 1
-            if room < 0 and any(kept.values()):
-                return replace(journal, **{n: tuple(i) for n, i in kept.items()})
-            items.append(item)
-    return journal
+    sizes = (
+        *(len(encode_run(fact)) for fact in journal.runs),
+        *(len(encode_gap(gap)) for gap in journal.gaps),
+        *(512 for _ in journal.segments),
+    )
+    fitting = sum(total <= most_bytes - 4096 for total in accumulate(size + 1 for size in sizes))
+    runs = max(1, fitting)
+    gaps = max(0, runs - len(journal.runs))
+    segments = max(0, gaps - len(journal.gaps))
+    return replace(journal, runs=journal.runs[:runs], gaps=journal.gaps[:gaps], segments=journal.segments[:segments])
 
 
 def encode_journal(journal: Journal) -> bytes:
@@ -246,6 +247,17 @@ class JournalWriter:
         `runs` and `gaps` are the facts still in the spool. When this returns, all of theirs that belong into this hour
         stand in the store. May be repeated at any crash point. Raises `StoreError` and `CatalogueError`.
         """
+        self._touched.discard((hour_ns, stream_id))  # first: what comes while this waits is for another time
+        try:
+            key = await self._write(hour_ns, stream_id, runs, gaps, now_ns)
+        except BaseException:
+            self._touched.add((hour_ns, stream_id))
+            raise
+        return key
+
+    async def _write(
+        self, hour_ns: int, stream_id: UUID, runs: Iterable[RunFact], gaps: Iterable[Gap], now_ns: int
+    ) -> str | None:
         segments = await self._segments(hour_ns, stream_id)
         whole = build_journal(Journal(stream_id, hour_ns, self._host), runs, gaps, segments)
         parts = await self._parts(hour_ns, stream_id)
@@ -256,7 +268,6 @@ class JournalWriter:
             key = await self._put(part, len(parts), now_ns)
             parts.append(part)
             fresh = without(fresh, [part])
-        self._touched.discard((hour_ns, stream_id))
         return key
 
     async def _segments(self, hour_ns: int, stream_id: UUID) -> list[SealLine]:

@@ -9,6 +9,7 @@ no text that a person typed ever becomes part of a key. Nobody reads time from a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import re
@@ -102,10 +103,8 @@ async def put_once(store: ObjectStore, key: str, source: Path | bytes, *, digest
     The object is there afterwards with this size and digest, whether this call or an earlier one wrote it: the answer
     is the store's own word on HEAD. Raises `DigestMismatch` when other bytes stand under the key.
     """
-    try:
+    with contextlib.suppress(ObjectExists):  # HEAD tells whether it is ours
         await store.put(key, source, digest=digest, size_bytes=size_bytes)
-    except ObjectExists:
-        pass  # HEAD tells whether it is ours
     info = await store.head(key)
     if info.size_bytes != size_bytes or info.digest != digest:
         raise DigestMismatch(

@@ -169,7 +169,7 @@ def _write_secret(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _start(
+def _start(  # noqa: PLR0917
     name: str,
     command: Sequence[str],
     environment: dict[str, str],

@@ -21,7 +21,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -108,37 +108,35 @@ class FolderStore:
         path = self._root / key
         if path.exists():  # spares the copy; the link below is what decides
             raise ObjectExists(f"{self.name}: {key} is taken")
-        reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC) if isinstance(source, Path) else None
+        reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC) if isinstance(source, Path) else -1
         temporary = self._incoming / secrets.token_hex(16)
         try:
-            self._write_temporary(temporary, reading, source, digest, size_bytes, key)
+            blocks = [source] if isinstance(source, bytes) else _file_blocks(reading)
+            self._write_temporary(temporary, blocks, ObjectInfo(key, size_bytes, digest))
             self._link(temporary, path, key)
         except _SourceUnreadable as error:
             raise error.cause from error
         except OSError as error:
             raise self._translated(error, key) from error
         finally:
-            if reading is not None:
+            if reading >= 0:
                 os.close(reading)
             temporary.unlink(missing_ok=True)
         return ObjectInfo(key, size_bytes, digest)
 
-    def _write_temporary(
-        self, temporary: Path, reading: int | None, source: Path | bytes, digest: bytes, size_bytes: int, key: str
-    ) -> None:
+    def _write_temporary(self, temporary: Path, blocks: Iterable[bytes], wanted: ObjectInfo) -> None:
         self._make_folders(self._incoming)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
-            blocks = _file_blocks(reading) if reading is not None else iter([bytes(source)])  # type: ignore[arg-type]
             hasher, written = hashlib.sha256(), 0
             for block in blocks:
                 hasher.update(block)
                 written += _write_all(fd, block)
-                if written > size_bytes:
+                if written > wanted.size_bytes:
                     break
-            if written != size_bytes or hasher.digest() != digest:
-                raise DigestMismatch(f"{key}: what was given is not {size_bytes} bytes with SHA-256 {digest.hex()}")
-            _remember_digest(fd, digest)
+            if written != wanted.size_bytes or hasher.digest() != wanted.digest:
+                raise DigestMismatch(f"{wanted.key}: the bytes given do not have the size and SHA-256 given with them")
+            _remember_digest(fd, hasher.digest())
             os.fsync(fd)
         finally:
             os.close(fd)

@@ -27,7 +27,7 @@ from minio import Minio
 from storage.objects import s3_wire
 from storage.objects.base import ObjectInfo, check_key, check_prefix, check_put, check_range, probe
 from storage.objects.s3_errors import FOREIGN, code_in, refused, translated
-from storage.objects.s3_wire import Answer, Body, Call, S3Location, Wire
+from storage.objects.s3_wire import Answer, Body, Call, Request, S3Location, Wire
 from vms.errors import DigestMismatch, ObjectExists, ObjectMissing, StoreDenied, StoreUnavailable, UserError
 
 THREADS = 8
@@ -75,7 +75,9 @@ class S3Store:
                 if real != size_bytes:
                     raise DigestMismatch(f"{key}: what was given has {real} bytes, not {size_bytes}")
                 body = Body(fd if fd is not None else source, size_bytes, digest)  # type: ignore[arg-type]
-                return self._foreign(f"put {key}", lambda: self._wire.exchange(call, "PUT", path, headers, body))
+                return self._foreign(
+                    f"put {key}", lambda: self._wire.exchange(call, Request("PUT", path, headers, body))
+                )
             finally:
                 if fd is not None:
                     os.close(fd)
@@ -96,7 +98,7 @@ class S3Store:
     async def head(self, key: str) -> ObjectInfo:
         call, path = Call(), self._path(key)
         headers = {"x-amz-checksum-mode": "ENABLED"}
-        answer = await self._exchange(f"head {key}", call, "HEAD", path, headers)
+        answer = await self._exchange(f"head {key}", call, Request("HEAD", path, headers))
         self._require(answer, (200,), f"head {key}")
         size = answer.headers.get("content-length", "")
         if not (size.isascii() and size.isdigit()):
@@ -160,16 +162,14 @@ class S3Store:
     async def _open(self, call: Call, key: str, offset: int, length: int | None) -> Answer:
         end = "" if length is None else str(offset + length - 1)
         headers = {"Range": f"bytes={offset}-{end}"} if offset or length is not None else {}
-        answer = await self._exchange(f"get {key}", call, "GET", self._path(key), headers)
+        answer = await self._exchange(f"get {key}", call, Request("GET", self._path(key), headers))
         if answer.status == 416:  # the range begins at or beyond the end
             return answer
         self._require(answer, (206,) if headers else (200,), f"get {key}")
         return answer
 
-    async def _exchange(self, what: str, call: Call, method: str, path: str, headers: dict[str, str]) -> Answer:
-        return await self._run(
-            what, lambda: self._foreign(what, lambda: self._wire.exchange(call, method, path, headers)), call
-        )
+    async def _exchange(self, what: str, call: Call, request: Request) -> Answer:
+        return await self._run(what, lambda: self._foreign(what, lambda: self._wire.exchange(call, request)), call)
 
     async def _taken(self, key: str) -> bool:
         try:
@@ -256,7 +256,6 @@ def _sdk(location: S3Location) -> Minio:
     retries = urllib3.Retry(
         1, redirect=0, status=0, other=0, allowed_methods=None
     )  # one, for a kept connection that died
-    trust = {"cert_reqs": "CERT_REQUIRED", "ca_certs": str(location.ca_file)} if location.ca_file else {}
     try:
         return Minio(
             location.netloc,
@@ -264,7 +263,12 @@ def _sdk(location: S3Location) -> Minio:
             secret_key=location.secret_key,
             secure=location.secure,
             region=location.region,
-            http_client=urllib3.PoolManager(maxsize=THREADS, timeout=timeout, retries=retries, **trust),
+            http_client=urllib3.PoolManager(
+                maxsize=THREADS,
+                timeout=timeout,
+                retries=retries,
+                ssl_context=s3_wire.tls_context(location),
+            ),
         )
     except ValueError as error:
         raise UserError(f"The store's endpoint {location.endpoint!r} cannot be used: {error}") from error

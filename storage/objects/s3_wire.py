@@ -23,9 +23,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 from urllib.parse import SplitResult, urlsplit
 
-from minio.credentials import Credentials
+from minio.credentials.credentials import Credentials
+from minio.helpers import DictType
 from minio.signer import sign_v4_s3
 
 from storage.objects.base import BLOCK_BYTES
@@ -56,7 +58,7 @@ class S3Location:
     def __post_init__(self) -> None:
         try:
             url = urlsplit(self.endpoint)
-            port_fits = url.port is None or 0 < url.port
+            port_fits = url.port is None or url.port > 0
         except ValueError:
             raise UserError("The store's endpoint is not a URL; write it as https://host:port.") from None
         if url.username is not None or url.password is not None:
@@ -82,6 +84,16 @@ class S3Location:
         return urlsplit(self.endpoint).netloc
 
 
+def tls_context(location: S3Location) -> ssl.SSLContext | None:
+    """Trust for https, None for plain HTTP. Raises `UserError` for a CA file that cannot be used."""
+    if not location.secure:
+        return None
+    try:
+        return ssl.create_default_context(cafile=location.ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise UserError(f"The store's CA file {location.ca_file} cannot be used: {error.strerror}.") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """What a put sends: `size_bytes` bytes of an open regular file, or bytes."""
@@ -89,6 +101,16 @@ class Body:
     source: int | bytes
     size_bytes: int
     digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked. `path` is the bucket's and the key, which need no quoting."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Body | None = None
 
 
 class Call:
@@ -138,16 +160,9 @@ class Wire:
         self._lock = threading.Lock()
         self._idle: list[tuple[http.client.HTTPConnection, float]] = []  # and when it was last used; the newest last
         self._closed = False
-        self._tls: ssl.SSLContext | None = None
-        if location.secure:
-            try:
-                self._tls = ssl.create_default_context(cafile=location.ca_file)
-            except (OSError, ssl.SSLError) as error:
-                raise UserError(f"The store's CA file {location.ca_file} cannot be used: {error.strerror}.") from error
+        self._tls = tls_context(location)
 
-    def exchange(
-        self, call: Call, method: str, path: str, headers: Mapping[str, str] | None = None, body: Body | None = None
-    ) -> Answer:
+    def exchange(self, call: Call, request: Request) -> Answer:
         """Send one request and read its answer, for GET up to the body.
 
         A kept connection that turns out dead is replaced once: every request made here may be repeated. Raises what
@@ -156,7 +171,7 @@ class Wire:
         while True:
             connection, fresh = self._connection()
             try:
-                return self._attempt(call, connection, method, path, headers or {}, body)
+                return self._attempt(call, connection, request)
             except (ConnectionError, ssl.SSLEOFError, http.client.BadStatusLine):
                 connection.close()
                 if fresh:
@@ -191,27 +206,21 @@ class Wire:
         for connection, _ in idle:
             connection.close()
 
-    def _attempt(
-        self,
-        call: Call,
-        connection: http.client.HTTPConnection,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: Body | None,
-    ) -> Answer:
+    def _attempt(self, call: Call, connection: http.client.HTTPConnection, request: Request) -> Answer:
+        method, body = request.method, request.body
         if connection.sock is None:
             connection.connect()
-            connection.sock.settimeout(STEP_TIMEOUT_S)
-        call.use(connection.sock)
-        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-        for name, value in self._signed(method, path, headers, body).items():
+        sock: socket.socket = connection.sock
+        sock.settimeout(STEP_TIMEOUT_S)
+        call.use(sock)
+        connection.putrequest(method, request.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self._signed(request).items():
             connection.putheader(name, value)
         unsent = True
         try:
             connection.endheaders()
             if body is not None:
-                _send(connection.sock, body)
+                _send(sock, body)
             unsent = False
             response = connection.getresponse()
         except (ConnectionError, ssl.SSLEOFError) as error:
@@ -244,29 +253,30 @@ class Wire:
             connection.close()
         return answer
 
-    def _signed(self, method: str, path: str, headers: Mapping[str, str], body: Body | None) -> dict[str, str]:
+    def _signed(self, request: Request) -> dict[str, str]:
+        body = request.body
         now = datetime.now(UTC)
         content_sha256 = body.digest.hex() if body is not None else EMPTY_SHA256
         signed = {
             "Host": self._location.netloc,
             "x-amz-date": now.strftime("%Y%m%dT%H%M%SZ"),
             "x-amz-content-sha256": content_sha256,
-            **headers,
+            **request.headers,
         }
         if body is not None:
             signed["Content-Length"] = str(body.size_bytes)
-        url = SplitResult("https" if self._location.secure else "http", self._location.netloc, path, "", "")
-        return dict(
-            sign_v4_s3(
-                method=method,
-                url=url,
-                region=self._location.region,
-                headers=signed,
-                credentials=self._credentials,
-                content_sha256=content_sha256,
-                date=now,
-            )
+        url = SplitResult("https" if self._location.secure else "http", self._location.netloc, request.path, "", "")
+        # It adds the Authorization header to the dictionary it is given.
+        sign_v4_s3(
+            method=request.method,
+            url=url,
+            region=self._location.region,
+            headers=cast("DictType", signed),
+            credentials=self._credentials,
+            content_sha256=content_sha256,
+            date=now,
         )
+        return signed
 
     def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
         """A kept connection that still looks alive, or a new one (True), not yet connected."""

@@ -1,0 +1,401 @@
+"""The archiver: what lies sealed in the spool becomes known to the catalogue, then safe in the object store, then goes.
+
+Owns the order of those steps, the bounded uploads and what is set aside. Does not own the spool's layout, the
+catalogue's rows, the store's protocol, nor deleting what has expired.
+
+Steps; each may be repeated at any crash point, and a restart simply begins again with what the spool holds:
+
+1. *Facts*: rows for runs and gaps, open ones too. 2. *Register*: rows for the segment and its spool copy. Footage is on
+the timeline from here on, also while the store is away. 3. *Put* create-only, with the digest the recorder sealed.
+4. *Read back*: HEAD must state that size and digest. 5. *Copy row* for the store. 6. *Drop* the spool copy's row, then
+7. *forget* the file. 8. *Journal* of the hour once it has settled; a closed run or gap leaves the spool only when both
+catalogue and journal state it.
+
+Invariants: a spool file is removed only after 4 and 5 (I3); a copy row names bytes that were read back (I1); a file
+that cannot be archived is set aside, said aloud and tried again later, and never removed or in its neighbours' way.
+
+Oldest first: every segment has one copy until it is archived, so the longest exposed goes first, the spool empties in
+the order in which it filled, and a backlog leaves no tail behind that only ever grows older. Nobody waits for the
+newest to arrive in the store: it is played from the spool.
+
+A store or catalogue that is away is one state of the whole archiver with one back-off, not one for each file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from storage.catalogue.values import Copy, Registered, Registration, SegmentRef, StoreInfo
+from storage.fact_ledger import FactLedger
+from storage.facts import RunFact
+from storage.journal import HOUR_NS, JournalCatalogue, JournalWriter, hour_of
+from storage.objects.base import ObjectInfo, ObjectStore, put_once, segment_key
+from storage.sealed_file import read_facts, read_run
+from storage.spool import SealedSegment
+from vms.clock import Clock, SystemClock
+from vms.errors import (
+    CatalogueError,
+    CatalogueUnavailable,
+    MalformedError,
+    ObjectMissing,
+    SpoolError,
+    StoreDenied,
+    StoreError,
+    StoreUnavailable,
+    VmsError,
+)
+from vms.metrics import Metrics
+from vms.model import Gap, RunInfo, SegmentFacts
+from vms.supervise import Backoff, keep_running
+
+log = logging.getLogger(__name__)
+
+UPLOADS = 4  # at once; two already fill a disk, more hide the store's latency
+SET_ASIDE_S = 600.0
+REGISTER_BATCH = 200
+JOURNALS_PER_PASS = 50  # so that a restart after long absence does not crowd out uploads
+LOOK_BACK_HOURS = 6  # journals looked at again after a start: a crash may have come between rows and journal
+REGISTER_PACE = Backoff(first=1.0, longest=15.0)
+UPLOAD_PACE = Backoff(first=1.0, longest=60.0)
+JOURNAL_PACE = Backoff(first=15.0, longest=300.0)
+NICENESS = 10
+
+
+class SpoolView(Protocol):
+    """What the archiver asks of the spool. All of it blocks and is called in threads."""
+
+    def sealed(self) -> Sequence[SealedSegment]: ...
+
+    def runs(self) -> Iterator[tuple[Path, RunFact]]: ...
+
+    def gaps(self) -> Iterator[tuple[Path, Gap]]: ...
+
+    def forget(self, path: Path) -> None: ...
+
+
+class CatalogueView(JournalCatalogue, Protocol):
+    """What the archiver asks of the catalogue. Every call may be repeated."""
+
+    async def put_store(self, store: StoreInfo) -> None: ...
+
+    async def put_run(self, run: RunInfo) -> None: ...
+
+    async def put_gap(self, gap: Gap) -> bool: ...
+
+    async def register_many(self, items: Sequence[Registration]) -> list[Registered]: ...
+
+    async def record_copy(self, ref: SegmentRef, copy: Copy) -> bool: ...
+
+    async def drop_copy(self, ref: SegmentRef, store: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the archiver is. `last_error` is None while everything answers."""
+
+    backlog_segments: int
+    backlog_bytes: int
+    oldest_start_ns: int | None
+    uploaded_segments: int
+    uploaded_bytes: int
+    last_upload_s: float | None
+    set_aside: int
+    journals_waiting: int
+    catalogue_error: str | None
+    store_error: str | None
+
+
+class Archiver:
+    """Archives one spool. `run` until cancelled; `progress` at any time on the same loop."""
+
+    def __init__(
+        self,
+        spool: SpoolView,
+        catalogue: CatalogueView,
+        store: ObjectStore,
+        *,
+        host: str,
+        spool_store: StoreInfo,
+        object_store: StoreInfo,
+        clock: Clock | None = None,
+        uploads: int = UPLOADS,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._spool, self._catalogue, self._store = spool, catalogue, store
+        self._spool_store, self._object_store = spool_store, object_store
+        self._clock = clock or SystemClock()
+        self._uploads = uploads
+        self._metrics = metrics
+        self._journals = JournalWriter(catalogue, store, host)
+        self._introduced = False  # the stores are known, and one pass of registration is over
+        self._checked = False  # the store was probed
+        self._known: set[Path] = set()  # registered by this process, or found deleted
+        self._pending: dict[Path, SegmentFacts] = {}  # registered, not yet archived
+        self._unsure: set[Path] = (
+            set()
+        )  # may be in the store already: left by an earlier process, or a put without answer
+        self._aside: dict[Path, int] = {}  # path → monotonic ns of the next try
+        self._facts = FactLedger(self._journals.touch)
+        self._uploaded_segments = self._uploaded_bytes = 0
+        self._last_upload_s: float | None = None
+        self._errors: dict[str, str] = {}  # step → what it failed with last
+
+    async def run(self) -> None:
+        """Archive for ever. Cancelling leaves every step repeatable."""
+        async with asyncio.TaskGroup() as group:
+            for name, attempt, pace in (
+                ("registration", self.register_sealed, REGISTER_PACE),
+                ("upload", self.upload_pending, UPLOAD_PACE),
+                ("journals", self.write_journals, JOURNAL_PACE),
+            ):
+                group.create_task(
+                    keep_running(name, self._noting(name, attempt), backoff=pace, clock=self._clock), name=name
+                )
+
+    def progress(self) -> Progress:
+        return Progress(
+            backlog_segments=len(self._pending),
+            backlog_bytes=sum(facts.size_bytes for facts in self._pending.values()),
+            oldest_start_ns=min((facts.start_ns for facts in self._pending.values()), default=None),
+            uploaded_segments=self._uploaded_segments,
+            uploaded_bytes=self._uploaded_bytes,
+            last_upload_s=self._last_upload_s,
+            set_aside=len(self._aside),
+            journals_waiting=self._journals.waiting,
+            catalogue_error=self._errors.get("registration"),
+            store_error=self._errors.get("upload"),
+        )
+
+    # -- steps 1 and 2 --------------------------------------------------------------------------------------------
+
+    async def register_sealed(self) -> None:
+        """One pass over the spool: facts, then every sealed segment not yet registered. Needs no object store."""
+        first = not self._introduced
+        if first:
+            await self._catalogue.put_store(self._spool_store)
+            await self._catalogue.put_store(self._object_store)
+        fact_files = await self._register_facts()
+        sealed = await asyncio.to_thread(self._spool.sealed)
+        self._let_go_of_absent({s.path for s in sealed} | fact_files)
+        fresh = [s for s in sealed if s.path not in self._known and not self._is_aside(s.path)]
+        for start in range(0, len(fresh), REGISTER_BATCH):
+            await self._register(fresh[start : start + REGISTER_BATCH])
+        if first:
+            self._unsure |= self._pending.keys()
+            self._look_back()
+            self._introduced = True
+        self._show_backlog()
+
+    async def _register_facts(self) -> set[Path]:
+        runs, gaps = await asyncio.to_thread(lambda: (dict(self._spool.runs()), dict(self._spool.gaps())))
+        present: dict[Path, RunFact | Gap] = {**runs, **gaps}
+        for path, fact in self._facts.untold(present):
+            if not self._is_aside(path):
+                await self._unless_refused(path, self._tell(path, fact))
+        return set(present)
+
+    async def _tell(self, path: Path, fact: RunFact | Gap) -> None:
+        if isinstance(fact, RunFact):
+            await self._catalogue.put_run(fact.run)
+        else:
+            await self._catalogue.put_gap(fact)
+        self._facts.tell(path, fact)
+
+    def _look_back(self) -> None:
+        hour = hour_of(self._clock.wall_ns())
+        for stream_id in self._facts.stream_ids():
+            for back in range(LOOK_BACK_HOURS + 1):
+                self._journals.touch(stream_id, hour - back * HOUR_NS)
+
+    async def _register(self, batch: Sequence[SealedSegment]) -> None:
+        items: list[tuple[Path, Registration]] = []
+        for sealed in batch:
+            try:
+                items.append((sealed.path, await self._registration(sealed)))
+            except (MalformedError, OSError) as error:
+                self._set_aside(sealed.path, error)
+        if not items:
+            return
+        try:
+            found = await self._catalogue.register_many([item for _, item in items])
+        except CatalogueUnavailable:
+            raise
+        except CatalogueError:
+            if len(items) == 1:
+                raise
+            for path, item in items:  # one of them is at fault; the others must not wait for it
+                await self._unless_refused(path, self._register_one(path, item))
+            return
+        for (path, item), result in zip(items, found, strict=True):
+            self._registered(path, item.facts, result)
+
+    async def _register_one(self, path: Path, item: Registration) -> None:
+        (result,) = await self._catalogue.register_many([item])
+        self._registered(path, item.facts, result)
+
+    def _registered(self, path: Path, facts: SegmentFacts, result: Registered) -> None:
+        self._known.add(path)
+        if result is Registered.DELETED:
+            log.info("%s was deleted before it was archived; its file goes with the condemned", path.name)
+            return
+        self._pending[path] = facts
+        self._journals.touch(facts.stream_id, facts.start_ns)
+
+    async def _registration(self, sealed: SealedSegment) -> Registration:
+        facts = sealed.facts
+        if facts is None or len(facts.digest) != 32:
+            facts = await asyncio.to_thread(read_facts, sealed.path)
+        known = self._facts.knows_run(facts.run_id)
+        run = None if known else await asyncio.to_thread(read_run, sealed.path)
+        key = segment_key(facts.stream_id, facts.run_id, facts.number, facts.start_ns)
+        return Registration(facts, Copy(self._spool_store.name, key, facts.size_bytes, facts.digest), run)
+
+    # -- steps 3 to 7 ---------------------------------------------------------------------------------------------
+
+    async def upload_pending(self) -> None:
+        """One pass over everything registered, oldest first. Raises the first trouble that concerns all of it."""
+        if not self._checked:
+            await self._store.check()
+            self._checked = True
+        queue = deque(sorted(self._pending.items(), key=lambda item: (item[1].start_ns, item[0])))
+        failures: list[VmsError] = []
+
+        async def work() -> None:
+            while queue and not failures:
+                path, facts = queue.popleft()
+                if self._is_aside(path):
+                    continue
+                try:
+                    await self._archive(path, facts)
+                except (StoreUnavailable, StoreDenied, CatalogueUnavailable) as error:
+                    self._unsure.add(path)
+                    failures.append(error)
+                except (StoreError, CatalogueError, SpoolError, OSError) as error:
+                    self._set_aside(path, error)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(min(self._uploads, len(queue))):
+                group.create_task(work(), name=f"upload {number}")
+        self._show_backlog()
+        if failures:
+            raise failures[0]
+
+    async def _archive(self, path: Path, facts: SegmentFacts) -> None:
+        began_ns = self._clock.mono_ns()
+        try:
+            info = await self._put(path, facts)
+        except FileNotFoundError:
+            log.warning("%s has gone from the spool before it was archived", path.name)
+            self._pending.pop(path, None)
+            return
+        copy = Copy(self._object_store.name, info.key, info.size_bytes, facts.digest, info.version)
+        ref = SegmentRef.of(facts)
+        if not await self._catalogue.record_copy(ref, copy):
+            log.info("%s was deleted while it was archived; both copies go with the condemned", path.name)
+            self._pending.pop(path, None)
+            return
+        await self._catalogue.drop_copy(ref, self._spool_store.name)
+        await asyncio.to_thread(self._spool.forget, path)
+        self._pending.pop(path, None)
+        self._unsure.discard(path)
+        self._count_upload(facts.size_bytes, (self._clock.mono_ns() - began_ns) / 1e9)
+
+    async def _put(self, path: Path, facts: SegmentFacts) -> ObjectInfo:
+        """The object, read back. Where it may be there already, look first rather than send it all in vain."""
+        key = segment_key(facts.stream_id, facts.run_id, facts.number, facts.start_ns)
+        if path in self._unsure:
+            try:
+                info = await self._store.head(key)
+            except ObjectMissing:
+                pass
+            else:
+                if (info.size_bytes, info.digest) == (facts.size_bytes, facts.digest):
+                    return info
+        return await put_once(self._store, key, path, digest=facts.digest, size_bytes=facts.size_bytes)
+
+    # -- step 8 ---------------------------------------------------------------------------------------------------
+
+    async def write_journals(self) -> None:
+        """Journals of hours that have settled, oldest first, then the closed facts they state leave the spool."""
+        if not (self._introduced and self._checked):
+            return  # nothing is registered yet, or nowhere to write
+        for hour_ns, stream_id in self._journals.due(self._clock.wall_ns())[:JOURNALS_PER_PASS]:
+            facts = self._facts.of_stream(stream_id)
+            runs = [fact for fact in facts.values() if isinstance(fact, RunFact)]
+            gaps = [fact for fact in facts.values() if isinstance(fact, Gap)]
+            await self._journals.write(hour_ns, stream_id, runs, gaps, self._clock.wall_ns())
+            for path in self._facts.state(hour_ns, facts):
+                await asyncio.to_thread(self._spool.forget, path)
+
+    # -- what is set aside, and figures ---------------------------------------------------------------------------
+
+    async def _unless_refused(self, path: Path, telling: Awaitable[None]) -> None:
+        """Set `path` aside if the catalogue refuses it; a catalogue that is away is everybody's trouble."""
+        try:
+            await telling
+        except CatalogueUnavailable:
+            raise
+        except CatalogueError as error:
+            self._set_aside(path, error)
+
+    def _is_aside(self, path: Path) -> bool:
+        until_ns = self._aside.get(path)
+        if until_ns is not None and self._clock.mono_ns() >= until_ns:
+            del self._aside[path]
+            until_ns = None
+        return until_ns is not None
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        self._count_failure(error)
+        self._aside[path] = self._clock.mono_ns() + round(SET_ASIDE_S * 1e9)
+        log.error("%s cannot be archived and stays in the spool, next try in %.0f s: %s", path.name, SET_ASIDE_S, error)
+
+    def _let_go_of_absent(self, present: set[Path]) -> None:
+        self._known &= present
+        self._unsure &= present
+        self._pending = {path: facts for path, facts in self._pending.items() if path in present}
+        self._aside = {path: ns for path, ns in self._aside.items() if path in present}
+
+    def _noting(self, name: str, attempt: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def once() -> None:
+            try:
+                await attempt()
+            except VmsError as error:
+                self._errors[name] = str(error)
+                self._count_failure(error)
+                raise
+            self._errors.pop(name, None)
+
+        return once
+
+    def _show_backlog(self) -> None:
+        if self._metrics is not None:
+            self._metrics.store_backlog_segments.set(len(self._pending))
+            self._metrics.store_backlog_bytes.set(sum(facts.size_bytes for facts in self._pending.values()))
+
+    def _count_upload(self, size_bytes: int, seconds: float) -> None:
+        self._uploaded_segments += 1
+        self._uploaded_bytes += size_bytes
+        self._last_upload_s = seconds
+        if self._metrics is not None:
+            self._metrics.upload_seconds.observe(seconds)
+            self._metrics.uploaded_bytes.inc(size_bytes)
+
+    def _count_failure(self, error: Exception) -> None:
+        if self._metrics is not None:
+            counter = (
+                self._metrics.catalogue_failures if isinstance(error, CatalogueError) else self._metrics.upload_failures
+            )
+            counter.labels(type(error).__name__).inc()
+
+
+def make_way_for_the_recorder() -> None:
+    """Lower this process's claim on processors; called once where the archiver is a process of its own."""
+    os.nice(NICENESS)
