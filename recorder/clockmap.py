@@ -169,6 +169,11 @@ class ClockMap:
         return self._wall_minus_mono + self._envelope() + self._media_ns(pts)
 
     @property
+    def last_pts(self) -> int:
+        """Media time of the last unit observed, as it came."""
+        return self._last_pts
+
+    @property
     def camera_offset(self) -> CameraOffset | None:
         """How far the camera's clock is ahead of ours; None until it has sent a report."""
         base = self._reports_median()

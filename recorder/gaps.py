@@ -6,7 +6,7 @@ Owns the decisions; the facts leave through `put` (`Spool.put_gap`). Knows no cl
   opens and once more when it closes; a closed one is never changed.
 - Another reason splits the gap, but only when two attempts in a row name it, so that a camera whose failures alternate
   makes one gap and not thousands. What a person or a schedule decided splits at once.
-- Holes that packet loss tears are gaps of their own (`lost`); holes at most a second apart are one.
+- A hole within a recording is a gap of its own, known only when it is over (`lost`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from uuid import UUID, uuid4
 from storage.facts import RunFact
 from vms.model import Gap, GapReason, SegmentFacts
 
-JOIN_NS = 1_000_000_000
-LONGEST_HELD_NS = 60 * 1_000_000_000  # a hole that grows longer is given out in parts, so that a crash forgets little
 REMEMBERED = 5000
 MAX_DETAIL = 200
 
@@ -47,7 +45,6 @@ class GapBook:
         self._put = put
         self._current: Gap | None = None
         self._candidate: Gap | None = None
-        self._hole: tuple[int, int, str] | None = None
         self._closed: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
 
     @property
@@ -93,33 +90,21 @@ class GapBook:
         if self._current is not None:
             self._close(start_ns)
 
-    def lost(self, start_ns: int, end_ns: int, detail: str = "") -> None:
-        """A hole within a recording, already over. Given out once no other can join it (`settle`)."""
-        if end_ns <= start_ns:
-            return
-        hole = self._hole
-        if hole is not None and start_ns <= hole[1] + JOIN_NS and end_ns - hole[0] <= LONGEST_HELD_NS:
-            self._hole = (min(start_ns, hole[0]), max(end_ns, hole[1]), hole[2])
-            return
-        self._give_hole()
-        self._hole = (start_ns, end_ns, detail)
-
-    def settle(self, recorded_to_ns: int | None = None) -> None:
-        """Give out a hole that is over by more than a second (None: at once)."""
-        if self._hole is not None and (recorded_to_ns is None or recorded_to_ns > self._hole[1] + JOIN_NS):
-            self._give_hole()
+    def lost(self, start_ns: int, end_ns: int, reason: GapReason, detail: str = "") -> None:
+        """A hole within a recording, already over (`recorder.segmenter` has joined holes close to each other)."""
+        if end_ns > start_ns:
+            self._count(reason)
+            self._closed.append((start_ns, end_ns))
+            self._put(Gap(uuid4(), self.stream_id, start_ns, end_ns, reason, detail[:MAX_DETAIL]))
 
     def missing_ns(self, since_ns: int, now_ns: int) -> int:
         """Time missing between `since_ns` and now, as far as this process remembers."""
         spans = [*self._closed]
         if self._current is not None:
             spans.append((self._current.start_ns, now_ns))
-        if self._hole is not None:
-            spans.append(self._hole[:2])
         return sum(max(0, min(end, now_ns) - max(start, since_ns)) for start, end in spans)
 
     def _begin(self, gap: Gap) -> None:
-        self._give_hole()
         self._current, self._candidate = gap, None
         self._count(gap.reason)
         self._put(gap)
@@ -129,15 +114,8 @@ class GapBook:
         assert gap is not None
         closed = replace(gap, end_ns=max(end_ns, gap.start_ns))
         self._current = self._candidate = None
-        self._closed.append((closed.start_ns, max(end_ns, gap.start_ns)))
+        self._closed.append((gap.start_ns, max(end_ns, gap.start_ns)))
         self._put(closed)
-
-    def _give_hole(self) -> None:
-        hole, self._hole = self._hole, None
-        if hole is not None:
-            self._count(GapReason.PACKET_LOSS)
-            self._closed.append(hole[:2])
-            self._put(Gap(uuid4(), self.stream_id, hole[0], hole[1], GapReason.PACKET_LOSS, hole[2][:MAX_DETAIL]))
 
     def _count(self, reason: GapReason) -> None:
         self.opened += 1

@@ -124,11 +124,12 @@ class Spool:
     async def seal(self, segment: OpenSegment, facts: SegmentFacts) -> Path:
         """Make a trailed segment final: fsync, rename, fsync of the folder. Returns its path. Raises `SpoolError`."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._disk, self._seal, segment, facts)
+            return await asyncio.get_running_loop().run_in_executor(self._disk, self.seal_now, segment, facts)
         finally:
             self._open.pop(segment.path, None)
 
-    def _seal(self, segment: OpenSegment, facts: SegmentFacts) -> Path:
+    def seal_now(self, segment: OpenSegment, facts: SegmentFacts) -> Path:
+        """`seal`, blocking."""
         path = self.sealed_path / f"{facts.stream_id}_{facts.start_ns}-{facts.run_id}-{facts.number}.mp4"
         try:
             set_facts(segment.fd, facts)

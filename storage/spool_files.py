@@ -35,11 +35,14 @@ class OpenSegment:
 
     __slots__ = ("fd", "number", "path", "run_id", "size_bytes", "stream_id")
 
-    def __init__(self, path: Path, stream_id: UUID, run_id: UUID, number: int) -> None:
+    def __init__(self, path: Path, stream_id: UUID, run_id: UUID, number: int, *, create: bool = True) -> None:
         self.path, self.stream_id, self.run_id, self.number = path, stream_id, run_id, number
         self.size_bytes = 0
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         try:
-            self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            self.fd = os.open(path, flags, 0o640)
+            if not create:
+                self.size_bytes = os.fstat(self.fd).st_size
         except OSError as error:
             raise disk_error(error, "opening a segment") from error
 

@@ -37,17 +37,17 @@ class PacketSource(Protocol):
     """Receives one stream, one attempt per call of `run`; attempts never overlap.
 
     `kind` says which implementation is in use now and `why` says so in words where that is not the obvious one.
-    `patience_s`: how long this source may be silent in the midst of a stream before it counts as stalled.
+    `patience_s`: how long this source may be silent in the midst of a stream before it counts as stalled; may be set
+    between attempts, because some cameras send a picture every ten seconds.
     """
+
+    patience_s: float
 
     @property
     def kind(self) -> SourceKind: ...
 
     @property
     def why(self) -> str: ...
-
-    @property
-    def patience_s(self) -> float: ...
 
     async def run(self, sinks: TrackSinks) -> None:
         """Connect and deliver until cancelled or the attempt ends, which it does by `SourceError` and never otherwise.

@@ -19,6 +19,7 @@ from vms.clock import Clock, SystemClock
 from vms.errors import MalformedError, SourceError
 from vms.media.sink import UnitSink
 from vms.model import AccessUnit, GapReason, SenderReport, SourceKind
+from vms.rtsp.client import RtspOptions
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,10 @@ class AutoSource:
     @property
     def patience_s(self) -> float:
         return self._source.patience_s
+
+    @patience_s.setter
+    def patience_s(self, seconds: float) -> None:
+        self._source.patience_s = seconds
 
     async def run(self, sinks: TrackSinks) -> None:
         now = self._clock.mono_ns()
@@ -125,13 +130,15 @@ def _comes_from(error: BaseException | None, kind: type[BaseException]) -> bool:
     return False
 
 
-def source_for(target: SourceTarget, kind: SourceKind, clock: Clock | None = None) -> PacketSource:
+def source_for(
+    target: SourceTarget, kind: SourceKind, clock: Clock | None = None, options: RtspOptions | None = None
+) -> PacketSource:
     """The source a camera's `source` setting asks for. Raises UserError for an address it cannot have."""
     scheme = CameraUrl.parse(target.url, kind).scheme
     if kind is SourceKind.RTSP:
-        return RtspSource(target)
+        return RtspSource(target, options)
     if kind is SourceKind.LIBAV:
         return LibavSource(target)
     if scheme not in RTSP_SCHEMES:
         return LibavSource(target, why=f"our own client does not speak {scheme}")
-    return AutoSource(lambda: RtspSource(target), lambda: LibavSource(target), clock)
+    return AutoSource(lambda: RtspSource(target, options), lambda: LibavSource(target), clock)

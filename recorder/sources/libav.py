@@ -30,7 +30,7 @@ _MAX_FRAME = LONGEST_FRAME_BYTES + 64 * 1024
 class LibavSource:
     """Receives `target` through PyAV. `command` starts the child; tests give another one."""
 
-    kind = SourceKind.LIBAV
+    kind: SourceKind = SourceKind.LIBAV
 
     def __init__(self, target: SourceTarget, *, command: tuple[str, ...] = (), why: str = "") -> None:
         self.why = why

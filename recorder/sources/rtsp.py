@@ -17,20 +17,15 @@ _NAMES = {"JPEG": "MJPEG", "MP2T": "MPEG-TS", "MPV": "MPEG video", "MP4V-ES": "M
 class RtspSource:
     """Receives `target` over RTSP. The session itself ends the attempt when media stop for `patience_s`."""
 
-    kind = SourceKind.RTSP
-    why = ""
+    kind: SourceKind = SourceKind.RTSP
+    why: str = ""
 
     def __init__(
         self, target: SourceTarget, options: RtspOptions | None = None, patience_s: float = LIVE_PATIENCE_S
     ) -> None:
         self.patience_s = patience_s
         self._target = target
-        self._options = options or RtspOptions(stall_timeout=patience_s)
-
-    def has_patience(self, seconds: float) -> None:
-        """Be silent-tolerant for so long from the next attempt on: a camera may send a picture every ten seconds."""
-        self.patience_s = seconds
-        self._options = replace(self._options, stall_timeout=seconds)
+        self._options = options or RtspOptions()
 
     async def run(self, sinks: TrackSinks) -> None:
         target = self._target
@@ -40,7 +35,7 @@ class RtspSource:
             password=target.password,
             transport=target.transport,
             pin=target.certificate_pin,
-            options=self._options,
+            options=replace(self._options, stall_timeout=self.patience_s),
         )
         async with session:
             camera = CameraUrl.parse(target.url, SourceKind.RTSP).host

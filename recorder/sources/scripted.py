@@ -36,8 +36,8 @@ class ScriptedSource:
     time of arrival, whatever the script says.
     """
 
-    kind = SourceKind.RTSP
-    why = ""
+    kind: SourceKind = SourceKind.RTSP
+    why: str = ""
 
     def __init__(self, clock: Clock, scripts: Iterable[Sequence[Step]], patience_s: float = LIVE_PATIENCE_S) -> None:
         self.patience_s = patience_s

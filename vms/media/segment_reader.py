@@ -26,7 +26,7 @@ from vms.media.segment_head import (
     decode_head,
     decode_trailer,
 )
-from vms.media.segment_writer import DAMAGED, MAX_FRAGMENT_SAMPLES, TRACK_ID
+from vms.media.segment_writer import DAMAGED, MAX_FRAGMENT_SAMPLES, TRACK_ID, Sample
 from vms.model import AccessUnit, CodecConfig, SegmentFacts
 
 MAX_FILE_TICKS = 1 << 40  # of a segment's own timeline; a segment lasts minutes
@@ -187,6 +187,20 @@ class SegmentReader:
                 if self.start.in_band:
                     data, config = _take_sets(data, config)  # noqa: PLW2901
                 yield AccessUnit(pts, data, not row[2] & _NON_SYNC_BIT, config, 0, bool(row[2] & DAMAGED))
+
+    def fragments(self) -> Iterator[list[Sample]]:
+        """Every whole fragment as `SegmentWriter.fragment` took it: units with decoding times and durations in ticks."""
+        config = self.config
+        for fragment in self._fragments(self.start.size_bytes):
+            decode_time = fragment.decode_time + self.head.base_ticks
+            samples: list[Sample] = []
+            for pts, row, data in self._samples(fragment):
+                if self.start.in_band:
+                    data, config = _take_sets(data, config)  # noqa: PLW2901
+                unit = AccessUnit(pts, data, not row[2] & _NON_SYNC_BIT, config, 0, bool(row[2] & DAMAGED))
+                samples.append((unit, decode_time, row[0]))
+                decode_time += row[0]
+            yield samples
 
     def byte_range(self, start_pts: int, end_pts: int) -> tuple[int, int]:
         """Bytes [from, to) that `units` of the same range reads at most, for those who would rather fetch them at once."""

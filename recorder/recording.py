@@ -1,0 +1,351 @@
+"""The recording of one session: `run` for ever, `run_once` one connection; source → tracks, and what is told about them.
+
+Owns attempts, the watch over a connection (silence, no random access), the opening of gaps, recovery of what an earlier
+process left, and the orderly stop. Does not own media (`recorder.track`) or protocols (`recorder.sources`).
+
+Invariants: one attempt at a time; whatever ends it, its segments are finished first and exactly one gap says why nothing
+follows; a bug of one stream stays with it (`keep_running`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sys
+from collections import deque
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from recorder.gaps import last_end_ns
+from recorder.sources import PacketSource, TrackSinks
+from recorder.track import Track
+from storage.facts import RunFact
+from storage.salvage import salvage
+from storage.spool import Spool
+from vms.clock import Clock
+from vms.errors import SourceError, SpoolError, UserError
+from vms.model import Codec, Gap, GapReason, RunClock, SegmentFacts
+from vms.supervise import Backoff, keep_running
+
+log = logging.getLogger(__name__)
+
+SECOND_NS = 1_000_000_000
+STOP_SECONDS = 10.0
+RECONNECT = Backoff(first=0.8, longest=15.0, jitter=0.3, after_bug=15.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Patience in seconds."""
+
+    tick_s: float = 0.5
+    first_unit_s: float = 25.0  # from the start of an attempt; sources have shorter limits of their own
+    no_keyframe_s: float = 10.0
+    grace_s: float = 0.3  # beyond the source's own watch over silence, which knows more
+    longest_patience_s: float = 60.0
+    rate_window_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """What there is to say about one stream now."""
+
+    stream_id: UUID
+    state: str  # "connecting", "waiting", "settling", "no_keyframe", "recording", "relaying" or "stopped"
+    reason: GapReason | None
+    detail: str
+    source: str
+    source_why: str
+    codec: Codec | None
+    width: int
+    height: int
+    fps: float
+    bits_per_second: int
+    last_unit_mono_ns: int
+    last_unit_wall_ns: int | None
+    units: int
+    bytes: int
+    damaged_units: int
+    lost_packets: int
+    runs: int
+    segments: int
+    attempts: int
+    gap_since_ns: int | None
+    gap_today_ns: int
+    gaps_by_reason: dict[GapReason, int]
+    run_clock: RunClock | None
+    camera_offset_ns: int | None
+    camera_offset_uncertainty_ns: int | None
+
+
+class Recording:
+    """One session with a camera: its video, and its audio where that is allowed.
+
+    Set `stop_reason` before cancelling `run` when the stream is to stay off: the gap left open says so.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: PacketSource,
+        spool: Spool,
+        clock: Clock,
+        *,
+        video: Track,
+        audio: Track | None = None,
+        limits: Limits | None = None,
+        backoff: Backoff = RECONNECT,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.video, self.audio = video, audio
+        self.attempts = 0
+        self.stop_reason = GapReason.RECORDER_RESTART
+        self.stop_detail = ""
+        self._spool, self._clock = spool, clock
+        self._limits = limits or Limits()
+        self._backoff, self._rng = backoff, rng
+        self._state = "waiting"
+        self._recovered = False
+        self._began_ns = 0
+        self._rates: deque[tuple[int, int, int]] = deque()  # (mono, units, bytes) of the video
+
+    @property
+    def tracks(self) -> list[Track]:
+        return [self.video] if self.audio is None else [self.video, self.audio]
+
+    async def run(self) -> None:
+        """Record until cancelled; then seal what is open and leave a gap that says why."""
+        try:
+            await keep_running(
+                self.name,
+                self.run_once,
+                backoff=self._backoff,
+                clock=self._clock,
+                on_error=self._note_failure,
+                rng=self._rng,
+            )
+        finally:
+            await self._stop()
+
+    async def run_once(self) -> None:
+        """One attempt. Raises `SourceError`, `SpoolError`, or whatever a bug raises."""
+        await self._recover()
+        self.attempts += 1
+        self._began_ns = self._clock.mono_ns()
+        self._rates.clear()
+        for track in self.tracks:
+            track.begin_attempt()
+        self._state = "connecting"
+        sinks = TrackSinks(self.video, self.audio)
+        source = asyncio.create_task(self.source.run(sinks), name=f"source {self.name}")
+        watch = asyncio.create_task(self._watch(), name=f"watch {self.name}")
+        try:
+            done, _ = await asyncio.wait({source, watch}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            raise SourceError(GapReason.UNREACHABLE, "the source ended without saying why")
+        finally:
+            error = sys.exception()
+            for task in (source, watch):
+                task.cancel()
+            await asyncio.gather(source, watch, return_exceptions=True)
+            self._state = "waiting"
+            for track in self.tracks:
+                track.end_run(self._reason_of(error))
+            self._adapt_patience(error)
+
+    # The watch over a connection
+
+    async def _watch(self) -> None:
+        while True:
+            await self._clock.sleep(self._limits.tick_s)
+            now = self._clock.mono_ns()
+            wall = self._clock.wall_ns()
+            for track in self.tracks:
+                track.tick(wall, now)
+            self._note_rate(now)
+            self._judge(now, wall)
+
+    def _judge(self, now_ns: int, wall_ns: int) -> None:
+        """Tell state and raise when the connection is of no use any more."""
+        video, limits = self.video, self._limits
+        if not video.attempt_units:
+            waited = (now_ns - self._began_ns) / 1e9
+            if waited > max(limits.first_unit_s, self.source.patience_s):
+                raise SourceError(GapReason.STALLED, f"connected, but no picture came within {waited:.0f} s")
+            return
+        silent = (now_ns - video.counters.last_mono_ns) / 1e9
+        if silent > self.source.patience_s + limits.grace_s:
+            raise SourceError(GapReason.STALLED, f"no picture for {silent:.1f} s")
+        if video.run is not None:
+            self._state = "recording" if video.record else "relaying"
+        elif video.settling:
+            self._state = "settling"
+        elif (now_ns - video.first_mono_ns) / 1e9 > limits.no_keyframe_s:
+            self._state = "no_keyframe"
+            if video.record:
+                detail = f"{video.attempt_units} units came, none of which a decoder can begin with"
+                video.gaps.open(self._gap_start(video, wall_ns), GapReason.NO_KEYFRAME, detail)
+        audio = self.audio
+        if audio is not None and audio.run is not None:
+            silent = (now_ns - audio.counters.last_mono_ns) / 1e9
+            if silent > self.source.patience_s + limits.grace_s:
+                audio.end_run(GapReason.STALLED)
+                audio.gaps.open(self._gap_start(audio, wall_ns), GapReason.STALLED, f"no sound for {silent:.1f} s")
+
+    def _adapt_patience(self, error: BaseException | None) -> None:
+        """One or two pictures and then silence may be a camera that sends one every ten seconds."""
+        stalled = isinstance(error, SourceError) and error.reason is GapReason.STALLED
+        if stalled and 0 < self.video.attempt_units < 3:
+            self.source.patience_s = min(self._limits.longest_patience_s, 2 * self.source.patience_s)
+
+    def _note_rate(self, now_ns: int) -> None:
+        counters = self.video.counters
+        self._rates.append((now_ns, counters.units, counters.bytes))
+        while now_ns - self._rates[0][0] > self._limits.rate_window_s * 1e9:
+            self._rates.popleft()
+
+    # Gaps
+
+    def _note_failure(self, error: Exception, _wait: float) -> None:
+        reason, wall = self._reason_of(error), self._clock.wall_ns()
+        detail = str(error) if reason is not GapReason.INTERNAL_ERROR else f"{type(error).__name__}: see the log"
+        for track in self.tracks:
+            if track.record and (track is self.video or track.recorded_to_ns is not None):
+                track.gaps.open(self._gap_start(track, wall), reason, detail)
+
+    def _gap_start(self, track: Track, wall_ns: int) -> int:
+        """Where a gap that is noticed now began: where the recording ended, if it did so since the last gap."""
+        if track.gaps.current is not None:
+            return wall_ns
+        return wall_ns if track.recorded_to_ns is None else track.recorded_to_ns
+
+    def _reason_of(self, error: BaseException | None) -> GapReason:
+        if isinstance(error, (SourceError, SpoolError)):
+            return error.reason
+        if isinstance(error, UserError):
+            return GapReason.REFUSED  # an address or setting that cannot be carried out
+        if isinstance(error, asyncio.CancelledError):
+            return self.stop_reason
+        return GapReason.INTERNAL_ERROR
+
+    # Start and stop
+
+    async def _recover(self) -> None:
+        """Salvage what was left open, and go on with the gaps and runs that facts on disk tell of. Raises `SpoolError`."""
+        for track in self.tracks:
+            if not track.record:
+                continue
+            await track.sealed()
+            found = await asyncio.to_thread(salvage_stream, self._spool, track.stream_id)
+            if not self._recovered:
+                left = await asyncio.to_thread(read_leavings, self._spool, track.stream_id, found)
+                self._adopt(track, left)
+        self._recovered = True
+
+    def _adopt(self, track: Track, left: Leavings) -> None:
+        now = self._clock.wall_ns()
+        track.gaps.adopt(left.gaps)
+        for fact in left.runs:
+            if fact.run.end_ns is None:
+                ends = [s.end_ns for s in left.segments if s.run_id == fact.run.id]
+                end = max([*ends, fact.run.start_ns])
+                self._spool.put_run(
+                    RunFact(replace(fact.run, end_ns=end, end_reason=GapReason.RECORDER_RESTART), fact.anchors)
+                )
+        known = last_end_ns(track.stream_id, left.runs, left.segments)
+        if track.gaps.current is None and (track is self.video or known is not None):
+            start = now if known is None else min(known, now)
+            track.gaps.open(start, GapReason.RECORDER_RESTART, "the recorder started")
+
+    async def _stop(self) -> None:
+        self._state = "stopped"
+        wall = self._clock.wall_ns()
+        for track in self.tracks:
+            track.end_run(self.stop_reason)
+            track.relay.close()
+            if track.record and (track is self.video or track.recorded_to_ns is not None):
+                track.gaps.open(self._gap_start(track, wall), self.stop_reason, self.stop_detail)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                for track in self.tracks:
+                    await track.sealed()
+                await self._spool.drained()
+        except (TimeoutError, SpoolError) as error:
+            log.error("%s: the disk did not take the last facts: %s", self.name, error or "no answer in time")
+
+    # What there is to say
+
+    def status(self, day_start_ns: int) -> list[StreamStatus]:
+        """One status per track; `day_start_ns` is where "today" began."""
+        return [self._status_of(track, day_start_ns) for track in self.tracks]
+
+    def _status_of(self, track: Track, day_start_ns: int) -> StreamStatus:
+        now, wall = self._clock.mono_ns(), self._clock.wall_ns()
+        counters, gap, clock_map, config = track.counters, track.gaps.current, track.clock_map, track.config
+        fps, rate = self._speed() if track is self.video else (0.0, 0)
+        camera = None if clock_map is None else clock_map.camera_offset
+        last = counters.last_mono_ns
+        return StreamStatus(
+            stream_id=track.stream_id,
+            state=self._state,
+            reason=None if gap is None else gap.reason,
+            detail="" if gap is None else gap.detail,
+            source=self.source.kind.value,
+            source_why=self.source.why,
+            codec=None if config is None else config.codec,
+            width=0 if config is None else config.width,
+            height=0 if config is None else config.height,
+            fps=fps,
+            bits_per_second=rate,
+            last_unit_mono_ns=last,
+            last_unit_wall_ns=wall - (now - last) if last else None,
+            units=counters.units,
+            bytes=counters.bytes,
+            damaged_units=counters.damaged_units,
+            lost_packets=counters.lost_packets,
+            runs=counters.runs,
+            segments=counters.segments,
+            attempts=self.attempts,
+            gap_since_ns=None if gap is None else gap.start_ns,
+            gap_today_ns=track.gaps.missing_ns(day_start_ns, wall),
+            gaps_by_reason=dict(track.gaps.by_reason),
+            run_clock=None if track.run is None else track.run.clock,
+            camera_offset_ns=None if camera is None else camera.offset_ns,
+            camera_offset_uncertainty_ns=None if camera is None else camera.uncertainty_ns,
+        )
+
+    def _speed(self) -> tuple[float, int]:
+        """Pictures and bits per second over the last seconds."""
+        if len(self._rates) < 2:
+            return 0.0, 0
+        (t0, units0, bytes0), (t1, units1, bytes1) = self._rates[0], self._rates[-1]
+        seconds = max(1, t1 - t0) / 1e9
+        return (units1 - units0) / seconds, round(8 * (bytes1 - bytes0) / seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Leavings:
+    """What of one stream is on disk at start."""
+
+    runs: list[RunFact]
+    gaps: list[Gap]
+    segments: list[SegmentFacts]
+
+
+def salvage_stream(spool: Spool, stream_id: UUID) -> list[SegmentFacts]:
+    """Make sealed segments of the stream's leftovers. Blocks; raises `SpoolError`."""
+    return [f for part in spool.leftovers(stream_id) if (f := salvage(spool, part)) is not None]
+
+
+def read_leavings(spool: Spool, stream_id: UUID, salvaged: list[SegmentFacts]) -> Leavings:
+    """Facts and segments of the stream that are still in the spool. Blocks."""
+    sealed = [s.facts for s in spool.sealed(stream_id) if s.facts is not None]
+    return Leavings(
+        runs=[f for _, f in spool.runs() if f.run.stream_id == stream_id],
+        gaps=[g for _, g in spool.gaps() if g.stream_id == stream_id],
+        segments=[*sealed, *salvaged],
+    )

@@ -1,0 +1,429 @@
+"""One stream while it is received: units in, segments, runs, gaps and live units out.
+
+Owns the order of things for a unit: clock map → segmenter → spool → subscribers. Synchronous and on the event loop; only
+sealing goes elsewhere. Does not own the connection, retries, or when to give up (`recorder.recording`).
+
+Invariants: a run begins with a random-access picture once the clock map has settled, and ends at one when media time no
+longer fits; its units stand in exactly one place; while it lasts no gap is open. What the disk refuses ends the attempt
+by `SpoolError`; the part file stays and is salvaged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from uuid import UUID, uuid4
+
+from recorder.clockmap import ClockMap
+from recorder.gaps import GapBook
+from recorder.gop import GopStart, MemoryGop
+from recorder.holes import Hole
+from recorder.relay import Relay, Subscription
+from recorder.segmenter import Action, Begin, Finish, Fragment, Segmenter, SegmentPolicy
+from storage.facts import RunFact
+from storage.spool import Spool
+from storage.spool_files import OpenSegment
+from vms.clock import Clock
+from vms.errors import SpoolError
+from vms.media.segment_head import ClockState
+from vms.model import (
+    AccessUnit,
+    Anchor,
+    ClockMapping,
+    CodecConfig,
+    GapReason,
+    Origin,
+    RunInfo,
+    SegmentFacts,
+    SenderReport,
+    TimedUnit,
+)
+
+log = logging.getLogger(__name__)
+
+SECOND_NS = 1_000_000_000
+ANCHOR_NS = 600 * SECOND_NS
+MAX_ANCHORS = 288
+MAX_HELD_BYTES = 32 << 20  # while the clock map settles
+LOSS_NEAR_NS = 2 * SECOND_NS
+SILENT_HOLE_NS = 2 * SECOND_NS  # without a loss a shorter hole is the camera's own pace
+REMAP_NS = 60 * SECOND_NS  # of a stream that is only relayed
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Who records."""
+
+    name: str
+    boot_id: str
+    epoch: int = 0
+    policy: SegmentPolicy = field(default_factory=SegmentPolicy)
+    digests: bool = True
+
+
+@dataclass(slots=True)
+class Counters:
+    """What came, since start."""
+
+    units: int = 0
+    bytes: int = 0
+    key_units: int = 0
+    damaged_units: int = 0
+    lost_packets: int = 0
+    skipped_units: int = 0
+    runs: int = 0
+    segments: int = 0
+    last_mono_ns: int = 0
+
+
+class Track:
+    """A `UnitSink` that records and relays one stream. `record` False: relay only."""
+
+    def __init__(
+        self,
+        stream_id: UUID,
+        host: Host,
+        spool: Spool,
+        clock: Clock,
+        *,
+        record: bool = True,
+        trust_clock: bool = False,
+    ) -> None:
+        self.stream_id = stream_id
+        self.record = record
+        self.counters = Counters()
+        self.relay = Relay()
+        self.gaps = GapBook(stream_id, spool.put_gap)
+        self.config: CodecConfig | None = None
+        self.clock_map: ClockMap | None = None
+        self.run: RunInfo | None = None
+        self.failure: SpoolError | None = None  # of a seal; ends the attempt
+        self.attempt_units = 0
+        self.first_mono_ns = 0  # of the attempt
+        self._host, self._spool, self._clock = host, spool, clock
+        self._trust_clock = trust_clock
+        self._segmenter: Segmenter | None = None
+        self._held: list[AccessUnit] = []
+        self._held_bytes = 0
+        self._anchors: list[Anchor] = []
+        self._open: OpenSegment | None = None
+        self._begun: Begin | None = None
+        self._gop: tuple[int, int] | None = None  # (media time, offset) of the last fragment that begins with a key
+        self._tail: list[AccessUnit] = []  # given to the segmenter and not yet in the file
+        self._memory = MemoryGop()
+        self._capture: Callable[[int], int] = lambda _pts: 0
+        self._last_end_ns: int | None = None
+        self._losses: deque[int] = deque(maxlen=256)
+        self._remap_pts = 0
+        self._sealing: set[asyncio.Task[None]] = set()
+
+    # UnitSink
+
+    def on_unit(self, unit: AccessUnit) -> None:
+        """Raises `SpoolError` when the disk refuses."""
+        counters = self.counters
+        counters.units += 1
+        counters.bytes += len(unit.data)
+        counters.last_mono_ns = mono_ns = unit.arrival_mono_ns
+        self.attempt_units += 1
+        if unit.config is not self.config:
+            self._change_config(unit.config, mono_ns)
+        clock_map = self.clock_map
+        assert clock_map is not None
+        shift = clock_map.observe(unit.pts, mono_ns)
+        if unit.damaged:
+            counters.damaged_units += 1
+        if unit.key:
+            counters.key_units += 1
+            if clock_map.misfit and self.run is not None:
+                self.end_run(None, clock_map.misfit, next_pts=unit.pts + shift)
+        if self.run is None:
+            self._hold(unit)
+            return
+        if shift:
+            unit = replace(unit, pts=unit.pts + shift)
+        self._take(unit)
+
+    def on_loss(self, packets: int) -> None:
+        self.counters.lost_packets += packets
+        if self._tail:
+            self._losses.append(self._tail[-1].pts)
+        elif self._begun is not None and self.clock_map is not None:
+            self._losses.append(self.clock_map.last_pts)
+
+    def on_sender_report(self, report: SenderReport) -> None:
+        if self.clock_map is not None:
+            self.clock_map.on_report(report)
+
+    # Attempts
+
+    def begin_attempt(self) -> None:
+        """A new connection: nothing measured on the old one holds."""
+        self.attempt_units = 0
+        self.failure = None
+        self.config = None
+        self.clock_map = None
+        self._held.clear()
+        self._held_bytes = 0
+
+    def tick(self, wall_ns: int, mono_ns: int) -> None:
+        """About twice a second: clocks, settling, failures of sealing. Raises `SpoolError`."""
+        if self.failure is not None:
+            raise self.failure
+        clock_map = self.clock_map
+        if clock_map is not None:
+            clock_map.set_wall(wall_ns, mono_ns)
+            if self.run is None and self._held and clock_map.settled(mono_ns):
+                self._start_run()
+
+    def end_run(self, reason: GapReason | None, detail: str = "", next_pts: int | None = None) -> None:
+        """Finish the run, if there is one. `reason` None: another run follows on the same connection (`detail` says why).
+
+        Never raises: what the disk refuses now stays in the part file for salvage.
+        """
+        run, segmenter = self.run, self._segmenter
+        self._held.clear()
+        self._held_bytes = 0
+        if run is None:
+            return
+        if segmenter is not None:
+            try:
+                for action in segmenter.flush(next_pts):
+                    self._carry_out(action)
+            except SpoolError as error:
+                log.error("stream %s: the end of a segment could not be written: %s", self.stream_id, error)
+                self._drop_open()
+        else:
+            self._last_end_ns = self._capture(self._remap_pts)
+        self.run = self._segmenter = None
+        self._begun = self._gop = None
+        self._tail.clear()
+        self._memory.clear()
+        if self.record:
+            ended = replace(run, end_ns=self.last_end_ns(run.start_ns), end_reason=reason)
+            self._spool.put_run(RunFact(ended, tuple(self._anchors)))
+        if detail:
+            log.info("stream %s: run %s ended: %s", self.stream_id, run.id, detail)
+
+    def last_end_ns(self, default_ns: int) -> int:
+        """Where the recording ended last, as far as this process knows."""
+        return default_ns if self._last_end_ns is None else max(self._last_end_ns, default_ns)
+
+    @property
+    def settling(self) -> bool:
+        """Whether a run is about to begin."""
+        return bool(self._held)
+
+    @property
+    def recorded_to_ns(self) -> int | None:
+        return self._last_end_ns
+
+    async def sealed(self) -> None:
+        """Wait until every finished segment is sealed."""
+        while self._sealing:
+            await asyncio.gather(*self._sealing, return_exceptions=True)
+
+    # Live
+
+    def join(self) -> tuple[GopStart, Subscription]:
+        """The group of pictures under way and, without a unit missing or doubled, what follows it."""
+        tail = tuple(TimedUnit(u, self._capture(u.pts)) for u in self._tail)
+        if self._open is not None and self._gop is not None and self._open.fd >= 0:
+            start = GopStart.of_file(self._open, *self._gop, tail)
+            return start, self.relay.subscribe(joined=True)
+        units = self._memory.units() or (tail if tail and tail[0].unit.key else ())
+        return GopStart(units), self.relay.subscribe(joined=bool(units))
+
+    # The way of a unit
+
+    def _take(self, unit: AccessUnit) -> None:
+        if self._segmenter is not None:
+            self._tail.append(unit)
+            for action in self._segmenter.push(unit):
+                self._carry_out(action)
+            if self.relay.subscriptions:
+                self.relay.publish(TimedUnit(unit, self._capture(unit.pts)))
+            return
+        clock_map = self.clock_map
+        assert clock_map is not None
+        if unit.key and unit.pts - self._remap_pts >= REMAP_NS * clock_map.clock_hz // SECOND_NS:
+            self._remap(unit.pts)
+        timed = TimedUnit(unit, self._capture(unit.pts))
+        self._memory.add(timed)
+        if self.relay.subscriptions:
+            self.relay.publish(timed)
+
+    def _hold(self, unit: AccessUnit) -> None:
+        """Keep units from a key on until the clock map has settled."""
+        clock_map = self.clock_map
+        assert clock_map is not None
+        if clock_map.misfit and clock_map.mapping is None and self._held:
+            self._held.clear()  # media time jumped before the run began
+            self._held_bytes = 0
+        if not self._held and not unit.key and unit.config.codec.is_video:
+            self.counters.skipped_units += 1
+            return
+        clock_map.misfit = ""
+        self._held.append(unit)
+        self._held_bytes += len(unit.data)
+        if clock_map.settled(unit.arrival_mono_ns) or self._held_bytes > MAX_HELD_BYTES:
+            self._start_run()
+
+    def _start_run(self) -> None:
+        clock_map = self.clock_map
+        assert clock_map is not None
+        held, self._held, self._held_bytes = self._held, [], 0
+        first = min(u.pts for u in held[:17])  # leading pictures precede the first one in output order
+        kind = clock_map.start_run()
+        self.run = RunInfo(
+            id=uuid4(),
+            stream_id=self.stream_id,
+            origin=Origin.LIVE,
+            host=self._host.name,
+            epoch=self._host.epoch,
+            clock=kind,
+            start_ns=clock_map.estimate_ns(first),
+        )
+        self.counters.runs += 1
+        self._anchors = [clock_map.anchor(self._host.boot_id)]
+        if self.record:
+            self._spool.put_run(RunFact(self.run, tuple(self._anchors)))
+            self._segmenter = Segmenter(
+                self.run,
+                self._map_segment,
+                policy=self._host.policy,
+                clock_state=self._clock_state,
+                digests=self._host.digests,
+            )
+        else:
+            self._remap(first)
+        for unit in held:
+            self._take(unit)
+
+    def _map_segment(self, pts: int) -> ClockMapping:
+        clock_map = self.clock_map
+        assert clock_map is not None
+        mapping = clock_map.begin_segment(pts)
+        self._capture = mapping.capture_ns
+        return mapping
+
+    def _remap(self, pts: int) -> None:
+        self._map_segment(pts)
+        self._remap_pts = pts
+
+    def _clock_state(self) -> ClockState:
+        clock_map = self.clock_map
+        if clock_map is None:
+            return ClockState()
+        camera = clock_map.camera_offset
+        return ClockState(
+            camera_offset_ns=None if camera is None else camera.offset_ns, uncertainty_ns=clock_map.uncertainty_ns
+        )
+
+    def _change_config(self, config: CodecConfig, mono_ns: int) -> None:
+        before = self.config
+        if before is not None and before.clock_hz != config.clock_hz:
+            self.end_run(None, "the clock rate of the stream changed")
+            before = None
+        self.config = config
+        if self.attempt_units == 1:
+            self.first_mono_ns = mono_ns
+        if before is None or self.clock_map is None:
+            wall = self._clock.wall_ns() - self._clock.mono_ns() + mono_ns
+            self.clock_map = ClockMap(config.clock_hz, wall, mono_ns, trust_camera=self._trust_clock)
+
+    # Actions of the segmenter
+
+    def _carry_out(self, action: Action) -> None:
+        if isinstance(action, Fragment):
+            assert self._open is not None
+            self._write(self._open, action.buffers)
+            del self._tail[: action.units]
+            if action.key:
+                self._gop = (action.first_pts, action.offset)
+        elif isinstance(action, Begin):
+            self._begin(action)
+        elif isinstance(action, Finish):
+            self._finish(action)
+        elif isinstance(action, Hole):
+            self._note_hole(action)
+        else:
+            self.counters.skipped_units += action.units
+
+    def _write(self, segment: OpenSegment, buffers: list[bytes]) -> None:
+        try:
+            self._spool.write(segment, buffers)
+        except SpoolError:
+            self._drop_open()
+            raise
+
+    def _begin(self, action: Begin) -> None:
+        run, clock_map = self.run, self.clock_map
+        assert run is not None
+        assert clock_map is not None
+        head = action.head
+        self._open = self._spool.open_segment(self.stream_id, run.id, head.number)
+        self._begun = action
+        self._gop = None
+        self._write(self._open, action.buffers)
+        start_ns = head.mapping.capture_ns(head.start_ticks)
+        if head.number == 0:
+            self._begin_recording(start_ns)
+        last = self._anchors[-1]
+        anchor = clock_map.anchor(self._host.boot_id)
+        if anchor.mono_ns - last.mono_ns >= ANCHOR_NS and len(self._anchors) < MAX_ANCHORS:
+            self._anchors.append(anchor)
+            self._spool.put_run(RunFact(run, tuple(self._anchors)))
+
+    def _begin_recording(self, start_ns: int) -> None:
+        """The first segment of a run: the gap before it ends. Between two runs of a connection time may be missing too."""
+        run = self.run
+        assert run is not None
+        if run.start_ns != start_ns:
+            self.run = replace(run, start_ns=start_ns)
+            self._spool.put_run(RunFact(self.run, tuple(self._anchors)))
+        if self.gaps.current is not None:
+            self.gaps.recorded(start_ns)
+        elif self._last_end_ns is not None and start_ns > self._last_end_ns:
+            self.gaps.lost(self._last_end_ns, start_ns, GapReason.UNKNOWN, "the clocks were corrected between two runs")
+
+    def _finish(self, action: Finish) -> None:
+        segment = self._open
+        assert segment is not None
+        self._write(segment, action.buffers)
+        self._open = None
+        self._gop = None
+        self._last_end_ns = action.facts.end_ns
+        self.counters.segments += 1
+        task = asyncio.get_running_loop().create_task(
+            self._seal(segment, action.facts), name=f"seal {segment.path.name}"
+        )
+        self._sealing.add(task)
+        task.add_done_callback(self._sealing.discard)
+
+    async def _seal(self, segment: OpenSegment, facts: SegmentFacts) -> None:
+        try:
+            await self._spool.seal(segment, facts)
+        except SpoolError as error:
+            log.error("stream %s: segment %d was not sealed: %s", self.stream_id, facts.number, error)
+            self.failure = error
+
+    def _drop_open(self) -> None:
+        segment, self._open = self._open, None
+        if segment is not None:
+            self._spool.abandon(segment)
+            if self._tail:
+                self._last_end_ns = self._capture(self._tail[0].pts)  # the first that is not in the file
+
+    def _note_hole(self, hole: Hole) -> None:
+        clock_map = self.clock_map
+        assert clock_map is not None
+        near = LOSS_NEAR_NS * clock_map.clock_hz // SECOND_NS
+        start_ns, end_ns = self._capture(hole.start_pts), self._capture(hole.end_pts)
+        if any(hole.start_pts - near <= pts <= hole.end_pts for pts in self._losses):
+            self.gaps.lost(start_ns, end_ns, GapReason.PACKET_LOSS)
+        elif end_ns - start_ns >= SILENT_HOLE_NS:
+            self.gaps.lost(start_ns, end_ns, GapReason.STALLED, "the camera left out pictures, without packets lost")
