@@ -13,7 +13,7 @@ from vms.errors import SourceError
 from vms.model import AccessUnit, SenderReport
 from vms.rtsp.client import RtspOptions, RtspSession
 
-QUICK = RtspOptions(connect_timeout=2.0, request_timeout=1.0, stall_timeout=0.5, lingering_timeout=0.5)
+QUICK = RtspOptions(connect_timeout=2.0, request_timeout=1.0, stall_timeout=0.25, lingering_timeout=0.5)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vms.errors import MalformedError, VmsError
 from vms.media.depacketise import Depacketiser, ReorderBuffer, make_depacketiser
@@ -68,7 +68,6 @@ class Track:
         self.depacketiser: Depacketiser = make_depacketiser(media, self._watched, ssrc)
         self._on_bye = on_bye
         self._ssrc = secrets.randbits(32)
-        self._last_sr: tuple[int, int] | None = None  # (middle of its NTP time, arrival)
         self._pair: UdpPair | None = None
         self._reorder: ReorderBuffer | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -115,11 +114,7 @@ class Track:
 
     def report(self, now_mono_ns: int) -> None:
         """Send a receiver report (RFC 3550 §6.4.2)."""
-        block = self.depacketiser.report_block()
-        if block is not None and self._last_sr is not None:
-            middle, arrival_mono_ns = self._last_sr
-            delay = min((now_mono_ns - arrival_mono_ns << 16) // 1_000_000_000, 0xFFFFFFFF)
-            block = replace(block, last_sr=middle, delay_since_last_sr=delay)
+        block = self.depacketiser.report_block(now_mono_ns)
         packet = build_receiver_report(self._ssrc, (block,) if block is not None else (), CNAME)
         if self._pair is not None and self._pair.rtcp is not None:
             self._pair.rtcp.send(packet)
@@ -165,9 +160,8 @@ class Track:
             return  # media goes on without reports
         ours = self.depacketiser.ssrc
         for packet in packets:
-            if isinstance(packet, SenderReportPacket) and (ours is None or packet.ssrc == ours):
-                self._last_sr = (packet.ntp_middle, arrival_mono_ns)
-                if packet.ntp_ns and ours is not None:
+            if isinstance(packet, SenderReportPacket) and packet.ssrc == ours:
+                if packet.ntp_ns:  # 0: a camera without a clock
                     self.depacketiser.sender_report(packet.rtp_timestamp, packet.ntp_ns, arrival_mono_ns)
             elif isinstance(packet, Bye) and ours is not None and ours in packet.ssrcs:
                 self._on_bye(packet.reason)

@@ -20,7 +20,7 @@ import hmac
 import ssl
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from vms.camera_url import CameraUrl
 from vms.errors import MalformedError, SourceError, VmsError
@@ -84,8 +84,7 @@ class RtspWire(asyncio.BufferedProtocol):
         self._closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # event loops' own classes need not derive from it
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         return self._view[self._filled :]

@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import time
 from collections.abc import Callable
+from typing import cast
 
 from vms.errors import SourceError, VmsError
 from vms.model import GapReason
@@ -34,8 +35,7 @@ class UdpPort(asyncio.DatagramProtocol):
         self._end = end
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast("asyncio.DatagramTransport", transport)  # event loops' own classes do not derive from it
 
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
         if addr[0] != self._camera:
@@ -44,8 +44,10 @@ class UdpPort(asyncio.DatagramProtocol):
         try:
             self._push(memoryview(data), 0, len(data), time.monotonic_ns())
         except VmsError as error:
+            self.close()
             self._end(error)
         except BaseException as error:  # asyncio would log it and go on calling a sink that is broken
+            self.close()
             self._end(error)
             raise
 

@@ -480,7 +480,7 @@ async def test_receiver_reports() -> None:
     report = build_sender_report(SenderReportPacket(SSRC, 1_700_000_000_000_000_000, 90_000), "k")
     lost = [*pictures(3), *pictures(3, start=5)]
     async with Scripted(media=[*lost, frame(1, report)]) as camera:
-        await watch(camera.url, options=replace(QUICK, report_interval=0.2))
+        await watch(camera.url, options=replace(QUICK, report_interval=0.1))
         assert len(camera.frames) >= 2
         assert {c for c, _ in camera.frames} == {1}
         [first, _] = parse_rtcp(camera.frames[0][1])
