@@ -29,7 +29,9 @@ T = TypeVar("T")
 TIMEOUT_SECONDS = 60.0  # of one transaction, retries not counted
 BUSY_SECONDS = 10  # how long SQLite waits for another process's lock
 ATTEMPTS = 5
-_RETRY_STATES = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock detected
+# PostgreSQL: serialization failure; deadlock; unique violation, which is another writer that was first: the second look
+# finds its row and says so in plain words. On SQLite writers are alone and cannot collide so.
+_RETRY_STATES = ("40001", "40P01", "23505")
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 

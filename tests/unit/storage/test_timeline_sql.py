@@ -1,0 +1,170 @@
+"""Coverage as SQL merges it equals coverage reckoned segment by segment; pure choice and reasons per instant."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import UUID, uuid4
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.catalogue import Catalogue, Chosen, Expectation, Registration, Span, choose, migrate, sqlite_url
+from storage.catalogue.coverage import best_per_instant, missing
+from storage.catalogue.timelines import spans_query
+from storage.catalogue.values import RecordedSegment
+from tests.support.footage_rows import MINUTE, SECOND, SPOOL, T0, add_camera, facts, record, run, spool_copy
+from vms.model import Codec, Gap, GapReason, Origin
+from vms.timeline import TimeRange, cover, gaps_between, merge, subtract
+
+_ranges = st.tuples(st.integers(0, 40), st.integers(1, 12)).map(lambda t: TimeRange(t[0], t[0] + t[1]))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    rows=st.lists(st.tuples(_ranges, st.booleans(), st.integers(0, 2)), max_size=25),
+    within=_ranges,
+    tolerance=st.integers(0, 2),
+)
+def test_sql_agrees_with_arithmetic(rows: list[tuple[TimeRange, bool, int]], within: TimeRange, tolerance: int) -> None:
+    async def ask(folder: str) -> tuple[tuple[Span, ...], list[TimeRange]]:
+        url = sqlite_url(Path(folder) / "c.db")
+        await migrate(url)
+        async with Catalogue(url) as catalogue:
+            await catalogue.put_store(SPOOL)
+            stream = (await add_camera(catalogue, at_ns=T0 - MINUTE)).streams[0].id
+            runs = [run(stream) for _ in range(3)]
+            items = []
+            for number, (r, hurt, of) in enumerate(rows):
+                f = facts(runs[of], number, T0 + r.start_ns, r.duration_ns, damaged_units=int(hurt))
+                items.append(Registration(f, spool_copy(f), runs[of]))
+            await catalogue.register_many(items)
+            asked = TimeRange(T0 + within.start_ns, T0 + within.end_ns)
+            told = (await catalogue.timelines([stream], asked, now_ns=asked.end_ns, tolerance_ns=tolerance))[stream]
+            return told.spans, [m.range for m in told.missing]
+
+    with TemporaryDirectory() as folder:
+        spans, holes = asyncio.run(ask(folder))
+
+    def shifted(hurt: bool) -> list[TimeRange]:
+        kept = [TimeRange(T0 + r.start_ns, T0 + r.end_ns) for r, damaged, _ in rows if damaged is hurt]
+        return merge((k for k in kept if k.overlaps(asked)), join_ns=tolerance)
+
+    asked = TimeRange(T0 + within.start_ns, T0 + within.end_ns)
+    whole = cover(asked, shifted(False))
+    assert [s.range for s in spans if not s.damaged] == whole
+    assert [s.range for s in spans if s.damaged] == cover(asked, subtract(shifted(True), whole))
+    both = merge([*shifted(False), *shifted(True)], join_ns=tolerance)
+    assert holes == gaps_between(asked, both)
+
+
+@given(st.lists(st.tuples(_ranges, st.integers(0, 3)), max_size=12))
+def test_the_best_at_every_instant(items: list[tuple[TimeRange, int]]) -> None:
+    found = best_per_instant([r for r, _ in items], [rank for _, rank in items])
+    assert all(a.end_ns <= b.start_ns for (a, _), (b, _) in itertools.pairwise(found))
+    for instant in range(55):
+        covering = [(rank, i) for i, (r, rank) in enumerate(items) if r.contains(instant)]
+        chosen = [i for r, i in found if r.contains(instant)]
+        assert chosen == ([min(covering)[1]] if covering else [])
+
+
+def _segment(start: int, end: int, run_id: UUID, number: int = 0, **fields: object) -> RecordedSegment:
+    plain = RecordedSegment(
+        arrival=number, stream_id=UUID(int=1), run_id=run_id, number=number, start_ns=start, end_ns=end,
+        duration_ticks=1, clock_hz=90_000, size_bytes=1, digest=b"", seal=b"", independent=True, damaged=False,
+        codec=Codec.H264, width=1920, height=1080, origin=Origin.LIVE, copies=(), location="store",
+    )  # fmt: skip
+    return replace(plain, **fields)  # type: ignore[arg-type]
+
+
+def test_choosing_between_runs() -> None:
+    first, second = UUID(int=2), UUID(int=3)
+    whole, hurt = _segment(0, 10, second), _segment(0, 10, first, damaged=True)
+    assert choose([hurt, whole]) == [Chosen(TimeRange(0, 10), whole)]
+    live, edge = _segment(5, 10, first), _segment(0, 20, second, origin=Origin.EDGE)
+    assert choose([edge, live]) == [
+        Chosen(TimeRange(0, 5), edge),
+        Chosen(TimeRange(5, 10), live),
+        Chosen(TimeRange(10, 20), edge),
+    ]
+    small, large = _segment(0, 10, first, width=640, height=480), _segment(5, 10, second, origin=Origin.VEHICLE)
+    assert [c.segment for c in choose([small, large])] == [small, large]
+    assert choose([]) == []
+
+
+def test_the_choice_does_not_hop_between_equal_runs() -> None:
+    first, second = UUID(int=9), UUID(int=2)
+    of_first = [_segment(n * 10, n * 10 + 10, first, n) for n in range(5)]
+    of_second = [_segment(n * 10 + 3, n * 10 + 13, second, n) for n in range(5)]
+    assert {c.segment.run_id for c in choose([*of_second, *of_first])[:-1]} == {first}
+
+
+@given(
+    expected=st.lists(st.tuples(_ranges, st.sampled_from([None, GapReason.DISABLED])), max_size=3),
+    covered=st.lists(_ranges, max_size=5),
+    gaps=st.lists(
+        st.tuples(_ranges, st.booleans(), st.sampled_from([GapReason.STALLED, GapReason.DELETED])), max_size=5
+    ),
+    until=st.integers(0, 60),
+)
+def test_every_missing_instant_has_one_reason(
+    expected: list[tuple[TimeRange, GapReason | None]],
+    covered: list[TimeRange],
+    gaps: list[tuple[TimeRange, bool, GapReason]],
+    until: int,
+) -> None:
+    stream = uuid4()
+    wanted = [Expectation(stream, r.start_ns, r.end_ns, why) for r, why in expected]
+    stated = [Gap(uuid4(), stream, r.start_ns, None if is_open else r.end_ns, why) for r, is_open, why in gaps]
+    found = missing(TimeRange(5, 50), wanted, covered, stated, until_ns=until)
+    for instant in range(60):
+        lost = (
+            5 <= instant < min(50, until)
+            and any(r.contains(instant) for r, _ in expected)
+            and not any(r.contains(instant) for r in covered)
+        )
+        here = [m.reason for m in found if m.range.contains(instant)]
+        assert len(here) == int(lost)
+        if lost:
+            reasons = {g.reason for g in stated if g.start_ns <= instant and (g.end_ns is None or instant < g.end_ns)}
+            suspended = {why for r, why in expected if why and r.contains(instant)}
+            order = [GapReason.DELETED, GapReason.DISABLED, GapReason.STALLED]
+            assert here[0] == next((r for r in order if r in reasons | suspended), GapReason.UNKNOWN)
+    assert all(a.range.end_ns <= b.range.start_ns for a, b in itertools.pairwise(found))
+
+
+def test_the_latest_of_two_gaps_gives_the_reason() -> None:
+    stream = uuid4()
+    told = missing(
+        TimeRange(0, 100),
+        [Expectation(stream, 0, None)],
+        [],
+        [Gap(uuid4(), stream, 10, None, GapReason.UNREACHABLE), Gap(uuid4(), stream, 40, 60, GapReason.REFUSED)],
+        until_ns=80,
+    )
+    assert [(m.range.start_ns, m.range.end_ns, m.reason) for m in told] == [
+        (0, 10, GapReason.UNKNOWN),
+        (10, 40, GapReason.UNREACHABLE),
+        (40, 60, GapReason.REFUSED),
+        (60, 80, GapReason.UNREACHABLE),
+    ]
+
+
+async def test_coverage_is_answered_from_the_index_alone(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "c.db")
+    await migrate(url)
+    async with Catalogue(url) as catalogue:
+        await catalogue.put_store(SPOOL)
+        stream = (await add_camera(catalogue)).streams[0].id
+        await record(catalogue, run(stream), 10, length_ns=SECOND)
+        query = spans_query([1], TimeRange(T0, T0 + MINUTE), 0)
+
+        def explain(conn: object) -> str:
+            compiled = query.compile(conn.engine, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
+            rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")  # type: ignore[attr-defined]
+            return " / ".join(row[3] for row in rows)
+
+        assert "USING COVERING INDEX ix_segments_stream_key_start_ns" in await catalogue._db.read(explain)
