@@ -250,9 +250,9 @@ class _Document:
         raise MalformedError(self._where, f"{key!r} is missing or not what belongs there")
 
     def version(self) -> None:
-        if self._values.get("version") != FORMAT_VERSION:
-            raise MalformedError(self._where, f"version {str(self._values.get('version'))[:20]} is not known")
-        del self._values["version"]
+        version = self.integer("version", 1, MAX_COUNT)
+        if version != FORMAT_VERSION:
+            raise MalformedError(self._where, f"version {version} is not known")
 
     def done(self) -> None:
         if self._values:

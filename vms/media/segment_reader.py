@@ -366,8 +366,10 @@ def _fragment_at(source: ByteSource, offset: int, limit: int) -> _Fragment:
         raise MalformedError("moof", "is not laid out as ours", offset)
     if decode_time > MAX_FILE_TICKS:
         raise MalformedError("moof", "is out of all bounds", offset)
+    if offset + size + 8 > limit:
+        raise MalformedError("moof", "is cut off", offset)
     if len(data) < size + 8:
-        data = read_exactly(source, offset, min(offset + size + 8, limit))
+        data = read_exactly(source, offset, offset + size + 8)
     rows = tuple(struct.iter_unpack(">IIIi", data[88:size]))
     mdat = int.from_bytes(data[size : size + 4], "big")
     if data[size + 4 : size + 8] != b"mdat" or mdat != 8 + sum(row[1] for row in rows):
