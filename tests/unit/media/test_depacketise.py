@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 
@@ -253,7 +254,7 @@ def test_constant_timestamps(codec: Codec, constant: int, with_marker: bool) -> 
     depacketiser.flush()
     assert [u.data for u in sink.units] == units_of(codec, pictures)[: None if with_marker else -1]
     pts = [u.pts for u in sink.units]
-    assert all(b > a for a, b in zip(pts, pts[1:], strict=False))
+    assert all(b > a for a, b in itertools.pairwise(pts))
     elapsed = (sink.units[-1].arrival_mono_ns - sink.units[0].arrival_mono_ns) * 90_000 // 10**9
     assert abs((pts[-1] - pts[0]) - elapsed) <= 90_000 // 25
 
@@ -274,7 +275,7 @@ def test_backward_timestamps_still_rise(codec: Codec) -> None:
     pts = [u.pts for u in sink.units]
     assert len(pts) == 20
     if codec is Codec.H264:  # the H.265 parameter sets announce reordering: a small step back would be a B picture
-        assert all(b > a for a, b in zip(pts, pts[1:], strict=False))
+        assert all(b > a for a, b in itertools.pairwise(pts))
     assert max(pts) - min(pts) < 90_000 * 3
 
 
@@ -309,10 +310,7 @@ def test_start_codes_inside_a_payload(codec: Codec, code: bytes, lead: bool) -> 
     packets, sequence = [], 0
     for i, nals in enumerate(pictures):
         joined = (code if lead else b"") + code.join(nals)
-        if lead:
-            payloads = [joined]
-        else:
-            payloads = packetise(codec, prefixed(joined), 1400)
+        payloads = [joined] if lead else packetise(codec, prefixed(joined), 1400)
         for n, payload in enumerate(payloads):
             packets.append(build_rtp(96, sequence, 3600 * i, 7, payload, marker=n == len(payloads) - 1))
             sequence += 1
@@ -351,7 +349,7 @@ def test_a_new_picture_size_comes_with_its_own_picture(codec: Codec) -> None:
     pictures = [*session(codec, 8), [*other, HEADS[codec]["key"] + body(40, 99)], *session(codec, 4)[1:]]
     sink, _ = receive(codec, one_nal_packets(pictures))
     assert [u.config.width for u in sink.units] == [192] * 8 + [320] * 4
-    assert all(a.config is b.config for a, b in zip(sink.units[:8], sink.units[1:8], strict=False))
+    assert all(a.config is b.config for a, b in itertools.pairwise(sink.units[:8]))
 
 
 @both
@@ -359,7 +357,8 @@ def test_parameter_sets_from_the_sdp_only_or_wrong_there(codec: Codec) -> None:
     from vms.media.sdp import describe, initial_config
 
     base = initial_config(media(codec))
-    assert base is not None and not base.parameter_sets
+    assert base is not None
+    assert not base.parameter_sets
     sink, _ = receive(codec, one_nal_packets(session(codec)))
     config = sink.units[0].config
     sink = Remembered()
@@ -367,7 +366,8 @@ def test_parameter_sets_from_the_sdp_only_or_wrong_there(codec: Codec) -> None:
     bare = [nals[-1:] for nals in session(codec)]
     push(depacketiser, one_nal_packets(bare))
     depacketiser.flush()
-    assert sink.units[0].key and sink.units[0].config == config
+    assert sink.units[0].key
+    assert sink.units[0].config == config
 
     other = encode(codec, frames=1, size=(320, 176)).pictures[0][0]
     sink2, _ = receive(codec, one_nal_packets([other, *session(codec)[1:3]]))
@@ -476,7 +476,7 @@ def test_a_new_source_is_taken_when_the_old_one_is_silent(codec: Codec) -> None:
     assert sink.losses == [1]
     assert 12 + 6 <= len(sink.units) < 36
     pts = [u.pts for u in sink.units]
-    assert all(b > a for a, b in zip(pts, pts[1:], strict=False))
+    assert all(b > a for a, b in itertools.pairwise(pts))
     first = sink.units[12]
     assert first.damaged or first.key
 
@@ -537,7 +537,9 @@ def test_sender_reports_come_in_the_units_time() -> None:
     depacketiser.sender_report(3600, 10**18 + 5, 2)
     assert [r.pts for r in sink.reports] == [0xFFFFFF00, 0xFFFFFFFF + 1 + 3600]
     block = depacketiser.report_block(10**9)
-    assert block is not None and block.lost == 0 and block.highest_sequence == depacketiser.packets - 1
+    assert block is not None
+    assert block.lost == 0
+    assert block.highest_sequence == depacketiser.packets - 1
 
 
 def test_reorder_buffer_restores_any_small_disorder() -> None:
