@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from vms.camera_url import RTSP_SCHEMES, CameraUrl
-from vms.cli.camera_edit import changes_between, check_name, parse_degrees, with_stream_url
+from vms.cli.camera_edit import changes_between, check_name, check_text, parse_degrees, with_stream_url
 from vms.cli.csv_table import MAX_CELL_CHARS, CsvTable, Row, write_csv
 from vms.errors import UserError
 from vms.model import Camera, LegalProfile, SourceKind, StreamKind
@@ -158,8 +158,8 @@ def _with_plain_cells(camera: Camera, cells: Mapping[str, str]) -> Camera:
 
     readers: dict[str, tuple[str, Callable[[str], object]]] = {
         "nazwa": ("name", check_name),
-        "ulica": ("street", str),
-        "grupa": ("group", str),
+        "ulica": ("street", check_text),
+        "grupa": ("group", check_text),
         "lat": ("lat", lambda text: parse_degrees(text, -90, 90)),
         "lon": ("lon", lambda text: parse_degrees(text, -180, 180)),
         "azymut": ("azimuth_deg", lambda text: parse_degrees(text, 0, 360)),

@@ -32,11 +32,19 @@ def find_profile(profiles: Sequence[LegalProfile], name: str) -> LegalProfile:
 
 
 def check_name(text: str) -> str:
-    """A camera's name, street or group as typed; UserError unless one line of 1 to 120 characters."""
-    name = text.strip()
-    if not 1 <= len(name) <= 120 or re.search(r"[\x00-\x1f\x7f-\x9f]", name):
+    """A camera's name as typed; UserError unless one line of 1 to 120 characters."""
+    name = check_text(text)
+    if not name:
         raise UserError("a name is one line of 1 to 120 characters")
     return name
+
+
+def check_text(text: str) -> str:
+    """A street, group or user name as typed, or nothing; UserError unless one line of up to 120 characters of UTF-8."""
+    line = text.strip()
+    if len(line) > 120 or re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", line):
+        raise UserError("a name is one line of 1 to 120 characters, in UTF-8")
+    return line
 
 
 def check_pin(text: str) -> str:

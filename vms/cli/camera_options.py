@@ -51,7 +51,7 @@ WISHES = (
 
 def apply_wishes(camera: Camera, wishes: dict[str, Any]) -> Camera:
     """The camera with what the options ask for; an option not given leaves things as they are."""
-    from vms.cli.camera_edit import check_name, check_pin, parse_degrees
+    from vms.cli.camera_edit import check_name, check_pin, check_text, parse_degrees
 
     if wishes.get("password") is not None:
         raise UserError(
@@ -62,11 +62,11 @@ def apply_wishes(camera: Camera, wishes: dict[str, Any]) -> Camera:
         raise UserError("--transport is tcp or udp")
     readers: dict[str, tuple[str, Any]] = {
         "name": ("name", check_name), "number": ("number", int), "transport": ("transport", str),
-        "source": ("source", SourceKind), "street": ("street", str.strip), "group": ("group", str.strip),
+        "source": ("source", SourceKind), "street": ("street", check_text), "group": ("group", check_text),
         "lat": ("lat", lambda t: parse_degrees(t, -90, 90)), "lon": ("lon", lambda t: parse_degrees(t, -180, 180)),
         "azimuth": ("azimuth_deg", lambda t: parse_degrees(t, 0, 360)),
         "angle": ("angle_deg", lambda t: parse_degrees(t, 0, 360)), "pin": ("certificate_pin", check_pin),
-        "trust_clock": ("trust_clock", bool), "enabled": ("enabled", bool), "user": ("username", str),
+        "trust_clock": ("trust_clock", bool), "enabled": ("enabled", bool), "user": ("username", check_text),
     }  # fmt: skip
     changed: dict[str, Any] = {}
     for wish, (field, read) in readers.items():
@@ -89,7 +89,10 @@ def _apply_streams(camera: Camera, wishes: dict[str, Any]) -> Camera:
     ):
         before = next((s for s in camera.streams if s.kind is kind), None)
         if wishes.get(wish) is not None:
-            url = parse_stream_url(wishes[wish], camera.source)
+            try:
+                url = parse_stream_url(wishes[wish], camera.source)
+            except UserError as error:
+                raise UserError(f"--sub: {error}" if wish == "sub" else str(error)) from error
             if url.username:
                 camera = replace(camera, username=url.username)
             camera = with_stream_url(camera, kind, str(url), record=record)
