@@ -254,8 +254,9 @@ class Archiver:
             facts = await asyncio.to_thread(read_facts, sealed.path)
         known = self._facts.knows_run(facts.run_id)
         run = None if known else await asyncio.to_thread(read_run, sealed.path)
-        key = segment_key(facts.stream_id, facts.run_id, facts.number, facts.start_ns)
-        return Registration(facts, Copy(self._spool_store.name, key, facts.size_bytes, facts.digest), run)
+        # In a spool the key of a copy is its file's name: whoever deletes or reads it needs no more.
+        copy = Copy(self._spool_store.name, sealed.path.name, facts.size_bytes, facts.digest)
+        return Registration(facts, copy, run)
 
     # -- steps 3 to 7 ---------------------------------------------------------------------------------------------
 

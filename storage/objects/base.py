@@ -155,13 +155,13 @@ def segment_key(stream_id: UUID, run_id: UUID, number: int, start_ns: int) -> st
 
 
 def journal_key(stream_id: UUID, hour_start_ns: int, host: str, part: int = 0) -> str:
-    """Key of a stream's journal of one UTC hour: `journals/<stream>/<yyyy>/<mm>/<dd>/<hh>-<host>[-<part>].json`.
+    """Key of a stream's journal of one UTC hour: `journals/<stream>/<yyyy>/<mm>/<dd>/<hh>-<host>[.<part>].json`.
 
-    `host` keeps only letters, digits and hyphens. `part` 1, 2 … are later journals of the same hour.
+    `host` keeps only letters, digits and hyphens, so a dot always begins a part: 1, 2 … for later journals of the hour.
     """
     hour = datetime.fromtimestamp(hour_start_ns // 1_000_000_000, UTC).hour
     safe_host = re.sub(r"[^a-z0-9]+", "-", host.lower()).strip("-")[:64] or "host"
-    suffix = f"-{part}" if part else ""
+    suffix = f".{part}" if part else ""
     return f"journals/{stream_id}/{_day(hour_start_ns)}/{hour:02d}-{safe_host}{suffix}.json"
 
 
