@@ -113,6 +113,11 @@ class Recording:
         self._rates: deque[tuple[int, int, int]] = deque()  # (mono, units, bytes) of the video
 
     @property
+    def state(self) -> str:
+        """As in `StreamStatus.state`."""
+        return self._state
+
+    @property
     def tracks(self) -> list[Track]:
         return [self.video] if self.audio is None else [self.video, self.audio]
 
@@ -239,7 +244,6 @@ class Recording:
         for track in self.tracks:
             if not track.record:
                 continue
-            await track.sealed()
             found = await asyncio.to_thread(salvage_stream, self._spool, track.stream_id)
             if not self._recovered:
                 left = await asyncio.to_thread(read_leavings, self._spool, track.stream_id, found)

@@ -118,6 +118,7 @@ class Track:
         self._last_end_ns: int | None = None
         self._losses: deque[int] = deque(maxlen=256)
         self._remap_pts = 0
+        self._broken = False
         self._sealing: set[asyncio.Task[None]] = set()
 
     # UnitSink
@@ -162,6 +163,7 @@ class Track:
 
     def begin_attempt(self) -> None:
         """A new connection: nothing measured on the old one holds."""
+        self.end_run(GapReason.INTERNAL_ERROR)  # if a bug kept the last attempt from ending it
         self.attempt_units = 0
         self.failure = None
         self.config = None
@@ -182,26 +184,28 @@ class Track:
     def end_run(self, reason: GapReason | None, detail: str = "", next_pts: int | None = None) -> None:
         """Finish the run, if there is one. `reason` None: another run follows on the same connection (`detail` says why).
 
-        Never raises: what the disk refuses now stays in the part file for salvage.
+        What the disk refuses now stays in the part file for salvage.
         """
         run, segmenter = self.run, self._segmenter
         self._held.clear()
         self._held_bytes = 0
         if run is None:
             return
-        if segmenter is not None:
-            try:
+        try:
+            if segmenter is None:
+                self._last_end_ns = self._capture(self._remap_pts)
+            elif not self._broken:
                 for action in segmenter.flush(next_pts):
                     self._carry_out(action)
-            except SpoolError as error:
-                log.error("stream %s: the end of a segment could not be written: %s", self.stream_id, error)
-                self._drop_open()
-        else:
-            self._last_end_ns = self._capture(self._remap_pts)
-        self.run = self._segmenter = None
-        self._begun = self._gop = None
-        self._tail.clear()
-        self._memory.clear()
+        except SpoolError as error:
+            log.error("stream %s: the end of a segment could not be written: %s", self.stream_id, error)
+        finally:
+            self._drop_open()
+            self.run = self._segmenter = None
+            self._begun = self._gop = None
+            self._broken = False
+            self._tail.clear()
+            self._memory.clear()
         if self.record:
             ended = replace(run, end_ns=self.last_end_ns(run.start_ns), end_reason=reason)
             self._spool.put_run(RunFact(ended, tuple(self._anchors)))
@@ -242,8 +246,12 @@ class Track:
     def _take(self, unit: AccessUnit) -> None:
         if self._segmenter is not None:
             self._tail.append(unit)
-            for action in self._segmenter.push(unit):
-                self._carry_out(action)
+            try:
+                for action in self._segmenter.push(unit):
+                    self._carry_out(action)
+            except SpoolError:
+                self._drop_open()
+                raise
             if self.relay.subscriptions:
                 self.relay.publish(TimedUnit(unit, self._capture(unit.pts)))
             return
@@ -340,7 +348,7 @@ class Track:
     def _carry_out(self, action: Action) -> None:
         if isinstance(action, Fragment):
             assert self._open is not None
-            self._write(self._open, action.buffers)
+            self._spool.write(self._open, action.buffers)
             del self._tail[: action.units]
             if action.key:
                 self._gop = (action.first_pts, action.offset)
@@ -353,13 +361,6 @@ class Track:
         else:
             self.counters.skipped_units += action.units
 
-    def _write(self, segment: OpenSegment, buffers: list[bytes]) -> None:
-        try:
-            self._spool.write(segment, buffers)
-        except SpoolError:
-            self._drop_open()
-            raise
-
     def _begin(self, action: Begin) -> None:
         run, clock_map = self.run, self.clock_map
         assert run is not None
@@ -368,7 +369,7 @@ class Track:
         self._open = self._spool.open_segment(self.stream_id, run.id, head.number)
         self._begun = action
         self._gop = None
-        self._write(self._open, action.buffers)
+        self._spool.write(self._open, action.buffers)
         start_ns = head.mapping.capture_ns(head.start_ticks)
         if head.number == 0:
             self._begin_recording(start_ns)
@@ -393,7 +394,7 @@ class Track:
     def _finish(self, action: Finish) -> None:
         segment = self._open
         assert segment is not None
-        self._write(segment, action.buffers)
+        self._spool.write(segment, action.buffers)
         self._open = None
         self._gop = None
         self._last_end_ns = action.facts.end_ns
@@ -412,7 +413,9 @@ class Track:
             self.failure = error
 
     def _drop_open(self) -> None:
+        """After a failure: leave the part file for salvage, and nothing more to be written in this run."""
         segment, self._open = self._open, None
+        self._broken = True
         if segment is not None:
             self._spool.abandon(segment)
             if self._tail:

@@ -160,7 +160,8 @@ class Spool:
 
     def leftovers(self, stream_id: UUID | None = None) -> list[PartFile]:
         """Files under `open/` that this process does not write. Ask only for streams that are this process's own."""
-        return [part for part in self.parts(stream_id) if part.path not in self._open]
+        ours = set(self._open)  # before looking: what is sealed meanwhile is no leftover
+        return [part for part in self.parts(stream_id) if part.path not in ours]
 
     def open_segments(self, stream_id: UUID | None = None) -> list[OpenSegment]:
         """What this process is writing now."""

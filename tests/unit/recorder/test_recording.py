@@ -1,0 +1,460 @@
+"""Recording from a scripted camera on a simulated clock into a real folder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import random
+from dataclasses import replace
+from itertools import pairwise
+from typing import Self
+from uuid import UUID, uuid4
+
+import pytest
+
+import storage.spool_files
+from recorder.recording import Recording
+from recorder.relay import MAX_UNITS
+from recorder.sources.scripted import Lost, ScriptedSource, Step
+from recorder.track import Host, Track
+from storage.spool import Spool
+from tests.support.encoded import aac, made_up, small_config, video
+from vms.clock import SimulatedClock
+from vms.errors import SourceError, UserError
+from vms.media.boxes import FileSource
+from vms.media.segment_reader import SegmentReader, verify
+from vms.model import AccessUnit, Codec, GapReason, RunClock, SenderReport, SourceKind
+
+S = 1_000_000_000
+MS = 1_000_000
+FRAME = 3600
+STREAM = UUID("6d1ac47c-4b4f-4a52-a4a2-b1a8b9a80f11")
+SOUND = UUID("6d1ac47c-4b4f-4a52-a4a2-b1a8b9a80f12")
+
+
+def play(
+    seconds: float, *, first_pts: int = 1000, gop: int = 50, start_ns: int = 0, skip: tuple[int, ...] = ()
+) -> list[Step]:
+    """A steady 25 fps, each unit arriving when it was taken."""
+    config = small_config()
+    return [
+        Step(start_ns + n * 40 * MS, made_up(first_pts + n * FRAME, key=n % gop == 0, config=config))
+        for n in range(round(seconds * 25))
+        if n not in skip
+    ]
+
+
+class Stage:
+    """One recording under test."""
+
+    def __init__(
+        self, path, clock: SimulatedClock, *scripts: list[Step], record: bool = True, audio: bool = False
+    ) -> None:
+        self.clock = clock
+        self.spool = Spool(path, clock)
+        self.spool.prepare()
+        host = Host("rejestrator-1", "boot")
+        self.track = Track(STREAM, host, self.spool, clock, record=record)
+        self.sound = Track(SOUND, host, self.spool, clock) if audio else None
+        self.source = ScriptedSource(clock, scripts)
+        self.recording = Recording(
+            "kamera 1", self.source, self.spool, clock, video=self.track, audio=self.sound, rng=random.Random(7)
+        )
+        self.task: asyncio.Task | None = None
+
+    async def __aenter__(self) -> Self:
+        self.task = asyncio.create_task(self.recording.run())
+        await spin()
+        return self
+
+    async def __aexit__(self, *_) -> None:
+        await self.stop()
+
+    async def stop(self, reason: GapReason = GapReason.RECORDER_RESTART) -> None:
+        if self.task is not None:
+            task, self.task = self.task, None
+            self.recording.stop_reason = reason
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await self.spool.close()
+
+    async def go(self, seconds: float) -> None:
+        for _ in range(round(seconds * 50)):
+            self.clock.advance(20 * MS)
+            await spin()
+
+    def gaps(self):
+        return sorted((g for _, g in self.spool.gaps()), key=lambda g: (g.start_ns, g.end_ns or 2**63))
+
+    def runs(self):
+        return sorted((f for _, f in self.spool.runs()), key=lambda f: f.run.start_ns)
+
+
+async def spin() -> None:
+    for _ in range(6):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture(autouse=True)
+def threads_at_once(monkeypatch):
+    """Disk work between attempts takes no time, so that the simulated clock does not run on meanwhile."""
+
+    async def at_once(work, *args):
+        return work(*args)
+
+    monkeypatch.setattr("recorder.recording.asyncio.to_thread", at_once)
+
+
+@pytest.fixture
+def clock():
+    return SimulatedClock()
+
+
+def read(sealed) -> list[AccessUnit]:
+    fd = os.open(sealed.path, os.O_RDONLY)
+    try:
+        return list(SegmentReader(FileSource(fd)).units())
+    finally:
+        os.close(fd)
+
+
+def check(stage: Stage) -> list:
+    """Every sealed segment is sound and segments of a run meet. Returns them."""
+    segments = stage.spool.sealed(STREAM)
+    for segment in segments:
+        fd = os.open(segment.path, os.O_RDONLY)
+        try:
+            found = verify(FileSource(fd))
+        finally:
+            os.close(fd)
+        assert found.sound, found
+        assert found.facts == segment.facts
+    for a, b in pairwise(segments):
+        if a.run_id == b.run_id:
+            assert a.facts.end_ns == b.facts.start_ns
+            assert b.number == a.number + 1
+    return segments
+
+
+def same(units) -> list:
+    return [(u.pts, u.data, u.key) for u in units]
+
+
+async def test_a_steady_camera_is_recorded_whole(tmp_path, clock):
+    began = clock.wall_ns()
+    script = play(130)
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(130)
+        (status,) = stage.recording.status(began)
+        assert (status.state, status.codec, status.source) == ("recording", Codec.H264, "rtsp")
+        assert 24 <= status.fps <= 26
+        assert status.units == 130 * 25
+        assert status.gap_today_ns == 0
+        (gap,) = stage.gaps()
+        assert (gap.reason, gap.start_ns, gap.end_ns) == (GapReason.RECORDER_RESTART, began, began)
+        await stage.stop()
+    segments = check(stage)
+    assert [round((s.facts.end_ns - s.facts.start_ns) / S) for s in segments] == [60, 60, 10]
+    assert same(u for s in segments for u in read(s)) == same(s.does for s in script)
+    assert segments[0].start_ns == began
+    (run,) = stage.runs()
+    assert (run.run.start_ns, run.run.end_ns) == (began, segments[-1].facts.end_ns)
+    assert run.run.end_reason is GapReason.RECORDER_RESTART
+    assert run.anchors[0].arrival_ns - run.anchors[0].mono_ns == clock.wall_ns() - clock.mono_ns()
+    last = stage.gaps()[-1]
+    assert (last.reason, last.start_ns, last.end_ns) == (GapReason.RECORDER_RESTART, segments[-1].facts.end_ns, None)
+
+
+async def test_a_broken_connection_is_a_gap_with_its_reason(tmp_path, clock):
+    began = clock.wall_ns()
+    failing = [*play(20), Step(20 * S, SourceError(GapReason.UNREACHABLE, "kamera zamknęła połączenie"))]
+    refused = [Step(0, SourceError(GapReason.REFUSED, "port zamknięty"))]
+    async with Stage(tmp_path, clock, failing, refused, refused, play(30, first_pts=77)) as stage:
+        await stage.go(20.2)
+        assert stage.source.attempts == 1
+        await stage.go(0.8)
+        assert stage.source.attempts == 2  # the first retry comes within a second
+        assert stage.recording.status(began)[0].reason is GapReason.UNREACHABLE
+        await stage.go(20)
+        assert stage.recording.status(began)[0].state == "recording"
+    segments = check(stage)
+    assert len({s.run_id for s in segments}) == 2
+    gaps = stage.gaps()
+    assert [g.reason for g in gaps[1:]] == [GapReason.UNREACHABLE, GapReason.REFUSED, GapReason.RECORDER_RESTART]
+    assert gaps[1].start_ns == segments[0].facts.end_ns == began + 20 * S
+    assert gaps[1].end_ns == gaps[2].start_ns
+    assert gaps[2].end_ns == segments[1].facts.start_ns
+    assert gaps[1].detail == "kamera zamknęła połączenie"
+
+
+async def test_a_stalled_camera_is_noticed_within_five_seconds(tmp_path, clock):
+    began = clock.wall_ns()
+    async with Stage(tmp_path, clock, play(10), play(10, first_pts=5)) as stage:
+        await stage.go(14.9)
+        assert stage.recording.status(began)[0].reason is GapReason.STALLED
+        await stage.go(3)
+    segments = check(stage)
+    gap = stage.gaps()[1]
+    assert (gap.reason, gap.start_ns) == (GapReason.STALLED, segments[0].facts.end_ns)
+    assert gap.end_ns == segments[1].facts.start_ns
+    assert stage.recording.status(began)[0].gap_today_ns >= gap.end_ns - gap.start_ns
+
+
+async def test_a_camera_that_sends_a_picture_every_ten_seconds_is_given_patience(tmp_path, clock):
+    config = small_config()
+    slow = [Step(n * 10 * S, made_up(n * 900_000, key=True, config=config)) for n in range(30)]
+    async with Stage(tmp_path, clock, slow, slow, slow, slow) as stage:
+        await stage.go(120)
+        assert stage.recording.status(0)[0].state == "recording"
+        assert stage.recording.status(0)[0].attempts <= 3
+
+
+async def test_lost_packets_tear_a_gap_only_beyond_one_and_a_half_frames(tmp_path, clock):
+    began = clock.wall_ns()
+    script = play(60, skip=(500, 501, 502, 503, 504, 1000))
+    script.insert(500, Step(499 * 40 * MS, Lost(12)))
+    script.insert(995, Step(999 * 40 * MS, Lost(3)))
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(58)
+        assert stage.recording.status(began)[0].lost_packets == 15
+    check(stage)
+    holes = [g for g in stage.gaps() if g.reason is GapReason.PACKET_LOSS]
+    assert (holes[0].start_ns, holes[0].end_ns) == (began + 500 * 40 * MS, began + 505 * 40 * MS)
+    assert len(holes) == 2
+    assert holes[1].end_ns - holes[1].start_ns == 40 * MS
+
+
+async def test_pictures_left_out_by_the_camera_itself_are_no_gap(tmp_path, clock):
+    script = play(40, skip=tuple(range(500, 520)))
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(38)
+        assert [g.reason for g in stage.gaps()] == [GapReason.RECORDER_RESTART]
+
+
+async def test_units_without_a_keyframe_are_a_gap_that_says_so(tmp_path, clock):
+    config = small_config()
+    script = [Step(n * 40 * MS, made_up(n * FRAME, key=n == 500, config=config)) for n in range(900)]
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(15)
+        (status,) = stage.recording.status(0)
+        assert (status.state, status.reason) == ("no_keyframe", GapReason.NO_KEYFRAME)
+        await stage.go(10)
+        assert stage.recording.status(0)[0].state == "recording"
+        assert stage.recording.status(0)[0].reason is None
+    (segment,) = check(stage)
+    assert segment.facts.key_units == 1
+    gap = stage.gaps()[1]
+    assert (gap.reason, gap.end_ns) == (GapReason.NO_KEYFRAME, segment.start_ns)
+
+
+async def test_a_wall_clock_step_begins_a_new_run_and_loses_nothing(tmp_path, clock):
+    script = play(40)
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(20)
+        clock.step_wall(3600 * S)
+        await stage.go(20.1)
+    segments = check(stage)
+    assert len({s.run_id for s in segments}) == 2
+    assert same(u for s in segments for u in read(s)) == same(s.does for s in script)
+    gap = stage.gaps()[1]
+    assert (gap.reason, gap.start_ns, gap.end_ns) == (
+        GapReason.UNKNOWN,
+        segments[0].facts.end_ns,
+        segments[1].facts.start_ns,
+    )
+    assert [r.run.end_reason for r in stage.runs()] == [None, GapReason.RECORDER_RESTART]
+
+
+async def test_a_jump_of_media_time_begins_a_new_run_and_loses_nothing(tmp_path, clock):
+    script = play(21)
+    script += [replace(s, at_ns=s.at_ns + 21 * S) for s in play(20, first_pts=9_000_000_000, gop=25)]
+    script[525] = replace(script[525], does=replace(script[525].does, key=False))
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(41)
+    segments = check(stage)
+    assert len({s.run_id for s in segments}) == 2
+    assert [u.data for s in segments for u in read(s)] == [s.does.data for s in script]
+    assert len(stage.gaps()) == 2
+
+
+async def test_a_full_disk_is_a_gap_and_recording_comes_back_with_what_was_written(tmp_path, clock, monkeypatch):
+    began = clock.wall_ns()
+    async with Stage(tmp_path, clock, play(60), play(60), play(60)) as stage:
+        await stage.go(10)
+        real = os.writev
+
+        def full(fd, buffers):
+            raise OSError(errno.ENOSPC, "full")
+
+        monkeypatch.setattr(storage.spool_files.os, "writev", full)
+        await stage.go(3)
+        assert stage.recording.status(began)[0].reason is GapReason.SPOOL_FULL
+        monkeypatch.setattr(storage.spool_files.os, "writev", real)
+        await stage.go(20)
+        assert stage.recording.status(began)[0].state == "recording"
+    segments = check(stage)
+    assert segments[0].facts.units >= 9.4 * 25
+    gap = stage.gaps()[1]
+    assert gap.reason is GapReason.SPOOL_FULL
+    assert gap.start_ns == segments[0].facts.end_ns
+    assert stage.spool.parts() == []
+
+
+async def test_after_a_crash_nothing_whole_is_lost_and_the_gap_begins_where_it_ended(tmp_path, clock):
+    script = play(70)
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(66)
+        await stage.track.sealed()
+        # The process dies: no flush, no trailer, half a fragment on disk.
+        (part,) = stage.spool.parts()
+        crashed = tmp_path / "crashed"
+        await stage.spool.drained()
+        for name in ("open", "sealed", "facts"):
+            (crashed / name).mkdir(parents=True)
+            for file in (tmp_path / name).iterdir():
+                copy = crashed / name / file.name
+                copy.write_bytes(file.read_bytes() + (b"\0\0\1\0moof" if name == "open" else b""))
+    clock.advance(7 * S)
+    restarted = clock.wall_ns()
+    async with Stage(crashed, clock, play(10)) as again:
+        await again.go(5)
+    # Facts were not copied with the files, so these are reckoned from the files.
+    segments = again.spool.sealed(STREAM)
+    assert [s.number for s in segments] == [0, 1, 0]
+    whole = segments[1].facts
+    assert whole.units >= 5.4 * 25
+    assert same(read(segments[1])) == same(s.does for s in script[60 * 25 :][: whole.units])
+    gaps = again.gaps()
+    assert [(g.reason, g.start_ns) for g in gaps[1:2]] == [(GapReason.RECORDER_RESTART, whole.end_ns)]
+    assert gaps[1].end_ns >= restarted
+    ended = next(r.run for r in again.runs() if r.run.id == whole.run_id)
+    assert (ended.end_ns, ended.end_reason) == (whole.end_ns, GapReason.RECORDER_RESTART)
+    assert part.path.name == f"{STREAM}-{whole.run_id}-1.part"
+
+
+async def test_an_open_gap_is_taken_up_again_by_the_next_process(tmp_path, clock):
+    async with Stage(tmp_path, clock, play(10)) as stage:
+        await stage.go(5)
+        await stage.stop(GapReason.DISABLED)
+    clock.advance(100 * S)
+    async with Stage(tmp_path, clock, play(10)) as again:
+        await again.go(5)
+        await again.spool.drained()
+        gap = again.gaps()[1]
+        assert (gap.reason, gap.end_ns) == (GapReason.DISABLED, clock.wall_ns() - 5 * S)
+    check(again)
+
+
+async def test_a_bug_is_a_gap_and_stays_with_its_stream(tmp_path, clock, caplog):
+    broken = [*play(5), Step(5 * S, ZeroDivisionError("boom"))]
+    wrong = [Step(0, UserError("zły adres"))]
+    async with Stage(tmp_path, clock, broken, wrong, play(10)) as stage:
+        await stage.go(6)
+        (status,) = stage.recording.status(0)
+        assert (status.reason, status.detail) == (GapReason.INTERNAL_ERROR, "ZeroDivisionError: see the log")
+        assert "boom" in caplog.text
+        await stage.go(40)
+        assert stage.recording.status(0)[0].units >= 10 * 25
+    check(stage)
+
+
+async def test_real_pictures_out_of_order_and_sound(tmp_path, clock):
+    pictures = video(Codec.H265, 150, 2, 25)
+    script = [Step(n * 40 * MS, u) for n, u in enumerate(pictures)]
+    script += [Step(n * 64 * MS, u, audio=True) for n, u in enumerate(aac(90))]
+    script.sort(key=lambda s: s.at_ns)
+    async with Stage(tmp_path, clock, script, audio=True) as stage:
+        await stage.go(6)
+        assert [s.codec for s in stage.recording.status(0)] == [Codec.H265, Codec.AAC]
+    (segment,) = check(stage)
+    assert same(read(segment)) == same(pictures)
+    (sound,) = stage.spool.sealed(SOUND)
+    assert [u.data for u in read(sound)] == [u.data for u in aac(90)]
+    assert abs(sound.start_ns - segment.start_ns) < 200 * MS
+
+
+async def test_sound_that_is_not_asked_for_is_not_taken(tmp_path, clock):
+    script = sorted(
+        [*play(3), *(Step(n * 64 * MS, u, audio=True) for n, u in enumerate(aac(40)))], key=lambda s: s.at_ns
+    )
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(3)
+    assert {s.stream_id for s in stage.spool.sealed()} == {STREAM}
+
+
+async def test_a_viewer_joins_in_the_midst_of_a_group_and_misses_nothing(tmp_path, clock):
+    script = play(30)
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(9.3)
+        start, live = stage.track.join()
+        await stage.go(2)
+        first = start.read()
+        start.close()
+        with live:
+            batch = await live.next()
+        got = [*first, *batch.units]
+        pts = [t.unit.pts for t in got]
+        assert pts == list(range(pts[0], pts[-1] + 1, FRAME))
+        assert got[0].unit.key
+        assert got[0].unit.pts == 1000 + 200 * FRAME
+        assert batch.dropped == 0
+        assert all(b.capture_ns - a.capture_ns in (40 * MS, 40 * MS - 1, 40 * MS + 1) for a, b in pairwise(got))
+        assert stage.track.relay.subscriptions == []
+
+
+async def test_a_slow_viewer_drops_to_the_next_keyframe_and_is_told(tmp_path, clock):
+    async with Stage(tmp_path, clock, play(60)) as stage:
+        await stage.go(5)
+        live = stage.track.relay.subscribe(max_units=60)
+        await stage.go(18)
+        batch = await live.next()
+        assert batch.units[0].unit.key
+        assert batch.units[0].unit.pts == 1000 + 550 * FRAME
+        assert batch.dropped == 550 - 150  # it came in at 125 and the next key was 150
+        live.close()
+        assert await live.next() is None
+        assert MAX_UNITS >= 60
+
+
+async def test_a_stream_that_is_only_relayed_keeps_its_group_and_writes_nothing(tmp_path, clock):
+    async with Stage(tmp_path, clock, play(200), record=False) as stage:
+        await stage.go(131)
+        assert stage.recording.status(0)[0].state == "relaying"
+        start, live = stage.track.join()
+        got = start.read()
+        assert got[0].unit.key
+        assert len(got) in range(20, 51)
+        await stage.go(1)
+        batch = await live.next()
+        assert batch.units[0].unit.pts == got[-1].unit.pts + FRAME
+        assert abs(batch.units[-1].capture_ns - clock.wall_ns()) < 100 * MS
+    assert os.listdir(tmp_path / "open") == os.listdir(tmp_path / "sealed") == os.listdir(tmp_path / "facts") == []
+
+
+async def test_the_cameras_clock_is_measured(tmp_path, clock):
+    wall = clock.wall_ns()
+    script = [
+        *play(10),
+        *(Step(n * 2 * S + 1, SenderReport(1000 + n * 180_000, wall + n * 2 * S + 7200 * S, 0)) for n in range(5)),
+    ]
+    script.sort(key=lambda s: s.at_ns)
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(9)
+        (status,) = stage.recording.status(0)
+        assert abs(status.camera_offset_ns - 7200 * S) < MS
+        assert status.run_clock is RunClock.ARRIVAL
+        assert stage.source.kind is SourceKind.RTSP
+    (segment,) = check(stage)
+    assert segment.start_ns == wall
+
+
+async def test_two_processes_never_share_a_name(tmp_path, clock):
+    """Segments are named by run, and every start begins a new one."""
+    for _ in range(3):
+        async with Stage(tmp_path, clock, play(4)) as stage:
+            await stage.go(3)
+    assert len({s.run_id for s in check(stage)}) == 3
+    assert uuid4() not in {s.run_id for s in stage.spool.sealed()}
