@@ -212,7 +212,7 @@ class RtspSession:
         """TEARDOWN, answered or not within `teardown_timeout`; then nothing is open any more. Idempotent."""
         connection = self._connection
         try:
-            if self._session_id and not connection.ended.is_set():
+            if self._session_id and not connection.wire.ended:
                 with contextlib.suppress(SourceError):
                     await self._tear_down(connection, self._session_id, self._options.teardown_timeout)
         finally:
@@ -345,7 +345,7 @@ class RtspSession:
 
     def _on_bye(self, reason: str) -> None:
         said = f" ({self._connection.scrub(reason)})" if reason else ""
-        self._connection.fail(SourceError(GapReason.UNREACHABLE, f"{self.camera} said goodbye{said}"))
+        self._connection.farewell(SourceError(GapReason.UNREACHABLE, f"{self.camera} said goodbye{said}"))
 
     def _check_stall(self, now_mono_ns: int) -> int:
         """When to look again, in monotonic ns. Video is watched, for sound may be silent; without video, all tracks."""
@@ -384,7 +384,7 @@ class RtspSession:
         try:
             response = await self._request(method, self._aggregate(), *session)
         except SourceError:
-            if self._connection.ended.is_set():
+            if self._connection.wire.ended:
                 raise
             return 0  # some never answer while they stream
         if response.status in (401, 403, 454):

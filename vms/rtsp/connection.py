@@ -123,7 +123,7 @@ class RtspConnection:
         return response
 
     def _raise_if_ended(self, method: str) -> None:
-        failure = self.failure
+        failure = self.failure if self.wire.ended else None
         if isinstance(failure, SourceError):
             raise SourceError(failure.reason, f"{failure} ({method})") from failure
         if failure is not None:
@@ -155,6 +155,12 @@ class RtspConnection:
         """End the connection with `error`, unless it ended before."""
         self.wire.abort(error)
 
+    def farewell(self, error: SourceError) -> None:
+        """The session is over, for `error`; the connection stands, so that TEARDOWN can be sent."""
+        if self.failure is None:
+            self.failure = error
+        self.ended.set()
+
     async def close(self) -> None:
         """Close at once; returns when the stream is gone. Idempotent."""
         self.wire.abort(SourceError(GapReason.UNREACHABLE, f"{self.name}: connection closed by us"))
@@ -185,17 +191,20 @@ class RtspConnection:
 
     def on_wire_end(self, error: BaseException | None) -> None:
         """WireOwner: say why in our own words and wake everybody who waits."""
-        if error is None:
-            self.failure = SourceError(GapReason.UNREACHABLE, f"{self.name} closed the connection")
-        elif isinstance(error, MalformedError):
-            problem = self.scrub(f"{error.where}: {error.problem}")
-            self.failure = SourceError(GapReason.REFUSED, f"{self.name} does not speak RTSP as we know it: {problem}")
-        elif isinstance(error, OSError):
-            what = printable(error.strerror or type(error).__name__, 60)
-            self.failure = SourceError(GapReason.UNREACHABLE, f"{self.name}: connection lost: {what}")
-        else:
-            self.failure = error
+        if self.failure is None:
+            self.failure = self._translate(error)
         self.ended.set()
         for future in self._pending.values():
             if not future.done():
                 future.set_result(None)
+
+    def _translate(self, error: BaseException | None) -> BaseException:
+        if error is None:
+            return SourceError(GapReason.UNREACHABLE, f"{self.name} closed the connection")
+        if isinstance(error, MalformedError):
+            problem = self.scrub(f"{error.where}: {error.problem}")
+            return SourceError(GapReason.REFUSED, f"{self.name} does not speak RTSP as we know it: {problem}")
+        if isinstance(error, OSError):
+            what = printable(error.strerror or type(error).__name__, 60)
+            return SourceError(GapReason.UNREACHABLE, f"{self.name}: connection lost: {what}")
+        return error

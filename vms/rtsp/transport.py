@@ -80,7 +80,7 @@ class RtspWire(asyncio.BufferedProtocol):
         self._parser = MessageParser()
         self._garbage_in_row = 0
         self._spoke_rtsp = False
-        self._ended = False
+        self.ended = False  # nothing more comes and nothing can be sent
         self._closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -105,36 +105,38 @@ class RtspWire(asyncio.BufferedProtocol):
 
     def _cut(self, end: int) -> int:
         """Hand out every whole frame and message in the first `end` bytes; the position of what is left."""
-        buffer, channels = self._buffer, self.channels
+        buffer, channels, parser = self._buffer, self.channels, self._parser
         now = self.last_arrival_mono_ns = time.monotonic_ns()
         position = 0
-        while True:
-            if end - position < 4 or buffer[position] != _DOLLAR or not self._parser.idle:
-                before = position
-                position = self._cut_slowly(position, end)
-                if position == before:
-                    return position
-                continue
-            # The common case, frame after frame; whatever is odd goes round the outer loop.
-            sense = False
-            whole = True
-            while whole and end - position >= 4 and buffer[position] == _DOLLAR:
+        sense = False  # whether a frame went out since garbage was last looked at
+        while position < end:
+            # The common case, frame after frame. 0x24 is "$"; a literal spares a look-up.
+            last_head = end - 4 if parser.idle else -1
+            while position <= last_head and buffer[position] == 0x24:
                 stop = position + 4 + (buffer[position + 2] << 8 | buffer[position + 3])
                 push = channels[buffer[position + 1]]
-                if push is None:
-                    after = self._skip_unassigned(position, stop, end)
-                    whole = after != position
-                    position = after
-                elif stop > end:
-                    whole = False
-                else:
+                if push is not None and stop <= end:
                     push(buffer, position + 4, stop, now)
                     position = stop
                     sense = True
+                    continue
+                after = position if push is not None else self._skip_unassigned(position, stop, end)
+                if after == position:
+                    return self._leave(position, sense)
+                position = after
             if sense:
+                sense = False
                 self._garbage_in_row = 0
-            if not whole:
-                return position
+            before = position
+            position = self._cut_slowly(position, end)
+            if position == before:
+                break
+        return self._leave(position, sense)
+
+    def _leave(self, position: int, sense: bool) -> int:
+        if sense:
+            self._garbage_in_row = 0
+        return position
 
     def _cut_slowly(self, position: int, end: int) -> int:
         """Advance over one message or part of it, padding, or garbage. The same position: more bytes are needed."""
@@ -154,7 +156,7 @@ class RtspWire(asyncio.BufferedProtocol):
         if message is not None:
             self._spoke_rtsp = True
             self._garbage_in_row = 0
-            if not self._ended:
+            if not self.ended:
                 self._owner.on_message(message)
         return position
 
@@ -228,8 +230,8 @@ class RtspWire(asyncio.BufferedProtocol):
 
     def _end(self, error: BaseException | None) -> None:
         self.channels = [None] * 256
-        if not self._ended:
-            self._ended = True
+        if not self.ended:
+            self.ended = True
             self._owner.on_wire_end(error)
 
 

@@ -38,6 +38,7 @@ from vms.model import AccessUnit, GapReason
 from vms.rtsp.auth import ServerAuth
 from vms.rtsp.client import RtspOptions, RtspSession
 
+GOODBYE = frame(1, build_bye(SSRC, "kamera"))
 PASSWORD = "bardzo-tajne-Hasło"
 
 
@@ -86,9 +87,9 @@ async def test_a_session_from_options_to_teardown() -> None:
 @pytest.mark.parametrize("pieces", [1, 7, 61, 1500])
 async def test_answers_and_media_in_pieces(pieces: int) -> None:
     sink = Collected()
-    async with Scripted(media=pictures(12), pieces=pieces) as camera:
+    async with Scripted(media=[*pictures(12), GOODBYE], pieces=pieces) as camera:
         error = await watch(camera.url, sink)
-    assert error.reason is GapReason.STALLED
+    assert "goodbye" in str(error)
     assert len(sink.units) == 12
 
 
@@ -152,7 +153,8 @@ async def test_two_tracks_of_one_session() -> None:
 async def test_channels_other_than_asked_for(transport: bytes, channel: int) -> None:
     sink = Collected()
     setup = ok(b"Session:  0815 ; Timeout = 30 ", *([b"Transport: " + transport] if transport else []))
-    async with Scripted({"SETUP": [setup]}, media=pictures(3, channel)) as camera:
+    goodbye = frame(channel + 1, build_bye(SSRC, "kamera"))
+    async with Scripted({"SETUP": [setup]}, media=[*pictures(3, channel), goodbye]) as camera:
         await watch(camera.url, sink)
         assert camera.asked("PLAY")[0].headers["session"] == "0815"
     assert len(sink.units) == 3
@@ -173,7 +175,7 @@ async def test_channels_other_than_asked_for(transport: bytes, channel: int) -> 
 )
 async def test_control_urls(base: bytes, control: bytes, track: str, aggregate: str | None) -> None:
     sdp = SDP.replace(b"trackID=1", control)
-    async with Scripted({"DESCRIBE": [describe(sdp, base)]}) as camera:
+    async with Scripted({"DESCRIBE": [describe(sdp, base)], "PLAY": [status(503)]}) as camera:
         await watch(camera.url)
         assert camera.asked("SETUP")[0].uri == track.format(port=camera.port)
         assert camera.asked("PLAY")[0].uri == (aggregate or base.decode()).format(port=camera.port)
@@ -182,7 +184,7 @@ async def test_control_urls(base: bytes, control: bytes, track: str, aggregate: 
 async def test_aggregate_url_of_the_session_and_content_location() -> None:
     sdp = SDP.replace(b"control:*", b"control:rtsp://c/all/")
     answer = ok(b"Content-Location: rtsp://c/elsewhere", b"Content-Length: %d" % len(sdp)) + sdp
-    async with Scripted({"DESCRIBE": [answer]}) as camera:
+    async with Scripted({"DESCRIBE": [answer], "PLAY": [status(503)]}) as camera:
         await watch(camera.url)
         assert camera.asked("SETUP")[0].uri == "rtsp://c/elsewhere/trackID=1"
         assert camera.asked("PLAY")[0].uri == camera.asked("TEARDOWN")[0].uri == "rtsp://c/all/"
@@ -216,7 +218,7 @@ def gate(auth: ServerAuth) -> dict[str, list[Step]]:
 async def test_authentication(schemes: list[str]) -> None:
     sink = Collected()
     auth = ServerAuth("Kamera 7", {"straż": PASSWORD}.get, schemes=schemes)
-    async with Scripted(gate(auth), media=pictures(2)) as camera:
+    async with Scripted(gate(auth), media=[*pictures(2), GOODBYE]) as camera:
         await watch(camera.url, sink, username="straż", password=PASSWORD)
         assert len(camera.asked("OPTIONS")) == 2  # challenged once, for the whole session
         assert len(camera.requests) == 6
@@ -225,7 +227,7 @@ async def test_authentication(schemes: list[str]) -> None:
 
 async def test_credentials_of_the_url_serve_and_never_travel_in_it() -> None:
     auth = ServerAuth("r", {"u": "p@:ss"}.get)
-    async with Scripted(gate(auth)) as camera:
+    async with Scripted(gate(auth), media=[*pictures(1), GOODBYE]) as camera:
         await watch(camera.url.replace("//", "//u:p%40%3Ass@"))
         assert all("@" not in r.uri for r in camera.requests)
 
@@ -310,7 +312,7 @@ async def test_no_message_holds_the_password(caplog: pytest.LogCaptureFixture) -
 @pytest.mark.parametrize("code", [301, 302, 303, 305, 307, 308])
 async def test_a_redirect_on_the_same_host(code: int) -> None:
     sink = Collected()
-    async with Scripted(media=pictures(2)) as second:
+    async with Scripted(media=[*pictures(2), GOODBYE]) as second:
         location = f"Location: rtsp://u:p@127.0.0.1:{second.port}/inna".encode()
         async with Scripted({"DESCRIBE": [status(code, location)]}) as first:
             await watch(first.url, sink)
