@@ -1,0 +1,95 @@
+"""`vms camera test`: what a camera's streams send, and what to change on the camera."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vms.camera_url import CameraUrl
+from vms.errors import SourceError
+from vms.model import Camera, Codec, StreamKind
+from vms.rtsp.probe import CameraReport, probe
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTest:
+    """One stream: its report, or why nothing was received."""
+
+    kind: StreamKind
+    url: str
+    report: CameraReport | None
+    error: SourceError | None = None
+
+
+async def test_camera(camera: Camera, seconds: float) -> list[StreamTest]:
+    """Receive the sub-stream, then the main stream; main first in the answer. A stream that fails is an answer too."""
+    tests: list[StreamTest] = []
+    wanted = {s.kind: s.url for s in camera.streams if s.kind is not StreamKind.AUDIO}
+    for kind in (StreamKind.SUB, StreamKind.MAIN):
+        if kind not in wanted:
+            continue
+        has_h264_sub = any(t.report is not None and t.report.codec == Codec.H264 for t in tests)
+        try:
+            report = await probe(
+                wanted[kind],
+                username=camera.username,
+                password=camera.password,
+                transport=camera.transport,
+                pin=camera.certificate_pin,
+                seconds=seconds,
+                has_h264_sub=has_h264_sub or kind is StreamKind.SUB,
+            )
+        except SourceError as error:
+            tests.append(StreamTest(kind, wanted[kind], None, error))
+        else:
+            tests.append(StreamTest(kind, wanted[kind], report))
+    return tests[::-1]
+
+
+def is_rtsp(url: str) -> bool:
+    """Whether our own client can receive the address."""
+    return CameraUrl.parse(url).scheme in ("rtsp", "rtsps")
+
+
+def stream_test_json(test: StreamTest) -> dict[str, Any]:
+    if test.error is not None:
+        return {
+            "stream": test.kind.value,
+            "url": test.url,
+            "ok": False,
+            "reason": test.error.reason.value,
+            "message": str(test.error),
+        }
+    assert test.report is not None
+    facts = asdict(test.report)
+    offset_ns = facts.pop("clock_offset_ns")
+    facts |= {
+        "clock_offset_seconds": None if offset_ns is None else round(offset_ns / 1e9, 3),
+        "audio": list(test.report.audio),
+        "advice": list(test.report.advice),
+    }
+    return {"stream": test.kind.value, "url": test.url, "ok": True, **facts}
+
+
+def stream_test_facts(test: StreamTest) -> list[tuple[str, object]]:
+    """The same for people."""
+    if test.error is not None:
+        return [("address", test.url), ("not received", f"{test.error} ({test.error.reason})")]
+    r = test.report
+    assert r is not None
+    announced = f" ({r.fps_announced:g} announced)" if r.fps_announced else ""
+    return [
+        ("address", r.url),
+        ("server", r.server or None),
+        ("transport", r.transport),
+        ("codec", f"{r.codec} {r.profile}".strip()),
+        ("size", f"{r.width} x {r.height}" if r.width else None),
+        ("frames a second", f"{r.fps_measured:g}{announced}" if r.fps_measured else None),
+        ("bitrate", f"{r.bitrate_bps / 1e6:.2f} Mbit/s" if r.bitrate_bps else None),
+        ("keyframe every", f"{r.gop_seconds:g} s ({r.gop_units} frames)" if r.gop_units else "unknown"),
+        ("B-frames", "yes" if r.b_frames else "no"),
+        ("clock", "unknown" if r.clock_offset_ns is None else f"{r.clock_offset_ns / 1e9:+.3f} s from ours"),
+        ("sound", ", ".join(r.audio) or "none"),
+        ("packets lost", r.packets_lost),
+        *(("advice", text) for text in r.advice),
+    ]

@@ -1,0 +1,95 @@
+"""What is recorded, as the commands `timeline` and `export` find it and show it.
+
+Owns the opening of a site's footage for reading and the shape of `timeline --json`. The shaping is pure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from storage.catalogue import Catalogue, RecordedSegment, StreamTimeline, check, find_camera
+from storage.objects.opening import open_store
+from storage.reader import Reader
+from storage.spool import Spool
+from vms.errors import UserError
+from vms.localtime import format_duration, format_local, format_utc
+from vms.model import Camera, Stream, StreamKind
+from vms.timeline import TimeRange
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from vms.site import Site
+
+
+@asynccontextmanager
+async def open_footage(site: Site, camera: str, kind: StreamKind) -> AsyncIterator[tuple[Reader, Camera, Stream]]:
+    """A reader of the site's footage, and the stream of the camera that a person named, retired or not."""
+    if site.catalogue_file is not None and not site.catalogue_file.exists():
+        raise UserError(f"there is no catalogue in {site.path} yet; add a camera, or run: vms migrate")
+    await check(site.catalogue_url)
+    store = open_store(site.settings.store)
+    spool = Spool(site.spool)
+    async with contextlib.AsyncExitStack() as undo:
+        undo.push_async_callback(store.close)
+        undo.push_async_callback(spool.close)
+        catalogue = await undo.enter_async_context(Catalogue(site.catalogue_url))
+        found = find_camera(await catalogue.cameras(include_retired=True), camera)
+        yield Reader(catalogue, spool, {store.name: store}), found, stream_of(found, kind)
+
+
+def stream_of(camera: Camera, kind: StreamKind) -> Stream:
+    """The camera's stream of that kind; UserError names those it has."""
+    found = next((s for s in camera.streams if s.kind is kind), None)
+    if found is None:
+        has = ", ".join(s.kind for s in camera.streams) or "none"
+        raise UserError(f'camera {camera.number} "{camera.name}" has no {kind} stream; it has: {has}')
+    return found
+
+
+def timeline_json(
+    camera: Camera, within: TimeRange, segments: Sequence[RecordedSegment], timeline: StreamTimeline
+) -> dict[str, Any]:
+    """docs/reference/cli.md, "vms timeline". Segments are whole, also where they reach out of the range."""
+    return {
+        "camera": {"id": str(camera.id), "number": camera.number, "name": camera.name},
+        "from": format_utc(within.start_ns),
+        "to": format_utc(within.end_ns),
+        "segments": [
+            {
+                "start": format_utc(s.start_ns),
+                "end": format_utc(s.end_ns),
+                "bytes": s.size_bytes,
+                "sha256": None if s.location == "open" else s.digest.hex(),
+                "location": s.location,
+            }
+            for s in segments
+        ],
+        "gaps": [
+            {"start": format_utc(m.range.start_ns), "end": format_utc(m.range.end_ns), "reason": m.reason.value}
+            for m in timeline.missing
+        ],
+    }
+
+
+def timeline_rows(timeline: StreamTimeline, zone: ZoneInfo) -> list[tuple[str, str, str, str]]:
+    """From, to, how long, what: recorded spans and gaps in order of time, in local time with its offset."""
+    rows = [(s.range, "recorded, damaged" if s.damaged else "recorded") for s in timeline.spans]
+    rows += [(m.range, f"gap: {m.reason}") for m in timeline.missing]
+    return [
+        (
+            format_local(r.start_ns, zone, digits=3),
+            format_local(r.end_ns, zone, digits=3),
+            format_duration(r.duration_ns),
+            what,
+        )
+        for r, what in sorted(rows)
+    ]
+
+
+def total(ranges: Sequence[TimeRange]) -> int:
+    """Their length together, in ns; they do not overlap."""
+    return sum(r.duration_ns for r in ranges)

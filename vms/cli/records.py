@@ -1,0 +1,205 @@
+"""`vms timeline` and `vms export`: what was recorded, and a piece of it as a plain MP4."""
+
+# ruff: noqa: PLR0917 - typer turns parameters into options, which are given by name
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vms.cli.camera_options import CameraArgument
+from vms.cli.output import JsonFlag, note, print_json, print_table, progress_bar
+from vms.errors import UserError
+from vms.model import StreamKind
+
+if TYPE_CHECKING:
+    from storage.export import Export
+    from vms.model import Camera
+    from vms.site import Site
+    from vms.timeline import TimeRange
+
+Day = Annotated[str | None, typer.Option("--day", metavar="DAY", help="YYYY-MM-DD, today or yesterday.")]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TIME", help="Local time, or with offset; now, -10m; a day means its start."),
+]
+To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="The same; a day means its end.")]
+Kind = Annotated[StreamKind, typer.Option("--stream", help="Which stream of the camera.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Hang the commands into the root."""
+    app.command(epilog="Example: vms timeline 12 --day yesterday --json")(timeline)
+    app.command(
+        epilog="Example: vms export 12 --from '2026-11-20 14:00' --to '2026-11-20 14:10' -o klip.mp4 --reason 'KMP 7/26'"
+    )(export)
+
+
+def timeline(
+    ctx: typer.Context,
+    camera: CameraArgument,
+    day: Day = None,
+    start: From = None,
+    end: To = None,
+    stream: Kind = StreamKind.MAIN,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what was recorded of a camera, and why not where it was not."""
+    from vms.cli.footage import open_footage, timeline_json, timeline_rows, total
+    from vms.localtime import format_duration, parse_range
+
+    site = ctx.obj.open_site()
+    now_ns = time.time_ns()
+    within = parse_range(site.zone, now_ns, day=day, start=start, end=end)
+
+    async def work() -> tuple[Camera, Any, Any]:
+        async with open_footage(site, camera, stream) as (reader, found, of):
+            return found, await reader.segments(of.id, within), await reader.timeline(of.id, within, now_ns)
+
+    found, segments, covered = asyncio.run(work())
+    if as_json:
+        print_json(timeline_json(found, within, segments, covered))
+        return
+    print_table(("from", "to", "length", "what"), timeline_rows(covered, site.zone))
+    recorded, missing = total([s.range for s in covered.spans]), total([m.range for m in covered.missing])
+    note(
+        f'camera {found.number} "{found.name}": {format_duration(recorded)} recorded, {format_duration(missing)} missing'
+    )
+
+
+def export(
+    ctx: typer.Context,
+    camera: CameraArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.mp4", help="File to write.")],
+    start: From = None,
+    end: To = None,
+    day: Day = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why; goes into the access log. Asked for.")] = None,
+    whole_gops: Annotated[
+        bool, typer.Option("--whole-gops", help="Show whole picture groups instead of cutting to the frame.")
+    ] = False,
+    stream: Kind = StreamKind.MAIN,
+    as_json: JsonFlag = False,
+) -> None:
+    """Copy a range out as plain MP4, bit for bit: one file per unbroken stretch, and a side file that tells the facts."""
+    from vms.localtime import format_local, parse_range
+
+    site = ctx.obj.open_site()
+    now_ns = time.time_ns()
+    within = parse_range(site.zone, now_ns, day=day, start=start, end=end)
+    _check_output(output)
+    reason = _check_reason(reason)
+    found, done, side = asyncio.run(
+        _export(site, camera, stream, within, output, now_ns, reason, whole_gops=whole_gops)
+    )
+    if as_json:
+        print_json(export_json(found, done, side))
+        return
+    for one in done.files:
+        begins, ends = format_local(one.start_ns, site.zone), format_local(one.end_ns, site.zone)
+        typer.echo(f"{one.path}  {begins} to {ends}  {one.pictures} pictures  sha256 {one.sha256.hex()}")
+    note(f"facts in {side}; {len(done.missing)} gaps; the access log names you and the reason")
+
+
+async def _export(
+    site: Site,
+    camera: str,
+    kind: StreamKind,
+    within: TimeRange,
+    output: Path,
+    now_ns: int,
+    reason: str,
+    *,
+    whole_gops: bool,
+) -> tuple[Camera, Export, Path]:
+    """Export, then log; files that could not be logged are taken away again."""
+    from importlib import metadata
+
+    from storage.export import export, write_side_file
+    from vms.cli.footage import open_footage
+    from vms.site import AccessEntry, operating_system_user
+
+    async with open_footage(site, camera, kind) as (reader, found, of):
+        with progress_bar("exporting") as progress:
+            done = await export(reader, of.id, within, output, now_ns=now_ns, whole_gops=whole_gops, progress=progress)
+    about = {
+        "camera": {"id": str(found.id), "number": found.number, "name": found.name},
+        "exported_by": operating_system_user(),
+        "reason": reason,
+        "software": f"stroz {metadata.version('stroz')}",
+    }
+    written = [one.path for one in done.files]
+    logged = False
+    try:
+        side = write_side_file(output, done, about)
+        written.append(side)
+        site.access_log(
+            AccessEntry(
+                at_ns=now_ns,
+                what="export",
+                camera_id=str(found.id),
+                camera_number=found.number,
+                camera_name=found.name,
+                range=within,
+                reason=reason,
+                files=tuple((str(one.path.absolute()), one.sha256.hex()) for one in done.files),
+            )
+        )
+        logged = True
+    except OSError as error:
+        raise UserError(f"the side file of {output} cannot be written: {error.strerror}") from error
+    finally:
+        if not logged:
+            for path in written:
+                path.unlink(missing_ok=True)
+    return found, done, side
+
+
+def export_json(camera: Camera, done: Export, side: Path) -> dict[str, Any]:
+    """docs/reference/cli.md, "vms export"."""
+    from vms.localtime import format_utc
+
+    return {
+        "camera": {"id": str(camera.id), "number": camera.number, "name": camera.name},
+        "from": format_utc(done.within.start_ns),
+        "to": format_utc(done.within.end_ns),
+        "side_file": str(side),
+        "files": [
+            {
+                "file": str(one.path),
+                "start": format_utc(one.start_ns),
+                "end": format_utc(one.end_ns),
+                "pictures": one.pictures,
+                "bytes": one.size_bytes,
+                "sha256": one.sha256.hex(),
+            }
+            for one in done.files
+        ],
+        "gaps": [
+            {"start": format_utc(m.range.start_ns), "end": format_utc(m.range.end_ns), "reason": m.reason.value}
+            for m in done.missing
+        ],
+    }
+
+
+def _check_output(output: Path) -> None:
+    if output.suffix.lower() != ".mp4":
+        raise UserError(f"{output} must end in .mp4")
+    if not output.parent.is_dir():
+        raise UserError(f"the folder {output.parent} does not exist; make it first")
+    if output.exists():
+        raise UserError(f"{output} is already there; name another file")
+
+
+def _check_reason(reason: str | None) -> str:
+    if reason is None and sys.stdin.isatty():
+        reason = typer.prompt("Why is this footage exported? (goes into the access log)", err=True)
+    text = (reason or "").strip()
+    if not 3 <= len(text) <= 500 or not text.isprintable():
+        raise UserError("say why the footage is exported: --reason, one line of 3 to 500 characters; it is logged")
+    return text
