@@ -1,0 +1,292 @@
+"""A recorder worker: many streams on one event loop, started and stopped as the assignment says.
+
+Owns which recordings run in this process. The composition is `run_worker`: it reads in order and is undone in reverse.
+Workers share the spool's folder and nothing else; camera c belongs to worker `c.id mod workers`, so that a camera keeps
+its worker whatever happens to others. It needs the sealed assignment and the spool: no catalogue, no store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from recorder.feed_server import FeedServer, serve, state_of
+from recorder.recording import Recording
+from recorder.segmenter import SegmentPolicy
+from recorder.sessions import SessionFolder
+from recorder.sources import PacketSource, SourceTarget
+from recorder.sources.auto import AutoSource
+from recorder.sources.libav import LibavSource
+from recorder.sources.rtsp import RtspSource
+from recorder.track import Host, Track
+from storage.reader import Reader
+from storage.spool import Spool
+from vms.assignment import Assignment, CameraAssignment, read_assignment
+from vms.clock import SystemClock
+from vms.errors import MalformedError
+from vms.localtime import day_range
+from vms.metrics import Metrics, MetricsServer
+from vms.model import GapReason, SourceKind, Stream, StreamKind
+from vms.observe import configure_logging, log_context
+from vms.processes import run_process
+from vms.rtsp.client import RtspOptions
+from vms.settings import local_host_name
+from vms.site import Site
+
+log = logging.getLogger(__name__)
+
+ASSIGNMENT_POLL_SECONDS = 0.5
+METRICS_SECONDS = 1.0
+LAG_SECONDS = 0.05
+STALL_MARGIN_S = 0.7  # so that a stall is noticed, and its gap opened, within the time that was set
+RECONNECT_SPREAD_S = 0.02  # between the first connections of a start: 190 cameras take four seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One session to hold: a camera's main stream with its audio, or its sub-stream. Equal jobs need no restart."""
+
+    camera: CameraAssignment
+    stream: Stream
+    audio: Stream | None
+
+    @property
+    def target(self) -> SourceTarget:
+        camera = self.camera
+        return SourceTarget(self.stream.url, camera.username, camera.password, camera.transport, camera.certificate_pin)
+
+
+def jobs_of(assignment: Assignment, index: int, workers: int) -> dict[UUID, Job]:
+    """The sessions that worker `index` of `workers` must hold, by stream id of their video. Pure."""
+    jobs = {}
+    for camera in assignment.cameras:
+        if not camera.enabled or camera.camera_id.int % workers != index:
+            continue
+        audio = next((s for s in camera.streams if s.kind is StreamKind.AUDIO), None) if camera.audio else None
+        for stream in camera.streams:
+            if stream.kind is not StreamKind.AUDIO:
+                jobs[stream.id] = Job(camera, stream, audio if stream.kind is StreamKind.MAIN else None)
+    return jobs
+
+
+class Recordings:
+    """The running recordings of this worker."""
+
+    def __init__(self, site: Site, spool: Spool, clock: SystemClock, tasks: asyncio.TaskGroup) -> None:
+        recorder = site.settings.recorder
+        self._site, self._spool, self._clock, self._tasks = site, spool, clock, tasks
+        self._host = Host(
+            name=site.settings.site.host or local_host_name(),
+            boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            policy=SegmentPolicy(target_ns=recorder.segment_seconds * 1_000_000_000),
+            digests=recorder.digests,
+        )
+        self._patience_s = recorder.stall_timeout_seconds - STALL_MARGIN_S
+        self._sessions = SessionFolder(site.run / "sessions")
+        self._running: dict[UUID, tuple[Job, Recording, asyncio.Task[None]]] = {}
+
+    async def follow(self, wanted: dict[UUID, Job]) -> None:
+        """Start what is new, stop what is gone, restart what is different."""
+        ending = []
+        for stream_id, (job, recording, task) in list(self._running.items()):
+            new = wanted.get(stream_id)
+            if new == job:
+                continue
+            if new is None:
+                recording.stop_reason, recording.stop_detail = GapReason.DISABLED, "switched off or removed"
+            else:
+                recording.stop_detail = "the camera's settings changed"
+            task.cancel()
+            ending.append(task)
+            del self._running[stream_id]
+        if ending:
+            await asyncio.wait(ending)
+        for stream_id, job in wanted.items():
+            if stream_id not in self._running:
+                self._start(job)
+                await asyncio.sleep(RECONNECT_SPREAD_S)
+
+    def _start(self, job: Job) -> None:
+        camera, stream = job.camera, job.stream
+        name = f"camera {camera.number} {stream.kind.value}"
+        recording = Recording(
+            name,
+            self._source(job),
+            self._spool,
+            self._clock,
+            video=self._track(stream, camera),
+            audio=None if job.audio is None else self._track(job.audio, camera),
+        )
+        with log_context(camera=camera.number, stream=stream.kind.value, stream_id=str(stream.id)):
+            task = self._tasks.create_task(recording.run(), name=name)
+        self._running[stream.id] = job, recording, task
+
+    def _track(self, stream: Stream, camera: CameraAssignment) -> Track:
+        return Track(
+            stream.id, self._host, self._spool, self._clock, record=stream.record, trust_clock=camera.trust_clock
+        )
+
+    def _source(self, job: Job) -> PacketSource:
+        def ours() -> PacketSource:
+            return RtspSource(job.target, RtspOptions(session_store=self._sessions), self._patience_s)
+
+        def libav() -> PacketSource:
+            return LibavSource(job.target)
+
+        match job.camera.source:
+            case SourceKind.RTSP:
+                return ours()
+            case SourceKind.LIBAV:
+                return libav()
+            case SourceKind.AUTO:
+                return AutoSource(ours, libav, self._clock)
+
+    def track(self, stream_id: UUID) -> tuple[Recording, Track] | None:
+        """The recording and track of a stream that runs here."""
+        for _, recording, _ in self._running.values():
+            for track in recording.tracks:
+                if track.stream_id == stream_id:
+                    return recording, track
+        return None
+
+    def states(self) -> list[dict[str, Any]]:
+        """`GET /v1/streams` of this worker."""
+        today = self._today_ns()
+        return [
+            state_of(
+                status,
+                camera=str(job.camera.camera_id),
+                number=job.camera.number,
+                name=job.camera.name,
+                kind=(job.stream.kind if status.stream_id == job.stream.id else StreamKind.AUDIO).value,
+            )
+            for job, recording, _ in self._running.values()
+            for status in recording.status(today)
+        ]
+
+    def running(self) -> Iterator[tuple[Job, Recording]]:
+        for job, recording, _ in self._running.values():
+            yield job, recording
+
+    def _today_ns(self) -> int:
+        return day_range(datetime.now(self._site.zone).date(), self._site.zone).start_ns
+
+
+async def run_worker(site: Site, index: int, workers: int) -> None:
+    """Build, run until cancelled, undo in reverse."""
+    clock = SystemClock()
+    spool = Spool(site.spool, clock)
+    spool.prepare()
+    metrics = Metrics.create()
+    name = f"recorder-{index}"
+    reload = asyncio.Event()
+    with MetricsServer.start(metrics.page, site.run / f"{name}.metrics"):
+        try:
+            async with asyncio.TaskGroup() as recordings_group, asyncio.TaskGroup() as tasks:
+                recordings = Recordings(site, spool, clock, recordings_group)
+                server = FeedServer(
+                    track=recordings.track,
+                    states=recordings.states,
+                    reload=reload.set,
+                    reader=Reader(None, spool, {}),
+                    metrics=metrics,
+                )
+                async with serve(server.application(), str(site.run / f"{name}.sock")):
+                    tasks.create_task(spool.run(), name="spool flush")
+                    tasks.create_task(_keep_metrics(metrics, recordings), name="metrics")
+                    tasks.create_task(_measure_lag(metrics), name="loop lag")
+                    await _follow_assignment(site, recordings, index, workers, reload)
+        finally:
+            await spool.close()
+
+
+async def _follow_assignment(
+    site: Site, recordings: Recordings, index: int, workers: int, reload: asyncio.Event
+) -> None:
+    """Look at the assignment twice a second, and at once when asked to."""
+    seen: tuple[int, int] | None = (-1, -1)
+    while True:
+        now = _version(site.assignment_file)
+        if now != seen or reload.is_set():
+            reload.clear()
+            try:
+                assignment = read_assignment(site.assignment_file, site.sealer)
+            except (MalformedError, OSError) as error:
+                log.error("the assignment cannot be read, going on with the last one: %s", error)
+            else:
+                await recordings.follow(jobs_of(assignment, index, workers))
+            seen = now
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(reload.wait(), ASSIGNMENT_POLL_SECONDS)
+
+
+def _version(file: Path) -> tuple[int, int] | None:
+    try:
+        facts = file.stat()
+    except FileNotFoundError:
+        return None
+    return facts.st_mtime_ns, facts.st_ino
+
+
+async def _measure_lag(metrics: Metrics) -> None:
+    """How late a timer runs is how late everything on this loop runs."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_SECONDS
+        await asyncio.sleep(LAG_SECONDS)
+        metrics.loop_lag.observe(max(0.0, loop.time() - due))
+
+
+async def _keep_metrics(metrics: Metrics, recordings: Recordings) -> None:
+    """Carry the recordings' counters over, once a second, outside their hot path."""
+    seen: dict[tuple[UUID, str], float] = {}
+
+    def grow(counter: Any, key: tuple[UUID, str], value: float) -> None:
+        counter.inc(max(0.0, value - seen.get(key, 0.0)))
+        seen[key] = value
+
+    while True:
+        await asyncio.sleep(METRICS_SECONDS)
+        for job, recording in recordings.running():
+            for status in recording.status(0):
+                kind = job.stream.kind if status.stream_id == job.stream.id else StreamKind.AUDIO
+                labels = str(job.camera.number), kind.value
+                key = status.stream_id
+                grow(metrics.access_units.labels(*labels), (key, "units"), status.units)
+                grow(metrics.received_bytes.labels(*labels), (key, "bytes"), status.bytes)
+                grow(metrics.damaged_units.labels(*labels), (key, "damaged"), status.damaged_units)
+                grow(metrics.lost_packets.labels(*labels), (key, "lost"), status.lost_packets)
+                grow(metrics.segments_sealed.labels(*labels), (key, "segments"), status.segments)
+                grow(metrics.connections.labels(*labels, "attempted"), (key, "attempts"), status.attempts)
+                for reason, count in status.gaps_by_reason.items():
+                    grow(metrics.gaps.labels(*labels, reason.value), (key, f"gap {reason.value}"), count)
+                metrics.recording.labels(*labels).set(status.state == "recording")
+                if status.last_unit_wall_ns is not None:
+                    metrics.last_unit_timestamp.labels(*labels).set(status.last_unit_wall_ns / 1e9)
+                if status.camera_offset_ns is not None:
+                    metrics.clock_offset.labels(*labels).set(status.camera_offset_ns / 1e9)
+
+
+def main() -> None:
+    """`python -m recorder.worker --data DIR --index I --workers N`; started by `recorder.host`."""
+    parser = argparse.ArgumentParser(prog="recorder.worker")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--index", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    site = Site.open(arguments.data)
+    configure_logging(site.settings.log, site.zone)
+    log.info("recorder worker %d of %d starts", arguments.index + 1, arguments.workers)
+    run_process(lambda: run_worker(site, arguments.index, arguments.workers))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The archiver's process: archiving, journals, retention, and what people are told about them.
+
+Composition only: `run_archiver` builds, runs until cancelled and undoes in reverse. Retention runs here because there is
+one archiver per spool and it is never in the recorder's way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+from collections import deque
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from storage.archiver import Archiver, make_way_for_the_recorder
+from storage.catalogue import Catalogue, check
+from storage.deleter import Deleter, DeletionRun
+from storage.spool import Spool, SpoolUsage
+from storage.stores import SpoolCopies, object_store_info, open_object_store, spool_info
+from vms.clock import SystemClock
+from vms.errors import SpoolError
+from vms.metrics import Metrics, MetricsServer
+from vms.observe import configure_logging
+from vms.processes import run_process
+from vms.settings import SpoolSection, local_host_name
+from vms.site import Site
+from vms.supervise import Backoff, keep_running
+
+log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 2.0
+RATE_WINDOW_REPORTS = 60
+RETENTION_PACE = Backoff(first=60.0, longest=600.0, jitter=0.0)
+STATUS_FILE = "archiver.json"
+
+
+class Report:
+    """What `vms status` and the metrics say of spool, store and retention."""
+
+    def __init__(self, site: Site, archiver: Archiver, metrics: Metrics) -> None:
+        self._file = site.run / STATUS_FILE
+        self._section = site.settings.spool
+        self._archiver, self._metrics = archiver, metrics
+        self._taken: deque[tuple[int, int]] = deque(maxlen=RATE_WINDOW_REPORTS)  # (mono, bytes ever recorded)
+        self.deletion: DeletionRun | None = None
+
+    def write(self, usage: SpoolUsage, mono_ns: int, wall_ns: int) -> None:
+        """Replace the status file and set the gauges."""
+        progress = self._archiver.progress()
+        room = spool_room_bytes(self._section, usage)
+        self._taken.append((mono_ns, progress.uploaded_bytes + usage.sealed_bytes + usage.open_bytes))
+        rate = self._bytes_per_second()
+        metrics = self._metrics
+        metrics.spool_bytes.labels("open").set(usage.open_bytes)
+        metrics.spool_bytes.labels("sealed").set(usage.sealed_bytes)
+        metrics.spool_free_bytes.set(room)
+        if rate > 0:
+            metrics.spool_hours.set(room / rate / 3600)
+        brake = self.deletion.brake if self.deletion else None
+        metrics.retention_braked.set(brake is not None)
+        facts: dict[str, Any] = {
+            "at_ns": wall_ns,
+            **asdict(progress),
+            "spool_open_bytes": usage.open_bytes,
+            "spool_sealed_bytes": usage.sealed_bytes,
+            "spool_room_bytes": room,
+            "spool_hours": round(room / rate / 3600, 2) if rate > 0 else None,
+            "retention_braked": brake is not None,
+        }
+        new = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+        new.write_text(json.dumps(facts))
+        new.replace(self._file)
+
+    def _bytes_per_second(self) -> float:
+        (first_ns, first), (last_ns, last) = self._taken[0], self._taken[-1]
+        return (last - first) / ((last_ns - first_ns) / 1e9) if last_ns > first_ns else 0.0
+
+
+def spool_room_bytes(section: SpoolSection, usage: SpoolUsage) -> int:
+    """How much more the spool may take: by its budget, and by what must stay free on its disk. Pure."""
+    by_disk = usage.free_bytes - section.reserve_bytes
+    if not section.budget_bytes:
+        return max(0, by_disk)
+    return max(0, min(by_disk, section.budget_bytes - usage.sealed_bytes - usage.open_bytes))
+
+
+async def run_archiver(site: Site) -> None:
+    """Build, run until cancelled, undo in reverse. Raises UserError when the catalogue's schema is not ours."""
+    await check(site.catalogue_url)
+    clock = SystemClock()
+    host = site.settings.site.host or local_host_name()
+    spool = Spool(site.spool, clock)
+    spool.prepare()
+    metrics = Metrics.create()
+    store = open_object_store(site.settings.store)
+    here, there = spool_info(host), object_store_info(site.settings.store)
+    try:
+        async with Catalogue(site.catalogue_url) as catalogue:
+            archiver = Archiver(
+                spool, catalogue, store, host=host, spool_store=here, object_store=there, clock=clock, metrics=metrics
+            )
+            deleter = Deleter(catalogue, {here.name: SpoolCopies(spool), there.name: store}, clock=clock)
+            report = Report(site, archiver, metrics)
+            with MetricsServer.start(metrics.page, site.run / "archiver.metrics"):
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(archiver.run(), name="archiver")
+                    tasks.create_task(_keep_reporting(report, spool, clock), name="report")
+
+                    async def delete_expired() -> None:
+                        report.deletion = done = await deleter.run_once()
+                        metrics.deleted_segments.inc(done.condemned_segments)
+                        metrics.deleted_bytes.inc(done.condemned_bytes)
+
+                    tasks.create_task(
+                        keep_running("retention", delete_expired, backoff=RETENTION_PACE, clock=clock), name="retention"
+                    )
+    finally:
+        await store.close()
+        await spool.close()
+
+
+async def _keep_reporting(report: Report, spool: Spool, clock: SystemClock) -> None:
+    while True:
+        try:
+            usage = await asyncio.to_thread(spool.usage)
+            report.write(usage, clock.mono_ns(), clock.wall_ns())
+        except (SpoolError, OSError) as error:
+            log.error("the state of spool and store cannot be reported: %s", error)
+        await clock.sleep(REPORT_SECONDS)
+
+
+def main() -> None:
+    """`python -m storage.archive_process --data DIR`; `vms archiver` and `vms up` start it."""
+    parser = argparse.ArgumentParser(prog="storage.archive_process")
+    parser.add_argument("--data", type=Path, required=True)
+    site = Site.open(parser.parse_args().data)
+    configure_logging(site.settings.log, site.zone)
+    make_way_for_the_recorder()
+    run_process(lambda: run_archiver(site))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The stores of a site, opened from its settings, under the names by which the catalogue knows them.
+
+A store's name is for ever: copies go on naming it when settings point elsewhere. So a folder is `folder:<path>`, a
+bucket `s3:<endpoint>/<bucket>`, the spool of a host `spool:<host>`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.catalogue.values import StoreInfo, StoreKind
+from storage.objects import FolderStore, ObjectStore, S3Location, S3Store
+from storage.spool import Spool
+from vms import settings
+from vms.errors import SpoolError, StoreUnavailable
+
+
+def object_store_info(section: settings.StoreSection) -> StoreInfo:
+    """What the catalogue calls the configured object store."""
+    if section.kind is settings.StoreKind.FOLDER:
+        return StoreInfo(f"folder:{section.path}", StoreKind.FOLDER)
+    return StoreInfo(f"s3:{section.endpoint}/{section.bucket}", StoreKind.S3)
+
+
+def open_object_store(section: settings.StoreSection) -> ObjectStore:
+    """The configured object store; nothing is connected yet. Raises UserError for what cannot be one."""
+    if section.kind is settings.StoreKind.FOLDER:
+        return FolderStore(section.path)
+    scheme = "https" if section.tls else "http"
+    return S3Store(
+        S3Location(
+            endpoint=f"{scheme}://{section.endpoint}",
+            bucket=section.bucket,
+            access_key=section.access_key.reveal(),
+            secret_key=section.secret_key.reveal(),
+            region=section.region,
+            ca_file=section.ca_file,
+        )
+    )
+
+
+def spool_info(host: str) -> StoreInfo:
+    """What the catalogue calls a host's spool."""
+    return StoreInfo(f"spool:{host}", StoreKind.SPOOL, host)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolCopies:
+    """A spool as the deleter sees it: keys are the names of sealed files."""
+
+    spool: Spool
+
+    async def delete(self, key: str) -> None:
+        """Remove a sealed file. A missing one is no error. Raises StoreUnavailable when the disk refuses."""
+        if Path(key).name != key:
+            raise ValueError(f"{key!r} is not the name of a file in a spool")
+        try:
+            await asyncio.to_thread(self.spool.forget, self.spool.sealed_path / key)
+        except SpoolError as error:
+            raise StoreUnavailable(str(error)) from error
