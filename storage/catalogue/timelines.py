@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Connection, Select, case, func, literal, select
+from sqlalchemy import BigInteger, Connection, Select, func, literal, select
 
 from storage.catalogue import coverage, rows
 from storage.catalogue.engine import Database
@@ -158,54 +158,58 @@ def _overlapping(keys: Sequence[int], within: TimeRange) -> tuple[Any, ...]:
     )
 
 
-def spans_query(keys: Sequence[int], within: TimeRange, join_ns: int) -> Select[Any]:
-    """Islands of overlapping or adjoining segments: (stream_key, damaged, start_ns, end_ns).
+def begins_query(keys: Sequence[int], within: TimeRange, join_ns: int, *, damaged: bool) -> Select[Any]:
+    """Where islands of adjoining or overlapping segments begin: (stream_key, start_ns, reached).
 
-    A segment begins an island when it starts after everything before it has ended; counting the beginnings numbers the
-    islands. Damaged segments make islands of their own.
+    A segment begins an island when it starts after everything before it has ended. `reached` is the end of the island
+    before, NULL for a stream's first. One window, in the order of the index, so nothing is sorted.
     """
-    damaged = segments.c.flags.op("&")(rows.DAMAGED)
     reached = func.max(segments.c.end_ns).over(
-        partition_by=(segments.c.stream_key, damaged),
-        order_by=(segments.c.start_ns, segments.c.end_ns),
-        rows=(None, -1),
+        partition_by=segments.c.stream_key, order_by=(segments.c.start_ns, segments.c.end_ns), rows=(None, -1)
     )
     facts = (
-        select(
-            segments.c.stream_key,
-            damaged.label("damaged"),
-            segments.c.start_ns,
-            segments.c.end_ns,
-            case((segments.c.start_ns <= reached + join_ns, 0), else_=1).label("begins"),
-        )
-        .where(*_overlapping(keys, within))
+        select(segments.c.stream_key, segments.c.start_ns, reached.label("reached"))
+        .where(*_overlapping(keys, within), _quality(damaged=damaged))
         .subquery()
     )
-    island = func.sum(facts.c.begins).over(
-        partition_by=(facts.c.stream_key, facts.c.damaged), order_by=(facts.c.start_ns, facts.c.end_ns), rows=(None, 0)
-    )
-    numbered = select(facts, island.label("island")).subquery()
-    return (
-        select(
-            numbered.c.stream_key,
-            numbered.c.damaged,
-            func.min(numbered.c.start_ns).label("start_ns"),
-            func.max(numbered.c.end_ns).label("end_ns"),
-        )
-        .group_by(numbered.c.stream_key, numbered.c.damaged, numbered.c.island)
-        .order_by(numbered.c.stream_key, func.min(numbered.c.start_ns))
-    )
+    begins = facts.c.reached.is_(None) | (facts.c.start_ns > facts.c.reached + join_ns)
+    return select(facts).where(begins)
+
+
+def _quality(*, damaged: bool) -> Any:
+    flag = segments.c.flags.op("&")(rows.DAMAGED)
+    return flag != 0 if damaged else flag == 0
+
+
+def _islands(
+    conn: Connection, keys: Sequence[int], within: TimeRange, join_ns: int, *, damaged: bool
+) -> dict[int, list[TimeRange]]:
+    """Stream key → its islands in order."""
+    where = (*_overlapping(keys, within), _quality(damaged=damaged))
+    ends = select(segments.c.stream_key, func.max(segments.c.end_ns).label("end_ns")).where(*where)
+    last = {row.stream_key: row.end_ns for row in conn.execute(ends.group_by(segments.c.stream_key))}
+    if not last:
+        return {}
+    begins: dict[int, list[Any]] = {}
+    found = conn.execute(begins_query(list(last), within, join_ns, damaged=damaged))
+    for row in sorted(found, key=lambda row: row.start_ns):
+        begins.setdefault(row.stream_key, []).append(row)
+    return {
+        key: [
+            TimeRange(row.start_ns, end_ns)
+            for row, end_ns in zip(of_stream, [*(row.reached for row in of_stream[1:]), last[key]], strict=True)
+        ]
+        for key, of_stream in begins.items()
+    }
 
 
 def _spans(
     conn: Connection, keys: Mapping[int, UUID], within: TimeRange, join_ns: int
 ) -> dict[UUID, tuple[list[TimeRange], list[TimeRange]]]:
     """Stream → (whole, damaged)."""
-    found: dict[UUID, tuple[list[TimeRange], list[TimeRange]]] = {}
-    for row in conn.execute(spans_query(list(keys), within, join_ns)):
-        of_stream = found.setdefault(keys[row.stream_key], ([], []))
-        of_stream[1 if row.damaged else 0].append(TimeRange(row.start_ns, row.end_ns))
-    return found
+    whole = _islands(conn, list(keys), within, join_ns, damaged=False)
+    damaged = _islands(conn, list(keys), within, join_ns, damaged=True)
+    return {stream_id: (whole.get(key, []), damaged.get(key, [])) for key, stream_id in keys.items()}
 
 
 def _expectations(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, list[Expectation]]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from storage.catalogue import Catalogue, Chosen, Expectation, Registration, Span, choose, migrate, sqlite_url
 from storage.catalogue.coverage import best_per_instant, missing
-from storage.catalogue.timelines import spans_query
+from storage.catalogue.timelines import begins_query
 from storage.catalogue.values import RecordedSegment
 from tests.support.footage_rows import MINUTE, SECOND, SPOOL, T0, add_camera, facts, record, run, spool_copy
 from vms.model import Codec, Gap, GapReason, Origin
@@ -160,11 +160,13 @@ async def test_coverage_is_answered_from_the_index_alone(tmp_path: Path) -> None
         await catalogue.put_store(SPOOL)
         stream = (await add_camera(catalogue)).streams[0].id
         await record(catalogue, run(stream), 10, length_ns=SECOND)
-        query = spans_query([1], TimeRange(T0, T0 + MINUTE), 0)
+        query = begins_query([1], TimeRange(T0, T0 + MINUTE), 0, damaged=False)
 
         def explain(conn: object) -> str:
             compiled = query.compile(conn.engine, compile_kwargs={"literal_binds": True})  # type: ignore[attr-defined]
             rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")  # type: ignore[attr-defined]
             return " / ".join(row[3] for row in rows)
 
-        assert "USING COVERING INDEX ix_segments_stream_key_start_ns" in await catalogue._db.read(explain)
+        plan = await catalogue._db.read(explain)
+        assert "USING COVERING INDEX ix_segments_stream_key_start_ns" in plan
+        assert "TEMP B-TREE" not in plan
