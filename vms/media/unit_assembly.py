@@ -139,7 +139,9 @@ class UnitAssembly:
             if body >= end:
                 raise MalformedError("RTP payload", "slice without a header")
             if self._begins_picture(first, buf[body]):
-                if not self._is_second_field(first, buf, body, end, timestamp):
+                if self._is_second_field(first, buf, body, end, timestamp):
+                    self._keep_tail()
+                else:
                     self._begin_picture(first, buf, body, end, timestamp)
             elif not self._go_on_with_picture():
                 return False
@@ -173,10 +175,14 @@ class UnitAssembly:
                 self._sink.on_loss(1)
             self._begin_unit(broken=True)
             return False
+        self._keep_tail()
+        return True
+
+    def _keep_tail(self) -> None:
+        """What stood behind the present picture stands within it: the picture goes on."""
         self._tail_at = -1
         if self._tail_recovery is not None:
             self._recovery, self._tail_recovery = self._tail_recovery, None
-        return True
 
     def _is_second_field(
         self, first: int, buf: bytes | bytearray | memoryview, body: int, end: int, timestamp: int

@@ -187,6 +187,28 @@ def test_loss_costs_exactly_the_units_it_hits(
         assert not (unit.key and damaged)
 
 
+@given(streams(), st.booleans(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_loss_under_useless_markers_never_gives_a_partial_picture(
+    stream: tuple[Codec, list[list[bytes]], int], every: bool, data: st.DataObject
+) -> None:
+    codec, pictures, max_payload = stream
+    pictures.insert(0, picture(codec, "key", 60, 1, slices=2))  # shows that the marker means nothing
+    kept, sequence = [], 0
+    for i, nals in enumerate(pictures):
+        payloads = [p for nal in nals for p in packetise(codec, prefixed(nal), max_payload)]
+        hit = i > 0 and data.draw(st.booleans())
+        lost = data.draw(st.sets(st.integers(0, len(payloads) - 1), max_size=3)) if hit else set()
+        for n, payload in enumerate(payloads):
+            if n not in lost:
+                kept.append(build_rtp(96, sequence, 3600 * i, 7, payload, marker=every))
+            sequence += 1
+    sink, _ = receive(codec, kept)
+    vcl = [_slices(codec, without_sets(codec, nals)) for nals in pictures]
+    got = [_slices(codec, u.data) for u in sink.units]
+    assert all(d in vcl for d in got)
+
+
 def _slices(codec: Codec, data: bytes) -> bytes:
     from vms.media.rtp import split_nals
 
@@ -527,6 +549,50 @@ def test_header_extension_csrc_and_padding() -> None:
     sink, depacketiser = receive(Codec.H264, packets)
     assert [u.data for u in sink.units] == units_of(Codec.H264, pictures)
     assert depacketiser.malformed == 0
+
+
+def ue(value: int) -> str:
+    bits = f"{value + 1:b}"
+    return "0" * (len(bits) - 1) + bits
+
+
+def from_bits(head: bytes, bits: str) -> bytes:
+    bits += "0" * (-len(bits) % 8)
+    return head + int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["marker on each field", "marker on the second"])
+@pytest.mark.parametrize("between", [[], [b"\x09\xf0"]], ids=["fields alone", "AUD between"])
+def test_two_fields_are_one_unit(marked: bool, between: list[bytes]) -> None:
+    sps = (
+        f"{77:08b}"
+        + "0" * 8
+        + f"{31:08b}"
+        + ue(0) * 3
+        + ue(0)
+        + ue(4)
+        + "0"
+        + ue(19)
+        + ue(14)
+        + "00"
+        + "1"
+        + "00"
+        + "1"
+    )
+    sets = [from_bits(b"\x67", sps), from_bits(b"\x68", ue(0) * 2 + "1" * 12)]
+
+    def field(bottom: int, i: int) -> bytes:
+        kind = b"\x65" if i % 4 == 0 else b"\x41"
+        return from_bits(kind, ue(0) + ue(7) + ue(0) + "0000" + "1" + str(bottom) + "1" * 5) + body(50, 2 * i + bottom)
+
+    pictures = [[*(sets if i % 4 == 0 else []), field(0, i), *between, field(1, i)] for i in range(10)]
+    packets = one_nal_packets(pictures, marker=lambda i, n, last: last or (marked and n == len(pictures[i]) - 2))
+    sink, depacketiser = receive(Codec.H264, packets)
+    expected = units_of(Codec.H264, pictures)
+    assert [u.data for u in sink.units] == (expected[:-1] if marked and not between else expected)
+    assert [u.pts for u in sink.units] == [3600 * i for i in range(len(sink.units))]
+    assert depacketiser.malformed == 0
+    assert sink.losses == []
 
 
 def test_sender_reports_come_in_the_units_time() -> None:
