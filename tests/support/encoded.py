@@ -58,13 +58,13 @@ def video(
         frame.pts = n
         packets += encoder.encode(frame)
     packets += encoder.encode(None)
-    return tuple(_units(codec, [(int(p.pts), bytes(p), p.is_keyframe) for p in packets]))
+    return tuple(_units(codec, [(int(p.pts or 0), bytes(p), p.is_keyframe) for p in packets]))
 
 
 def _units(codec: Codec, packets: list[tuple[int, bytes, bool]]) -> list[AccessUnit]:
     config: CodecConfig | None = None
     units = []
-    for pts, data, key in packets:
+    for pts, data, is_keyframe in packets:
         nals = split_annex_b(data)
         if codec is Codec.H264:
             sets = [n for n in nals if n[0] & 31 in (7, 8)]
@@ -74,7 +74,8 @@ def _units(codec: Codec, packets: list[tuple[int, bytes, bool]]) -> list[AccessU
             kept = [n for n in nals if n[0] >> 1 & 63 not in (32, 33, 34, 35)]
         if config is None:
             config = (h264 if codec is Codec.H264 else h265).make_config(sets)
-            key = key or any(16 <= n[0] >> 1 & 63 <= 23 for n in kept)
+        irap = codec is Codec.H265 and any(16 <= n[0] >> 1 & 63 <= 23 for n in kept)
+        key = is_keyframe or irap
         body = b"".join(len(n).to_bytes(4, "big") + n for n in kept)
         units.append(AccessUnit(900_000 + pts * 3600, body, key, config, 0))
     return units
@@ -94,7 +95,7 @@ def aac(count: int = 150) -> tuple[AccessUnit, ...]:
         frame.sample_rate, frame.pts = 16_000, 1024 * n
         packets += encoder.encode(frame)
     packets += encoder.encode(None)
-    config = aac_config(bytes(encoder.extradata), 16_000, 1)
+    config = aac_config(bytes(encoder.extradata or b""), 16_000, 1)
     return tuple(AccessUnit(1024 * n, bytes(p), True, config, 0) for n, p in enumerate(packets))
 
 

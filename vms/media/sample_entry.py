@@ -62,6 +62,24 @@ def in_band_config(config: CodecConfig, sets: tuple[bytes, ...]) -> CodecConfig:
     return replace(made, parameter_sets=sets, reorder_depth=config.reorder_depth)
 
 
+def take_sets(data: bytes, config: CodecConfig) -> tuple[bytes, CodecConfig]:
+    """The sample without the parameter sets at its beginning, and the configuration they make."""
+    sets = []
+    at = 0
+    while len(data) - at > 4:
+        end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+        nal = data[at + 4 : end]
+        if end > len(data):
+            raise MalformedError("sample", "a NAL unit ends after it")
+        if not is_parameter_set(config.codec, nal):
+            break
+        sets.append(nal)
+        at = end
+    if sets and tuple(sets) != config.parameter_sets:
+        config = in_band_config(config, tuple(sets))
+    return data[at:] if at else data, config
+
+
 def sample_entry(config: CodecConfig, *, in_band: bool = False) -> bytes:
     """The sample entry box. Raises MalformedError when the parameter sets are not ones."""
     match config.codec:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from vms.errors import MalformedError
 from vms.media import digest
 from vms.media.boxes import Box, ByteSource, BytesSource, Fields, box_at, children, only_child, read_exactly
-from vms.media.sample_entry import in_band_config, is_parameter_set, parse_sample_entry
+from vms.media.sample_entry import parse_sample_entry, take_sets
 from vms.media.segment_head import (
     HEAD_UUID,
     MAX_HEAD_BYTES,
@@ -185,7 +185,7 @@ class SegmentReader:
                 return
             for pts, row, data in self._samples(fragment):
                 if self.start.in_band:
-                    data, config = _take_sets(data, config)  # noqa: PLW2901
+                    data, config = take_sets(data, config)  # noqa: PLW2901
                 yield AccessUnit(pts, data, not row[2] & _NON_SYNC_BIT, config, 0, bool(row[2] & DAMAGED))
 
     def fragments(self) -> Iterator[list[Sample]]:
@@ -196,7 +196,7 @@ class SegmentReader:
             samples: list[Sample] = []
             for pts, row, data in self._samples(fragment):
                 if self.start.in_band:
-                    data, config = _take_sets(data, config)  # noqa: PLW2901
+                    data, config = take_sets(data, config)  # noqa: PLW2901
                 unit = AccessUnit(pts, data, not row[2] & _NON_SYNC_BIT, config, 0, bool(row[2] & DAMAGED))
                 samples.append((unit, decode_time, row[0]))
                 decode_time += row[0]
@@ -389,21 +389,3 @@ def _span(start: SegmentStart, fragment: _Fragment) -> FragmentSpan:
         decode_time += duration
     key = not fragment.rows[0][2] & _NON_SYNC_BIT
     return FragmentSpan(fragment.offset, fragment.end, len(fragment.rows), key, first, low, high)
-
-
-def _take_sets(data: bytes, config: CodecConfig) -> tuple[bytes, CodecConfig]:
-    """The sample without the parameter sets at its beginning, and the configuration they make."""
-    sets = []
-    at = 0
-    while len(data) - at > 4:
-        end = at + 4 + int.from_bytes(data[at : at + 4], "big")
-        nal = data[at + 4 : end]
-        if end > len(data):
-            raise MalformedError("sample", "a NAL unit ends after it")
-        if not is_parameter_set(config.codec, nal):
-            break
-        sets.append(nal)
-        at = end
-    if sets and tuple(sets) != config.parameter_sets:
-        config = in_band_config(config, tuple(sets))
-    return data[at:] if at else data, config

@@ -322,7 +322,7 @@ def streams(draw) -> list[AccessUnit]:
     return units
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     streams(),
     st.builds(
