@@ -17,9 +17,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
-from typing import NoReturn, Protocol, Self
+from typing import NoReturn, Self
 
 from vms.camera_url import CameraUrl
 from vms.errors import MalformedError, SourceError
@@ -37,8 +37,8 @@ from vms.rtsp.headers import (
     redirect_target,
 )
 from vms.rtsp.message import Response, printable
+from vms.rtsp.options import RtspOptions, SessionStore
 from vms.rtsp.track import Track
-from vms.rtsp.transport import Opener, open_tcp
 from vms.rtsp.udp import UdpPair
 
 log = logging.getLogger(__name__)
@@ -46,34 +46,7 @@ log = logging.getLogger(__name__)
 REDIRECTS = frozenset((301, 302, 303, 305, 307, 308))
 MAX_LINGERING = 8  # session ids ended at one start
 
-
-class SessionStore(Protocol):
-    """Session ids kept on disk, so that a session that outlived us is ended at the next start. Calls are quick."""
-
-    def remember(self, url: str, session_id: str) -> None:
-        """The camera at `url` (no credentials) gave us this session."""
-
-    def forgotten(self, url: str, session_id: str) -> None:
-        """The camera knows this session no more."""
-
-    def pending(self, url: str) -> list[str]:
-        """Sessions remembered and not forgotten."""
-
-
-@dataclass(frozen=True, slots=True)
-class RtspOptions:
-    """Time limits in seconds, and the seams of a session."""
-
-    connect_timeout: float = 5.0  # DNS, TCP and TLS together
-    request_timeout: float = 10.0  # one request, one try
-    stall_timeout: float = 4.5  # no access unit for this long after PLAY or the last one
-    report_interval: float = 5.0  # RTCP receiver reports
-    teardown_timeout: float = 1.0
-    lingering_timeout: float = 5.0  # for ending all sessions of an earlier life
-    max_redirects: int = 3
-    user_agent: str = "Stroz"
-    session_store: SessionStore | None = None
-    opener: Opener = open_tcp
+__all__ = ["RtspOptions", "RtspSession", "SessionStore"]
 
 
 class RtspSession:

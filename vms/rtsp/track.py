@@ -29,19 +29,22 @@ CNAME = "stroz"  # says nothing of the host; RFC 7022 §4.2 allows a short-lived
 class _WatchedSink:
     """Hands everything on and remembers when the last access unit came."""
 
-    __slots__ = ("_on_unit", "last_unit_mono_ns", "on_loss", "on_sender_report", "units")
+    __slots__ = ("_on_first", "_on_unit", "last_unit_mono_ns", "on_loss", "on_sender_report", "units")
 
-    def __init__(self, sink: UnitSink) -> None:
+    def __init__(self, sink: UnitSink, on_first: Callable[[], None]) -> None:
         self._on_unit: Callable[[AccessUnit], None] = sink.on_unit
         self.on_loss: Callable[[int], None] = sink.on_loss
         self.on_sender_report: Callable[[SenderReport], None] = sink.on_sender_report
         self.last_unit_mono_ns = 0
         self.units = 0
+        self._on_first = on_first
 
     def on_unit(self, unit: AccessUnit) -> None:
         self.last_unit_mono_ns = unit.arrival_mono_ns
         self.units += 1
         self._on_unit(unit)
+        if self.units == 1:
+            self._on_first()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,10 @@ class Track:
         self, media: MediaDescription, sink: UnitSink, ssrc: int | None, on_bye: Callable[[str], None]
     ) -> None:
         self.media = media
-        self._watched = _WatchedSink(sink)
+        self._watched = _WatchedSink(sink, self._on_first_unit)
         self.depacketiser: Depacketiser = make_depacketiser(media, self._watched, ssrc)
         self._on_bye = on_bye
+        self._early: tuple[SenderReportPacket, int] | None = None  # a report that came before any media, and when
         self._ssrc = secrets.randbits(32)
         self._pair: UdpPair | None = None
         self._reorder: ReorderBuffer | None = None
@@ -153,6 +157,13 @@ class Track:
         else:
             self._schedule_expiry(end)
 
+    def _on_first_unit(self) -> None:
+        """Only now is it known which source is ours, and to what its times are unwrapped."""
+        if self._early is not None:
+            (packet, arrival_mono_ns), self._early = self._early, None
+            if packet.ssrc == self.depacketiser.ssrc:
+                self.depacketiser.sender_report(packet.rtp_timestamp, packet.ntp_ns, arrival_mono_ns)
+
     def _push_rtcp(self, buf: bytearray | memoryview, start: int, end: int, arrival_mono_ns: int) -> None:
         try:
             packets = parse_rtcp(buf, start, end)
@@ -160,8 +171,12 @@ class Track:
             return  # media goes on without reports
         ours = self.depacketiser.ssrc
         for packet in packets:
-            if isinstance(packet, SenderReportPacket) and packet.ssrc == ours:
-                if packet.ntp_ns:  # 0: a camera without a clock
+            if isinstance(packet, SenderReportPacket):
+                if packet.ntp_ns == 0:
+                    continue  # a camera without a clock
+                if self._watched.units == 0:
+                    self._early = packet, arrival_mono_ns
+                elif packet.ssrc == ours:
                     self.depacketiser.sender_report(packet.rtp_timestamp, packet.ntp_ns, arrival_mono_ns)
             elif isinstance(packet, Bye) and ours is not None and ours in packet.ssrcs:
                 self._on_bye(packet.reason)
