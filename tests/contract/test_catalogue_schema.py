@@ -76,3 +76,14 @@ async def test_two_processes_may_migrate_at_once(url: str) -> None:
 async def test_other_databases_are_refused(bad: str) -> None:
     with pytest.raises(UserError, match="sqlite:///path"):
         await migrate(bad)
+
+
+def test_the_reference_page_names_every_table_and_column() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "catalogue.md").read_text()
+    told: dict[str, list[str]] = {}
+    for line in page.split("## Tables")[1].splitlines():
+        if line.startswith("### "):
+            told[line[4:]] = []
+        elif line.startswith("| ") and not line.startswith("| column"):
+            told[list(told)[-1]].append(line.split("|")[1].strip())
+    assert told == {table.name: [column.name for column in table.columns] for table in metadata.tables.values()}
