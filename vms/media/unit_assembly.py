@@ -29,7 +29,7 @@ from vms.model import AccessUnit, Codec, CodecConfig, SenderReport
 MAX_UNIT_BYTES = 16 << 20
 MAX_WAITING_SETS = 64
 PROVEN = 3
-SCANNED_PICTURES = 64
+SCANNED_PICTURES = 25
 MAX_SPLIT = 512
 MAX_REFRESH_FRAMES = 300  # a longer gradual refresh is no random access worth the name
 
