@@ -282,9 +282,9 @@ class RtspSession:
         transport = parse_transport(response.headers.get("Transport") or wanted)
         if transport.multicast:
             raise MalformedError("RTSP Transport", "multicast was not asked for")
-        if pair is None and not transport.tcp:
+        if pair is None and not transport.tcp and transport.server_port is not None:
             return response, transport
-        if transport.tcp and transport.interleaved is None:
+        if (pair is None or transport.tcp) and transport.interleaved is None:
             transport = replace(parse_transport(wanted), ssrc=transport.ssrc)
         return None, transport
 

@@ -40,9 +40,8 @@ class RtspConnection:
         self._user_agent = user_agent
         self._auth = ClientAuth(username, password)
         self._auth_worked = False
-        self._secrets = [s for s in (password, base64.b64encode(f"{username}:{password}".encode()).decode()) if s]
-        if not password:
-            self._secrets = []
+        basic = base64.b64encode(f"{username}:{password}".encode()).decode()
+        self._secrets = (password, basic) if password else ()
         self._pending: dict[int, asyncio.Future[Response | None]] = {}
         self._cseq = 0
 
