@@ -27,6 +27,7 @@ from urllib.parse import quote
 import av
 import av.error
 import av.logging
+from av.stream import Discard
 
 from vms.camera_url import CameraUrl
 from vms.errors import MalformedError, SourceError, UserError
@@ -191,6 +192,16 @@ def split_lengths(data: bytes, length_bytes: int) -> Iterator[bytes]:
         at += size
 
 
+def without_adts(data: bytes) -> bytes:
+    """A raw AAC frame of one with an ADTS header (ISO/IEC 14496-3 §1.A.3.2), as MPEG-TS carries them.
+
+    No raw frame begins like that header: its first element would be the one that ends a frame.
+    """
+    if len(data) > 7 and data[0] == 0xFF and data[1] & 0xF6 == 0xF0:
+        return data[7 if data[1] & 1 else 9 :]
+    return data
+
+
 def _sets_of_avcc(box: bytes) -> list[bytes]:
     """AVCDecoderConfigurationRecord (ISO/IEC 14496-15 §5.3.3.1)."""
     sets: list[bytes] = []
@@ -248,6 +259,8 @@ class _Track:
             data = self._packer.pack(data)
             self.config = self._packer.config
             key = bool(packet.is_keyframe)
+        elif self.config.codec is Codec.AAC:
+            data = without_adts(data)
         if not data or len(data) > MAX_UNIT_BYTES:
             return b""
         hz = self.config.clock_hz
@@ -268,7 +281,7 @@ def choose_tracks(container: Any, *, with_audio: bool) -> dict[int, _Track]:
     """The first video stream and, if allowed, the first audio stream that can be recorded, by their index."""
     tracks: dict[int, _Track] = {}
     for stream in container.streams:
-        stream.discard = "all"
+        stream.discard = Discard.all
     videos = list(container.streams.video)
     if not videos:
         raise SourceError(GapReason.UNSUPPORTED_CODEC, "the camera sends no video")
@@ -285,7 +298,7 @@ def choose_tracks(container: Any, *, with_audio: bool) -> dict[int, _Track]:
             tracks[stream.index] = _Track(stream, codec, b"a")
             break
     for index in tracks:
-        container.streams[index].discard = "default"
+        container.streams[index].discard = Discard.default
     return tracks
 
 
