@@ -47,8 +47,9 @@ from tests.support.footage_rows import (
     spool_copy,
     store_copy,
 )
-from vms.errors import CatalogueError, CatalogueUnavailable, UserError
+from vms.errors import CatalogueError, CatalogueUnavailable, MalformedError, UserError
 from vms.model import Codec, Gap, GapReason, LegalProfile, Origin, StreamKind
+from vms.sealing import Sealer
 from vms.timeline import TimeRange
 
 
@@ -128,6 +129,33 @@ async def test_numbers_are_unique_among_cameras_in_service(catalogue: Catalogue)
         await catalogue.update_camera(replace(third, number=1), at_ns=T0)
     assert [c.id for c in await catalogue.cameras()] == [second.id, third.id]
     assert (await catalogue.cameras(include_retired=True))[-1].retired_ns == T0 + DAY
+
+
+async def test_two_who_add_the_same_at_once(catalogue: Catalogue, url: str) -> None:
+    """Of two cameras with one number one is refused in plain words; of two equal runs and gaps one row remains."""
+    profile = await catalogue.default_profile()
+    async with Catalogue(url, PlainSealer()) as other:
+        told = await asyncio.gather(
+            *(c.add_camera(camera(1, profile.id), at_ns=T0) for c in (catalogue, other) for _ in range(3)),
+            return_exceptions=True,
+        )
+        assert sorted(type(t).__name__ for t in told) == ["Camera"] + ["UserError"] * 5
+        stream = (await catalogue.cameras())[0].streams[0].id
+        r, gap = run(stream), Gap(uuid4(), stream, T0, T0 + 1, GapReason.STALLED)
+        await asyncio.gather(*(c.put_run(r) for c in (catalogue, other) for _ in range(3)))
+        await asyncio.gather(*(c.put_gap(gap) for c in (catalogue, other) for _ in range(3)))
+    assert await catalogue.runs(stream, T0, T0 + 1) == [r]
+    assert await catalogue.gaps([stream], T0, T0 + 1) == [gap]
+
+
+async def test_the_sites_own_sealer_and_a_wrong_key(catalogue: Catalogue, url: str) -> None:
+    profile = await catalogue.default_profile()
+    async with Catalogue(url, Sealer(b"k" * 32)) as opened:
+        added = await opened.add_camera(camera(1, profile.id, username="a", password="ż"), at_ns=T0)
+        assert await opened.cameras() == [added]
+    async with Catalogue(url, Sealer(b"x" * 32)) as wrong:
+        with pytest.raises(MalformedError, match=r"another site\.key"):
+            await wrong.cameras()
 
 
 @pytest.mark.parametrize(

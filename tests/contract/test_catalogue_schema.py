@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,15 @@ def test_the_reference_page_names_every_table_and_column() -> None:
         elif line.startswith("| ") and not line.startswith("| column"):
             told[list(told)[-1]].append(line.split("|")[1].strip())
     assert told == {table.name: [column.name for column in table.columns] for table in metadata.tables.values()}
+
+
+def test_the_database_libraries_are_imported_in_one_place() -> None:
+    root = Path(__file__).parents[2]
+    modules = [path for room in ("vms", "recorder", "storage", "web") for path in (root / room).rglob("*.py")]
+    strangers = [
+        str(path.relative_to(root))
+        for path in modules
+        if (root / "storage" / "catalogue") not in path.parents
+        and re.search(r"^\s*(from|import) (sqlalchemy|alembic|aiosqlite|psycopg)\b", path.read_text(), re.MULTILINE)
+    ]
+    assert strangers == []
