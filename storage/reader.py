@@ -36,6 +36,7 @@ READ_BLOCK_BYTES = 1 << 20  # one ranged get; a fragment of 0.5 s at 4 Mbit/s is
 CACHED_BLOCKS = 8
 BATCH_UNITS = 64
 GET_SECONDS = 60.0
+WRITING_NS = 3_000_000_000  # an open segment that ended longer ago than this is not being written
 JOIN_NS = 2_000_000  # neighbours meet at a tick; a clock mapping rounds by less than this
 
 
@@ -66,6 +67,10 @@ class Reader:
         if self._catalogue is None:
             raise CatalogueUnavailable("a timeline needs the catalogue: it knows what was expected")
         local = await asyncio.to_thread(self._local_segments, stream_id, within)
+        # What is being written reaches the file half a second at a time: its newest moment is not missing yet.
+        newest = max((segment.end_ns for segment in local if segment.location == "open"), default=0)
+        if 0 < now_ns - newest < WRITING_NS:
+            now_ns = newest
         timelines = await self._catalogue.timelines(
             [stream_id],
             within,
