@@ -84,9 +84,7 @@ def expired_groups(
     groups: list[list[Candidate]] = []
     for candidate in sorted(candidates, key=lambda c: (c.run_key, c.number)):
         last = groups[-1][-1] if groups else None
-        follows = (
-            last is not None and last.run_key == candidate.run_key and last.number + 1 == candidate.number
-        )  # fmt: skip
+        follows = last is not None and last.run_key == candidate.run_key and last.number + 1 == candidate.number
         if follows and not candidate.independent:
             groups[-1].append(candidate)
         else:

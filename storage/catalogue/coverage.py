@@ -99,11 +99,7 @@ def missing(
     if until_ns <= within.start_ns:
         return ()
     past = TimeRange(within.start_ns, min(within.end_ns, until_ns))
-    wanted = [
-        part
-        for row in expected
-        if (part := _clip(row.from_ns, row.to_ns, past)) is not None
-    ]  # fmt: skip
+    wanted = [part for row in expected if (part := _clip(row.from_ns, row.to_ns, past)) is not None]
     holes = subtract(wanted, merge(covered, join_ns=tolerance_ns))
     if not holes:
         return ()

@@ -35,6 +35,7 @@ from storage.catalogue.tables import (
     streams,
 )
 from storage.catalogue.values import Condemned, CondemnedObject, DeletedSegment, Expired, Hold
+from storage.objects.base import segment_key
 from vms.errors import CatalogueError, UserError
 from vms.model import Gap, GapReason
 from vms.timeline import TimeRange, merge
@@ -298,11 +299,15 @@ def _move_to_condemned(
     objects = []
     for copy in conn.execute(select(copies).where(copies.c.arrival.in_(by_arrival))):
         row = by_arrival[copy.arrival]
-        usual = rows.usual_key(stream_id, run_ids[row.run_key], row.number, row.start_ns)
+        usual = segment_key(stream_id, run_ids[row.run_key], row.number, row.start_ns)
         objects.append(
-            {"run_key": row.run_key, "number": row.number, "store_key": copy.store_key,
-             "object_key": copy.object_key or usual}
-        )  # fmt: skip
+            {
+                "run_key": row.run_key,
+                "number": row.number,
+                "store_key": copy.store_key,
+                "object_key": copy.object_key or usual,
+            }
+        )
     fates = {"basis": basis, "condemned_ns": at_ns}
     conn.execute(insert(condemned), [{name: getattr(row, name) for name in _KEPT} | fates for row in chosen])
     if objects:
@@ -338,9 +343,7 @@ def _report_deleted(conn: Connection, at_ns: int, limit: int) -> int:
     if not done:
         return 0
     fates = {"deleted_ns": at_ns, "day": retention.utc_day(at_ns)}
-    lines = [
-        {name: getattr(row, name) for name in (*_KEPT, "basis", "condemned_ns")} | fates for row in done
-    ]  # fmt: skip
+    lines = [{name: getattr(row, name) for name in (*_KEPT, "basis", "condemned_ns")} | fates for row in done]
     conn.execute(upsert(conn, deletions).on_conflict_do_nothing(), lines)
     names = [(row.run_key, row.number) for row in done]
     conn.execute(delete(condemned).where(tuple_(condemned.c.run_key, condemned.c.number).in_(names)))

@@ -29,6 +29,7 @@ from storage.catalogue.tables import (
     streams,
 )
 from storage.catalogue.values import Copy, Registered, Registration, SegmentRef, StoreInfo, StoreKind
+from storage.objects.base import segment_key
 from vms.errors import CatalogueError
 from vms.model import GapReason, Origin, RunClock, RunInfo, SegmentFacts
 
@@ -177,7 +178,7 @@ def _register(conn: Connection, batch: Sequence[Registration]) -> list[Registere
         arrival, digest = placed[name]
         if digest != facts.digest:
             raise CatalogueError(f"{rows.ref_text(SegmentRef.of(facts))} is registered with another digest")
-        usual = rows.usual_key(facts.stream_id, facts.run_id, facts.number, facts.start_ns)
+        usual = segment_key(facts.stream_id, facts.run_id, facts.number, facts.start_ns)
         copy_rows.append(
             rows.copy_row(item.copy, arrival, key, usual_key=usual, size_bytes=facts.size_bytes, digest=facts.digest)
         )
@@ -276,7 +277,7 @@ def _record_copies(conn: Connection, batch: Sequence[tuple[SegmentRef, Copy]]) -
         name = (run.key, ref.number) if run is not None else (0, 0)
         segment = present.get(name)
         if segment is not None and run is not None:
-            usual = rows.usual_key(run.stream_id, ref.run_id, ref.number, segment.start_ns)
+            usual = segment_key(run.stream_id, ref.run_id, ref.number, segment.start_ns)
             new.append(
                 rows.copy_row(
                     copy, segment.arrival, key, usual_key=usual, size_bytes=segment.size_bytes, digest=segment.digest

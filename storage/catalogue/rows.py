@@ -13,7 +13,6 @@ from sqlalchemy import Connection, insert, select
 
 from storage.catalogue.tables import runs, stores, streams
 from storage.catalogue.values import LONGEST_SEGMENT_NS, Copy, CopyState, SegmentRef, StoreKind
-from storage.objects.base import segment_key
 from vms.errors import CatalogueError
 from vms.model import Codec, RunInfo, SegmentFacts
 
@@ -94,11 +93,6 @@ def copy_of(row: Any, store: str, usual_key: str, size_bytes: int, digest: bytes
         version=row.version,
         state=_STATE_OF[row.state],
     )
-
-
-def usual_key(stream_id: UUID, run_id: UUID, number: int, start_ns: int) -> str:
-    """The object key that follows from a segment's facts."""
-    return segment_key(stream_id, run_id, number, start_ns)
 
 
 def stream_keys(conn: Connection, ids: set[UUID]) -> dict[UUID, tuple[int, int]]:

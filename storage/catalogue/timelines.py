@@ -27,6 +27,7 @@ from storage.catalogue.values import (
     StoreKind,
     StreamTimeline,
 )
+from storage.objects.base import segment_key
 from vms.errors import CatalogueError
 from vms.model import Gap, GapReason, Origin
 from vms.timeline import TimeRange
@@ -239,7 +240,7 @@ def _with_copies(conn: Connection, found: Sequence[Any], arrivals: Select[Any]) 
         of.setdefault(row.arrival, []).append(row)
     listed = []
     for row in found:
-        usual = rows.usual_key(row.stream_id, row.run_id, row.number, row.start_ns)
+        usual = segment_key(row.stream_id, row.run_id, row.number, row.start_ns)
         kept: list[Copy] = []
         location = "spool"
         for copy_row in of.get(row.arrival, ()):

@@ -34,6 +34,7 @@ ALL = [RYNEK, PLANTY, PLANTY_TOO, NAMED_TWO, OLD]
         ("RYNEK GŁÓWNY", RYNEK),
         ("stary kleparz", OLD),
     ],
+    ids=["in service", "number first", "spaces", "id", "upper-case id", "case", "retired"],
 )
 def test_whole_matches_count(text: str, meant: Camera) -> None:
     assert find_camera(ALL, text) is meant

@@ -37,6 +37,7 @@ def upgrade() -> None:
     _registry()
     _streams()
     _recordings()
+    _segments()
     _copies()
     _holds()
     _deletions()
@@ -170,6 +171,9 @@ def _recordings() -> None:
         sa.UniqueConstraint("id", name=op.f("uq_runs_id")),
     )
     op.create_index(op.f("ix_runs_stream_key_start_ns"), "runs", ["stream_key", "start_ns"], unique=False)
+
+
+def _segments() -> None:
     op.create_table(
         "segments",
         sa.Column("arrival", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
