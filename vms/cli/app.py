@@ -35,13 +35,24 @@ class Session:
         """The site's data folder, which must exist."""
         from vms.site import Site
 
-        return Site.open(self.data)
+        return self._log_of(Site.open(self.data))
 
     def create_site(self) -> Site:
         """The site's data folder, made where there is none."""
         from vms.site import Site
 
-        return Site.create(self.data)
+        return self._log_of(Site.create(self.data))
+
+    def _log_of(self, site: Site) -> Site:
+        """Commands that answer and end say only what is wrong; the site's processes set up their own log."""
+        from dataclasses import replace
+
+        from vms.observe import configure_logging
+        from vms.settings import LogLevel
+
+        level = LogLevel.DEBUG if self.debug else LogLevel.WARNING
+        configure_logging(replace(site.settings.log, level=level), site.zone)
+        return site
 
 
 class RootGroup(TyperGroup):
@@ -63,6 +74,8 @@ class RootGroup(TyperGroup):
 
             typer.echo(f"vms: {redact(str(error))}", err=True)
             raise typer.Exit(2 if isinstance(error, UserError) else 1) from error
+        except typer.Abort as error:  # Ctrl-C or end of input at a question
+            raise typer.Exit(130) from error
 
 
 def hoist_global_options(args: list[str]) -> list[str]:

@@ -21,7 +21,7 @@ class StreamTest:
     error: SourceError | None = None
 
 
-async def test_camera(camera: Camera, seconds: float) -> list[StreamTest]:
+async def measure_camera(camera: Camera, seconds: float) -> list[StreamTest]:
     """Receive the sub-stream, then the main stream; main first in the answer. A stream that fails is an answer too."""
     tests: list[StreamTest] = []
     wanted = {s.kind: s.url for s in camera.streams if s.kind is not StreamKind.AUDIO}

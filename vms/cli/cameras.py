@@ -256,6 +256,44 @@ def remove(
     note(f'camera {found.number} "{found.name}" is out of service; its footage stays')
 
 
+@cameras_app.command("test", epilog="Example: vms camera test 12")
+def measure(
+    ctx: typer.Context,
+    camera: Annotated[
+        str,
+        typer.Argument(metavar="CAMERA", help="Number, name or id; or the address of any camera.", show_default=False),
+    ],
+    seconds: Annotated[float, typer.Option("--seconds", min=1, max=120, help="How long to watch each stream.")] = 6.0,
+    user: User = None,
+    password_file: PasswordFile = None,
+    transport: Transport = None,
+    pin: Pin = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Receive a camera for some seconds: codec, size, frame rate, bitrate, keyframes, clock, and what to change on it."""
+    from storage.catalogue import find_camera
+    from vms.cli.camera_test import is_rtsp, measure_camera, stream_test_facts, stream_test_json
+
+    wishes: dict[str, Any] = {"user": user, "password_file": password_file, "transport": transport, "pin": pin}
+    if "://" in camera:
+        found = apply_wishes(Camera(uuid4(), 1, camera, uuid4(), ()), wishes | {"url": camera, "name": "a camera"})
+    else:
+        found = apply_wishes(find_camera(_load(ctx.obj.open_site())[0], camera), wishes)
+    if not all(is_rtsp(s.url) for s in found.streams):
+        raise UserError("only rtsp and rtsps addresses can be tested; others show their state once recorded")
+    with working("receiving"):
+        tests = asyncio.run(measure_camera(found, seconds))
+    if as_json:
+        number = None if "://" in camera else found.number
+        print_json({"camera": number, "streams": [stream_test_json(t) for t in tests]})
+    else:
+        for t in tests:
+            typer.echo(f"{t.kind} stream")
+            print_facts((f"  {name}", value) for name, value in stream_test_facts(t))
+    if any(t.error is not None for t in tests):
+        raise typer.Exit(1)
+
+
 @cameras_app.command(
     "import", epilog="Example: vms camera import kamery.csv, then: vms camera import kamery.csv --commit"
 )

@@ -38,7 +38,11 @@ async def open_footage(site: Site, camera: str, kind: StreamKind) -> AsyncIterat
         undo.push_async_callback(spool.close)
         catalogue = await undo.enter_async_context(Catalogue(site.catalogue_url))
         found = find_camera(await catalogue.cameras(include_retired=True), camera)
-        yield Reader(catalogue, spool, {object_store_info(site.settings.store).name: store}), found, stream_of(found, kind)
+        yield (
+            Reader(catalogue, spool, {object_store_info(site.settings.store).name: store}),
+            found,
+            stream_of(found, kind),
+        )
 
 
 def stream_of(camera: Camera, kind: StreamKind) -> Stream:

@@ -92,7 +92,7 @@ async def changing(site: Site) -> AsyncIterator[CameraRegistry]:
         registry = CameraRegistry(site, catalogue)
         try:
             yield registry
-        except VmsError:
+        except BaseException:  # Ctrl-C too: what was written must reach the recorder
             if registry.changed:
                 with contextlib.suppress(VmsError):  # the first error is the one to tell
                     await refresh_assignment(site, catalogue)

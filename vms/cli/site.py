@@ -14,7 +14,7 @@ from vms.cli.output import JsonFlag, note, print_facts, print_json, working
 def register(app: typer.Typer) -> None:
     """Hang the commands into the root."""
     app.command(epilog="Example: vms version --json")(version)
-    app.command(epilog="Example: vms --data /srv/stroz migrate")(migrate)
+    app.command(epilog="Example: vms migrate --data /srv/stroz")(migrate)
 
 
 def version(as_json: JsonFlag = False) -> None:

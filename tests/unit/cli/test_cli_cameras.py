@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 
 from tests.unit.cli.conftest import Vms
 from vms.assignment import read_assignment
@@ -105,6 +108,33 @@ def test_the_password_from_standard_input_is_one_line(vms: Vms, tmp_path: Path) 
     vms("camera", "add", "x", URL)
     assert vms("camera", "edit", "1", "--replaced").exit_code == 0
     assert show(vms)["history"][-1]["kind"] == "replaced"
+
+
+def test_a_cancelled_import_leaves_assignment_and_catalogue_alike(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vms.cli.importing import import_table
+    from vms.cli.registry import CameraRegistry
+
+    (tmp_path / "k.csv").write_text("numer;nazwa;adres\n1;a;h\n2;b;h\n3;c;h\n")
+    add = CameraRegistry.add
+
+    async def interrupted(registry: CameraRegistry, camera: Any) -> Any:
+        if camera.number == 3:
+            raise asyncio.CancelledError
+        return await add(registry, camera)
+
+    monkeypatch.setattr(CameraRegistry, "add", interrupted)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(import_table(Site.open(data, {}), tmp_path / "k.csv", commit=True, skip_bad=False))
+    assert [c.number for c in assignment(data).cameras] == [1, 2]
+
+
+def test_a_question_left_with_ctrl_c(vms: Vms, monkeypatch: pytest.MonkeyPatch) -> None:
+    vms("camera", "add", "x", URL)
+    monkeypatch.setattr("vms.cli.cameras.typer.confirm", lambda *_: (_ for _ in ()).throw(typer.Abort))
+    monkeypatch.setattr("vms.cli.cameras.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    assert vms("camera", "remove", "1").exit_code == 130
 
 
 def test_streams_come_and_go(vms: Vms) -> None:

@@ -1,0 +1,121 @@
+"""`vms camera test` and `vms simulate`: against each other, and against what is not there."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Vms
+from vms.cli.camera_test import StreamTest, stream_test_facts, stream_test_json
+from vms.errors import SourceError
+from vms.model import GapReason, StreamKind
+from vms.rtsp.probe import CameraReport
+
+COMMAND = [sys.executable, "-c", "from vms.cli import main; main()"]
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_a_report_for_people_and_programs() -> None:
+    report = CameraReport(
+        "rtsp://h/x", "Kamera/1", "tcp", "h264", "High", 1920, 1080, 24.9, 25.0, 4_000_000, 50, 2.0, 3,
+        clock_offset_ns=-1_500_000_000, seconds=6.0, advice=("set an NTP server",),
+    )  # fmt: skip
+    test = StreamTest(StreamKind.MAIN, "rtsp://h/x", report)
+    facts = stream_test_json(test)
+    assert (facts["ok"], facts["codec"], facts["clock_offset_seconds"]) == (True, "h264", -1.5)
+    shown = dict(stream_test_facts(test))
+    assert shown["size"] == "1920 x 1080"
+    assert shown["clock"] == "-1.500 s from ours"
+    assert shown["advice"] == "set an NTP server"
+
+
+def test_a_failure_is_an_answer() -> None:
+    test = StreamTest(StreamKind.SUB, "rtsp://h/x", None, SourceError(GapReason.REFUSED, "no"))
+    assert stream_test_json(test) == {
+        "stream": "sub", "url": "rtsp://h/x", "ok": False, "reason": "refused", "message": "no",
+    }  # fmt: skip
+    assert ("not received", "no (refused)") in stream_test_facts(test)
+
+
+def test_a_camera_that_is_not_there_is_exit_code_1(vms: Vms) -> None:
+    url = f"rtsp://127.0.0.1:{closed_port()}/cam0"
+    assert vms("camera", "add", "Rynek", url).exit_code == 0
+    result = vms("camera", "test", "Rynek", "--seconds", "1", "--json")
+    assert result.exit_code == 1
+    (stream,) = json.loads(result.stdout)["streams"]
+    assert not stream["ok"]
+    assert stream["reason"] in ("camera_unreachable", "refused")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["camera", "test", "7"], "7"),
+        (["camera", "test", "http://h/x"], "only rtsp"),
+        (["camera", "test", "rtsp://u:kanarek@h/x"], "process list"),
+        (["simulate", "/nie/ma.mp4"], "is no file"),
+        (["simulate", "--quirk", "lata", __file__, "--no-sub"], "lata"),
+        (["simulate", __file__, "--no-sub", "--port", "0"], ""),
+        (["simulate", "--loss", "2", __file__, "--no-sub"], "loss"),
+    ],
+)
+def test_what_cannot_be_carried_out(vms: Vms, args: list[str], words: str) -> None:
+    result = vms(*args)
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert "kanarek" not in result.output
+
+
+def test_the_quirks_are_listed(vms: Vms) -> None:
+    result = vms("simulate", "--list-quirks")
+    assert result.exit_code == 0
+    assert "marker_never" in result.stdout
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """Four seconds of H.264."""
+    file = tmp_path / "film.mp4"
+    encode = (
+        "ffmpeg -v error -f lavfi -i testsrc2=size=320x240:rate=25 -t 4 -c:v libx264 -preset ultrafast -g 25 -bf 0 -y"
+    )
+    try:
+        subprocess.run([*encode.split(), str(file)], check=True, timeout=60)
+    except FileNotFoundError:
+        pytest.skip("ffmpeg is not installed")
+    return file
+
+
+@pytest.mark.network
+def test_a_simulated_camera_is_tested(vms: Vms, film: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "simulate", str(film), "--no-sub", "--port", "0", "--auth", "stroz:tajne"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as simulator:
+        try:
+            assert simulator.stdout
+            url = simulator.stdout.readline().strip()
+            (tmp_path / "p").write_text("tajne")
+            result = vms(
+                "camera", "test", url, "--user", "stroz", "--password-file", tmp_path / "p", "--seconds", "2", "--json"
+            )
+        finally:
+            simulator.send_signal(signal.SIGINT)
+            simulator.wait(30)
+    assert result.exit_code == 0, result.output
+    (stream,) = json.loads(result.stdout)["streams"]
+    assert (stream["codec"], stream["width"], stream["height"], stream["gop_seconds"]) == ("h264", 320, 240, 1.0)
+    assert simulator.returncode == 130
