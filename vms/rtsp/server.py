@@ -103,6 +103,11 @@ class RtspServer:
             self._listener = None
             await asyncio.sleep(0)
 
+    @property
+    def connected(self) -> int:
+        """Open connections."""
+        return len(self._connections)
+
     def drop(self, path: str) -> int:
         """Abort the connections of every session on `path` and below, as a camera that loses power; how many."""
         doomed = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from typing import Protocol, cast
 
 from vms.errors import MalformedError
 from vms.rtsp.message import MessageParser, Request, Response
@@ -52,11 +52,10 @@ class ServerConnection(asyncio.Protocol):
         self.seen_mono = time.monotonic()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if not peer or not local or not self._sink.opened(self):
-            transport.abort()
+            self.transport.abort()
             return
         self.peer, self.local = str(peer[0]), (str(local[0]), int(local[1]))
         self._task = asyncio.create_task(self._answer_all(), name=f"rtsp-connection-{self.peer}")

@@ -145,6 +145,8 @@ def _encoder(recipe: Recipe) -> tuple[str, dict[str, str]]:
         "vbv-bufsize": kbit,
         "open-gop": int(recipe.access is RandomAccess.OPEN_GOP),
     }
+    if recipe.access is RandomAccess.OPEN_GOP:
+        common["b-adapt"] = 0  # so that four B-frames and a GOP of a multiple of five leave some before the key picture
     if recipe.slices > 1:
         common["slices"] = recipe.slices
     if recipe.access is RandomAccess.INTRA_REFRESH:
@@ -158,6 +160,7 @@ def _encoder(recipe: Recipe) -> tuple[str, dict[str, str]]:
         profile = "main" if recipe.plain else "high"
         return "libx264", {"preset": "superfast", "profile": profile, "x264-params": text}
     common |= {"ref": 1 if recipe.plain else 2, "sao": 0, "wpp": 1, "log-level": "none", "repeat-headers": 0}
+    common["hash"] = 3  # a checksum SEI after every picture: something to keep bit for bit
     if recipe.plain:
         common["temporal-mvp"] = 0
     text = ":".join(f"{k}={v}" for k, v in common.items())

@@ -87,7 +87,7 @@ _ALL = (
         "cra_rasl",
         RANDOM_ACCESS,
         "H.265 with CRA pictures followed by RASL pictures; IDR only at the footage's start.",
-        recode=Recoding("cra", codec=Codec.H265, b_frames=2, access=RandomAccess.OPEN_GOP),
+        recode=Recoding("cra", codec=Codec.H265, b_frames=4, access=RandomAccess.OPEN_GOP),
     ),
     Quirk(
         "recovery_point",
