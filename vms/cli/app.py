@@ -88,6 +88,8 @@ def hoist_global_options(args: list[str]) -> list[str]:
         if arg == "--":
             rest += args[position:]
             break
+        if arg in _GLOBAL_WITH_VALUE and position + 1 == len(args):
+            return [arg]  # its value is missing: let the parser say that, rather than take the command's name for it
         if arg in _GLOBAL_WITH_VALUE:
             front += args[position : position + 2]
             position += 1

@@ -308,7 +308,7 @@ def import_cameras(
     from vms.cli.camera_csv import Verdict
     from vms.cli.importing import import_table, verdict_json
 
-    site = ctx.obj.create_site()
+    site = ctx.obj.create_site() if commit else ctx.obj.open_site()
     with working("importing"):
         verdicts, written = asyncio.run(import_table(site, file, commit=commit, skip_bad=skip_bad))
     bad = [v for v in verdicts if v.verdict is Verdict.ERROR]

@@ -266,6 +266,8 @@ def test_a_dry_run_writes_nothing_and_says_so(vms: Vms, data: Path, tmp_path: Pa
     assert "Rynek" in result.stdout
     assert snapshot(data) == before
     assert vms("camera", "import", tmp_path / "none.csv").exit_code == 2
+    assert vms("camera", "import", tmp_path / "k.csv", "--data", tmp_path / "new").exit_code == 2
+    assert not (tmp_path / "new").exists()
 
 
 def test_export_to_standard_output_and_to_nowhere(vms: Vms) -> None:
