@@ -169,6 +169,11 @@ class ClockMap:
         return self._wall_minus_mono + self._envelope() + self._media_ns(pts)
 
     @property
+    def base_rate_ppb(self) -> int:
+        """The rate about which the mappings of the run are corrected: 0 unless the camera's media time is false."""
+        return self._base_ppb
+
+    @property
     def last_pts(self) -> int:
         """Media time of the last unit observed, as it came."""
         return self._last_pts

@@ -240,7 +240,7 @@ class Recording:
     # Start and stop
 
     async def _recover(self) -> None:
-        """Salvage what was left open, and go on with the gaps and runs that facts on disk tell of. Raises `SpoolError`."""
+        """Salvage what was left open, and go on with the gaps and runs that facts on disk tell of."""
         for track in self.tracks:
             if not track.record:
                 continue
@@ -341,8 +341,16 @@ class Leavings:
 
 
 def salvage_stream(spool: Spool, stream_id: UUID) -> list[SegmentFacts]:
-    """Make sealed segments of the stream's leftovers. Blocks; raises `SpoolError`."""
-    return [f for part in spool.leftovers(stream_id) if (f := salvage(spool, part)) is not None]
+    """Make sealed segments of the stream's leftovers. Blocks. One that cannot be had now never keeps us from recording."""
+    found = []
+    for part in spool.leftovers(stream_id):
+        try:
+            facts = salvage(spool, part)
+        except SpoolError as error:
+            log.error("leftover %s is not salvaged yet: %s", part.path.name, error)
+        else:
+            found += [facts] if facts is not None else []
+    return found
 
 
 def read_leavings(spool: Spool, stream_id: UUID, salvaged: list[SegmentFacts]) -> Leavings:

@@ -118,7 +118,8 @@ class Track:
         self._last_end_ns: int | None = None
         self._losses: deque[int] = deque(maxlen=256)
         self._remap_pts = 0
-        self._broken = False
+        self._broken = False  # the disk refused a write of this run
+        self._stated = False  # the run has a fact file
         self._sealing: set[asyncio.Task[None]] = set()
 
     # UnitSink
@@ -203,10 +204,11 @@ class Track:
             self._drop_open()
             self.run = self._segmenter = None
             self._begun = self._gop = None
+            stated, self._stated = self._stated, False
             self._broken = False
             self._tail.clear()
             self._memory.clear()
-        if self.record:
+        if stated:
             ended = replace(run, end_ns=self.last_end_ns(run.start_ns), end_reason=reason)
             self._spool.put_run(RunFact(ended, tuple(self._anchors)))
         if detail:
@@ -296,9 +298,10 @@ class Track:
             start_ns=clock_map.estimate_ns(first),
         )
         self.counters.runs += 1
+        # Subscribers get the first units before the segmenter asks for the first mapping, which is this one.
+        self._capture = ClockMapping(first, self.run.start_ns, clock_map.clock_hz, clock_map.base_rate_ppb).capture_ns
         self._anchors = [clock_map.anchor(self._host.boot_id)]
         if self.record:
-            self._spool.put_run(RunFact(self.run, tuple(self._anchors)))
             self._segmenter = Segmenter(
                 self.run,
                 self._map_segment,
@@ -383,9 +386,9 @@ class Track:
         """The first segment of a run: the gap before it ends. Between two runs of a connection time may be missing too."""
         run = self.run
         assert run is not None
-        if run.start_ns != start_ns:
-            self.run = replace(run, start_ns=start_ns)
-            self._spool.put_run(RunFact(self.run, tuple(self._anchors)))
+        self.run = replace(run, start_ns=start_ns)
+        self._stated = True
+        self._spool.put_run(RunFact(self.run, tuple(self._anchors)))
         if self.gaps.current is not None:
             self.gaps.recorded(start_ns)
         elif self._last_end_ns is not None and start_ns > self._last_end_ns:

@@ -9,37 +9,55 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
+from collections.abc import Iterable
 from itertools import pairwise
+from statistics import median_low
 
 from storage.spool import PartFile, Spool
 from storage.spool_files import OpenSegment, disk_error
 from vms.errors import MalformedError
 from vms.media.boxes import FileSource
 from vms.media.segment_head import ClockState
-from vms.media.segment_reader import SegmentReader, scan_open, verify
+from vms.media.segment_reader import SegmentReader, read_start, scan_open, verify
 from vms.media.segment_writer import SegmentWriter
-from vms.model import AccessUnit, SegmentFacts
+from vms.model import SegmentFacts
 
 log = logging.getLogger(__name__)
 
+RECENT = 48  # units whose times say how long the last one lasts; more than any reordering reaches back
+
 
 def salvage(spool: Spool, part: PartFile) -> SegmentFacts | None:
-    """Seal what is whole of a leftover. None: nothing in it is, and it stays where it is. Blocks; raises `SpoolError`."""
+    """Seal what is whole of a leftover. Blocks; raises `SpoolError`.
+
+    None: no unit in it is whole. A file that never had one is removed, one that does not parse stays where it is.
+    """
     if not part.path.exists():
         return None
     segment = OpenSegment(part.path, part.stream_id, part.run_id, part.number, create=False)
     try:
+        if _is_blank(segment):
+            part.path.unlink(missing_ok=True)
+            return None
         facts = _complete(segment)
-    except MalformedError as error:
+    except (MalformedError, ValueError) as error:
         log.warning("leftover %s has nothing whole in it and stays: %s", part.path.name, error)
-        segment.close()
         return None
     except OSError as error:
-        segment.close()
         raise disk_error(error, "salvaging a segment") from error
-    spool.seal_now(segment, facts)
+    else:
+        spool.seal_now(segment, facts)
+    finally:
+        segment.close()
     log.info("salvaged %d units of %s", facts.units, part.path.name)
     return facts
+
+
+def _is_blank(segment: OpenSegment) -> bool:
+    """Whether not even the first fragment was begun."""
+    size = segment.size_bytes
+    return size == 0 or size == read_start(FileSource(segment.fd)).size_bytes
 
 
 def _complete(segment: OpenSegment) -> SegmentFacts:
@@ -61,20 +79,20 @@ def _complete(segment: OpenSegment) -> SegmentFacts:
     segment.size_bytes = scan.whole_bytes
     writer = SegmentWriter(head, config, in_band=scan.start.in_band)
     written = sum(map(len, writer.begin()))
-    units: list[AccessUnit] = []
+    recent: deque[int] = deque(maxlen=RECENT)
     for samples in SegmentReader(source).fragments():
-        units = [unit for unit, _, _ in samples] or units
+        recent.extend(unit.pts for unit, _, _ in samples)
         written += sum(map(len, writer.fragment(samples)))
     if written != scan.whole_bytes:
         raise MalformedError("part file", "is not what the writer of this version writes")
-    last = scan.fragments[-1]
-    buffers, facts = writer.finish(max(_end_of(units, last.end_pts), head.start_ticks + 1), ClockState())
+    end = _end_of(recent, scan.fragments[-1].end_pts)
+    buffers, facts = writer.finish(max(end, head.start_ticks + 1), ClockState())
     segment.write(buffers)
     return facts
 
 
-def _end_of(units: list[AccessUnit], default: int) -> int:
-    """Where the last unit in output order ends: its distance from the one before it."""
-    times = sorted(u.pts for u in units)
-    steps = [b - a for a, b in pairwise(times) if b > a]
-    return times[-1] + steps[-1] if steps else default
+def _end_of(times: Iterable[int], default: int) -> int:
+    """Where the last of the units ends in output order, a frame lasting what most of them do."""
+    ordered = sorted(times)
+    steps = [b - a for a, b in pairwise(ordered) if b > a]
+    return ordered[-1] + median_low(steps) if steps else default

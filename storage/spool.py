@@ -38,6 +38,7 @@ from vms.model import Gap, SegmentFacts
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
+CLOSE_SECONDS = 10.0
 STALE_TEMPORARY_SECONDS = 3600
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -145,8 +146,10 @@ class Spool:
         return path
 
     def abandon(self, segment: OpenSegment) -> None:
-        """Close a segment as it is. If it was not sealed it stays for salvage."""
+        """Close a segment as it is. It stays for salvage, unless nothing could be written to it."""
         self._open.pop(segment.path, None)
+        if segment.fd >= 0 and segment.size_bytes == 0:
+            segment.path.unlink(missing_ok=True)
         segment.close()
 
     def parts(self, stream_id: UUID | None = None) -> list[PartFile]:
@@ -333,13 +336,14 @@ class Spool:
             raise disk_error(error, "flushing") from error
 
     async def close(self) -> None:
-        """Put the last facts on disk and end the threads. Segments still open stay for salvage."""
+        """Put the last facts on disk and let the disk work end. Segments still open stay for salvage. Raises `SpoolError`."""
         try:
             await self.drained()
         finally:
+            ended = asyncio.get_running_loop().run_in_executor(None, self._disk.shutdown)
+            await asyncio.wait({ended}, timeout=CLOSE_SECONDS)  # a hung disk is not waited for
             for segment in list(self._open.values()):
                 self.abandon(segment)
-            self._disk.shutdown(wait=False)
 
 
 def _files(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -17,11 +17,14 @@ import pytest
 import storage.spool_files
 from recorder.recording import Recording
 from recorder.relay import MAX_UNITS
+from recorder.sources import SourceTarget
+from recorder.sources.auto import source_for
 from recorder.sources.scripted import Lost, ScriptedSource, Step
 from recorder.track import Host, Track
 from storage.spool import Spool
 from tests.support.encoded import aac, made_up, small_config, video
-from vms.clock import SimulatedClock
+from tests.support.scripted_rtsp import Scripted, pictures
+from vms.clock import SimulatedClock, SystemClock
 from vms.errors import SourceError, UserError
 from vms.media.boxes import FileSource
 from vms.media.segment_reader import SegmentReader, verify
@@ -405,6 +408,19 @@ async def test_a_viewer_joins_in_the_midst_of_a_group_and_misses_nothing(tmp_pat
         assert stage.track.relay.subscriptions == []
 
 
+async def test_a_viewer_from_the_start_has_true_times_across_runs(tmp_path, clock):
+    async with Stage(
+        tmp_path, clock, [*play(10), Step(10 * S, SourceError(GapReason.STALLED, "x"))], play(10)
+    ) as stage:
+        live = stage.track.relay.subscribe(max_units=10_000)
+        began = clock.wall_ns()
+        await stage.go(20)
+        units = (await live.next()).units
+        assert units[0].capture_ns == began
+        assert all(b.capture_ns > a.capture_ns for a, b in pairwise(units))
+        assert abs(units[-1].capture_ns - clock.wall_ns()) <= 60 * MS
+
+
 async def test_a_slow_viewer_drops_to_the_next_keyframe_and_is_told(tmp_path, clock):
     async with Stage(tmp_path, clock, play(60)) as stage:
         await stage.go(5)
@@ -458,3 +474,28 @@ async def test_two_processes_never_share_a_name(tmp_path, clock):
             await stage.go(3)
     assert len({s.run_id for s in check(stage)}) == 3
     assert uuid4() not in {s.run_id for s in stage.spool.sealed()}
+
+
+async def test_from_a_camera_on_the_wire_to_a_sealed_file(tmp_path):
+    """Real sockets, real clock: the server bursts what it has cached, which is dated back."""
+    clock = SystemClock()
+    spool = Spool(tmp_path, clock)
+    spool.prepare()
+    track = Track(STREAM, Host("rejestrator-1", "boot"), spool, clock)
+    async with Scripted(media=pictures(50)) as camera:
+        source = source_for(SourceTarget(camera.url), SourceKind.AUTO)
+        recording = Recording("kamera 1", source, spool, clock, video=track)
+        task = asyncio.create_task(recording.run())
+        async with asyncio.timeout(20):
+            while recording.status(0)[0].state != "recording":
+                await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await spool.close()
+    (segment,) = spool.sealed(STREAM)
+    units = read(segment)
+    assert len(units) >= 49
+    assert [u.pts - units[0].pts for u in units] == [n * FRAME for n in range(len(units))]
+    arrived = track.counters.last_mono_ns + clock.wall_ns() - clock.mono_ns()
+    assert abs(arrived - (segment.facts.end_ns - 40 * MS)) < 100 * MS
+    assert [g.reason for _, g in sorted(spool.gaps(), key=lambda g: g[1].start_ns)] == [GapReason.RECORDER_RESTART] * 2

@@ -122,7 +122,10 @@ async def test_a_stray_file_is_reported_and_left(spool):
 
 
 async def test_abandoned_and_foreign_parts_are_left_over(spool):
+    empty = spool.open_segment(STREAM, uuid4(), 1)
+    spool.abandon(empty)  # nothing in it: gone
     mine = spool.open_segment(STREAM, uuid4(), 0)
+    spool.write(mine, [b"something"])
     (spool.open_path / f"{STREAM}-{STREAM}-7.part").write_bytes(b"before the crash")
     assert [p.number for p in spool.leftovers(STREAM)] == [7]
     assert spool.leftovers(uuid4()) == []

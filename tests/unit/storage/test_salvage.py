@@ -1,0 +1,134 @@
+"""Leftovers of a crash: cut anywhere, what is whole is sealed and sound, and nothing else is touched."""
+
+from __future__ import annotations
+
+import errno
+import os
+from uuid import uuid4
+
+import pytest
+
+import storage.spool_files
+from recorder.segmenter import Begin, Finish, Fragment, Segmenter
+from storage.salvage import salvage
+from storage.spool import Spool
+from tests.support.encoded import RUN, made_up, mapping_at, small_config, video
+from vms.errors import SpoolError
+from vms.media.boxes import BytesSource, FileSource
+from vms.media.segment_reader import SegmentReader, scan_open, verify
+from vms.model import Codec, GapReason
+
+UNITS = [made_up(n * 3600, key=n % 50 == 0, config=small_config()) for n in range(150)]
+
+
+def actions(units):
+    segmenter = Segmenter(RUN, mapping_at)
+    return [a for u in units for a in segmenter.push(u)] + segmenter.flush()
+
+
+@pytest.fixture
+def spool(tmp_path):
+    spool = Spool(tmp_path)
+    spool.prepare()
+    return spool
+
+
+def leave(spool: Spool, data: bytes, number: int = 0):
+    (spool.open_path / f"{RUN.stream_id}-{RUN.id}-{number}.part").write_bytes(data)
+    (part,) = spool.leftovers(RUN.stream_id)
+    return part
+
+
+def whole_file(units=UNITS) -> bytes:
+    return b"".join(b"".join(a.buffers) for a in actions(units) if isinstance(a, (Begin, Fragment, Finish)))
+
+
+def check(spool: Spool, facts) -> list:
+    (sealed,) = spool.sealed()
+    assert sealed.facts == facts
+    assert spool.parts() == []
+    fd = os.open(sealed.path, os.O_RDONLY)
+    try:
+        found = verify(FileSource(fd))
+        assert found.sound, found
+        assert found.facts == facts
+        return list(SegmentReader(FileSource(fd)).units())
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("lost", [1, 20, 47, 100, 333, 1000, 1500, 2000, 3000])
+def test_every_whole_fragment_is_kept_wherever_the_file_was_cut(spool, lost):
+    data = whole_file()[:-lost]
+    scan = scan_open(BytesSource(data))
+    facts = salvage(spool, leave(spool, data))
+    units = check(spool, facts)
+    assert facts.units == len(units) == sum(f.units for f in scan.fragments)
+    assert [(u.pts, u.data) for u in units] == [(u.pts, u.data) for u in UNITS[: len(units)]]
+    assert facts.end_ns == mapping_at(0).capture_ns(units[-1].pts + 3600)
+
+
+@pytest.mark.parametrize("codec", [Codec.H264, Codec.H265])
+def test_pictures_out_of_order_end_where_the_last_one_does(spool, codec):
+    units = video(codec, 75, 2)
+    data = whole_file(list(units))[:-700]
+    facts = salvage(spool, leave(spool, data))
+    kept = check(spool, facts)
+    assert facts.end_ns == mapping_at(0).capture_ns(max(u.pts for u in kept) + 3600)
+
+
+def test_a_file_that_only_had_to_be_renamed_keeps_its_bytes(spool):
+    data = whole_file()
+    facts = salvage(spool, leave(spool, data))
+    check(spool, facts)
+    assert spool.sealed()[0].path.read_bytes() == data
+    assert facts == next(a.facts for a in actions(UNITS) if isinstance(a, Finish))
+
+
+@pytest.mark.parametrize("data", [b"", b"".join(actions(UNITS)[0].buffers)])
+def test_a_file_that_never_had_a_unit_is_removed(spool, data):
+    part = leave(spool, data)
+    assert salvage(spool, part) is None
+    assert spool.parts() == []
+    assert spool.sealed() == []
+
+
+@pytest.mark.parametrize("data", [b"rubbish" * 100, whole_file()[:300], b"".join(actions(UNITS)[0].buffers) + b"moof"])
+def test_what_has_nothing_whole_stays_where_it_is(spool, data):
+    part = leave(spool, data)
+    assert salvage(spool, part) is None
+    assert part.path.read_bytes() == data
+    assert spool.sealed() == []
+
+
+def test_a_part_named_after_another_segment_stays(spool):
+    part = leave(spool, whole_file()[:-10], number=7)
+    assert salvage(spool, part) is None
+    assert part.path.exists()
+
+
+def test_a_part_that_went_away_meanwhile_is_no_error(spool):
+    part = leave(spool, whole_file()[:-10])
+    part.path.unlink()
+    assert salvage(spool, part) is None
+
+
+def test_a_full_disk_leaves_the_part_for_another_time(spool, monkeypatch):
+    data = whole_file()[:-10]
+    part = leave(spool, data)
+    real = os.writev
+
+    def full(fd, buffers):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(storage.spool_files.os, "writev", full)
+    with pytest.raises(SpoolError) as caught:
+        salvage(spool, part)
+    assert caught.value.reason is GapReason.SPOOL_FULL
+    monkeypatch.setattr(storage.spool_files.os, "writev", real)
+    check(spool, salvage(spool, part))
+
+
+def test_leftovers_of_other_streams_are_none_of_ours(spool):
+    leave(spool, whole_file()[:-10])
+    assert spool.leftovers(uuid4()) == []
