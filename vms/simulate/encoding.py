@@ -152,6 +152,7 @@ def _encoder(recipe: Recipe) -> tuple[str, dict[str, str]]:
     if recipe.access is RandomAccess.INTRA_REFRESH:
         common["intra-refresh"] = 1
     if recipe.codec is Codec.H264:
+        common["sliced-threads"] = 0  # PyAV asks for slice threads: as many slices as the host has processors
         if recipe.plain:
             common |= {"cabac": 0, "8x8dct": 0, "ref": 1}
         else:

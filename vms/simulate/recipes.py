@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from vms.model import Codec
 
-CACHE_FORMAT = 2  # part of every key: raise it when the encoder options below change meaning
+CACHE_FORMAT = 3  # part of every key: raise it when the encoder options below change meaning
 
 
 class Material(StrEnum):
