@@ -70,7 +70,7 @@ def find_weed() -> Path | None:
 
 
 def find_minio() -> Path | None:
-    """MinIO's binary: `$VMS_MINIO`, on PATH, or where the set-up script builds it."""
+    """MinIO's binary: `$VMS_MINIO`, where the set-up script builds it, or on PATH."""
     return _find("VMS_MINIO", "minio", MINIO_CACHE.expanduser())
 
 

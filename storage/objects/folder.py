@@ -248,7 +248,7 @@ class FolderStore:
                 f"{self.name} refuses access ({what}: {error.strerror}); give the user running vms the right to "
                 "write there, or name another folder"
             )
-        if error.errno in (errno.EOPNOTSUPP, errno.EMLINK, errno.ENOTDIR):
+        if error.errno in (errno.EOPNOTSUPP, errno.EMLINK, errno.ENOTDIR, errno.EEXIST):
             return StoreDenied(
                 f"{self.name} cannot hold objects ({error.strerror}); use a folder on ext4, XFS, Btrfs or ZFS"
             )

@@ -253,9 +253,8 @@ class S3Store:
 
 def _sdk(location: S3Location) -> Minio:
     timeout = urllib3.Timeout(connect=s3_wire.CONNECT_TIMEOUT_S, read=s3_wire.STEP_TIMEOUT_S)
-    retries = urllib3.Retry(
-        1, redirect=0, status=0, other=0, allowed_methods=None
-    )  # one, for a kept connection that died
+    # One, for a kept connection that died.
+    retries = urllib3.Retry(1, connect=0, redirect=0, status=0, other=0, allowed_methods=None)
     try:
         return Minio(
             location.netloc,

@@ -92,10 +92,11 @@ def translated(error: Exception, store: str, what: str) -> StoreError:
         )
     if isinstance(tls, ssl.SSLError) and tls.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return StoreDenied(f"{store} does not speak TLS; use http:// in the endpoint, or the store's TLS port")
-    if isinstance(error, TimeoutError) or _find(error, urllib3.exceptions.TimeoutError):
-        return StoreUnavailable(f"{store}: {what}: no answer in time")
     if _find(error, ConnectionRefusedError):
         return StoreUnavailable(f"{store}: nothing listens there; is the store running, and is the port right?")
+    # After the refusal: urllib3 counts every failed connection among its timeouts.
+    if isinstance(error, TimeoutError) or _find(error, urllib3.exceptions.TimeoutError):
+        return StoreUnavailable(f"{store}: {what}: no answer in time")
     system = _find(error, OSError)
     if isinstance(system, OSError) and system.strerror:
         return StoreUnavailable(f"{store}: {what}: {system.strerror}")

@@ -1,0 +1,239 @@
+"""Journals: pure building, canonical bytes, hostile bytes, parts."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.catalogue import JournalEntry
+from storage.facts import RunFact
+from storage.journal import (
+    HOUR_NS,
+    MAX_JOURNAL_BYTES,
+    SETTLE_NS,
+    Journal,
+    JournalWriter,
+    SealLine,
+    build_journal,
+    encode_journal,
+    first_part,
+    hour_of,
+    parse_journal,
+    without,
+)
+from storage.objects import FolderStore, journal_key
+from vms.errors import MalformedError, StoreError
+from vms.model import Anchor, Gap, GapReason, Origin, RunClock, RunInfo
+
+STREAM = UUID("6d1ac47c-4b4f-4a52-a4a2-b1a8b9a80f11")
+HOUR = 500_000 * HOUR_NS
+HOST = "rejestrator-1"
+EMPTY = Journal(STREAM, HOUR, HOST)
+
+moments = st.integers(HOUR - 2 * HOUR_NS, HOUR + 3 * HOUR_NS)
+lengths = st.integers(1, 2 * HOUR_NS)
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> RunFact:
+    start = draw(moments)
+    end = draw(st.none() | lengths.map(lambda length: start + length))
+    info = RunInfo(
+        draw(st.uuids()), STREAM, Origin.LIVE, HOST, 0, RunClock.ARRIVAL, start, end, GapReason.STALLED if end else None
+    )
+    return RunFact(info, (Anchor(0, start, 1, "boot", None, 5),) if draw(st.booleans()) else ())
+
+
+@st.composite
+def gaps(draw: st.DrawFn) -> Gap:
+    start = draw(moments)
+    end = draw(st.none() | lengths.map(lambda length: start + length))
+    return Gap(draw(st.uuids()), STREAM, start, end, draw(st.sampled_from(GapReason)), draw(st.text(max_size=50)))
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> SealLine:
+    start = draw(moments)
+    return SealLine(
+        draw(st.uuids()), draw(st.integers(0, 10_000)), start, start + 60_000_000_000, draw(st.integers(0, 2**40)),
+        draw(st.binary(min_size=32, max_size=32)), draw(st.binary(min_size=32, max_size=32)),
+    )  # fmt: skip
+
+
+facts = st.tuples(st.lists(runs(), max_size=6), st.lists(gaps(), max_size=6), st.lists(lines(), max_size=6))
+
+
+@given(facts, st.randoms())
+def test_building_is_pure_canonical_and_reversible(some: tuple[Any, Any, Any], chance: Any) -> None:
+    journal = build_journal(EMPTY, *some)
+    for items in some:
+        chance.shuffle(items)
+    assert build_journal(EMPTY, *some) == journal
+    assert parse_journal(encode_journal(journal)) == journal
+    assert without(journal, [journal]).is_empty
+    assert all(gap.end_ns is not None and hour_of(gap.end_ns) == HOUR for gap in journal.gaps)
+    assert all(hour_of(line.start_ns) == HOUR for line in journal.segments)
+
+
+@given(facts, st.integers(0, 6))
+def test_parts_state_everything_once(some: tuple[Any, Any, Any], early: int) -> None:
+    first = build_journal(EMPTY, *(items[:early] for items in some))
+    whole = build_journal(EMPTY, *some)
+    second = without(whole, [first])
+    assert {*first.segments} | {*second.segments} == {*whole.segments}
+    assert {*first.gaps} | {*second.gaps} == {*whole.gaps}
+    assert not {*first.gaps} & {*second.gaps}
+    assert without(whole, [first, second]).is_empty
+
+
+def test_a_run_is_stated_when_it_begins_and_when_it_ends() -> None:
+    info = RunInfo(
+        uuid4(), STREAM, Origin.LIVE, HOST, 2, RunClock.ARRIVAL, HOUR + 5, HOUR + 3 * HOUR_NS + 7, GapReason.STALLED
+    )
+    fact = RunFact(info, (Anchor(1, 2, 3, "boot", 4, 5),))
+    stated = [build_journal(replace(EMPTY, hour_ns=HOUR + n * HOUR_NS), [fact], [], []).runs for n in range(4)]
+    assert stated == [(RunFact(replace(info, end_ns=None, end_reason=None)),), (), (), (fact,)]
+
+
+def test_a_first_part_fits() -> None:
+    many = [Gap(uuid4(), STREAM, HOUR + i, HOUR + i + 1, GapReason.STALLED, "x" * 200) for i in range(200)]
+    journal = build_journal(EMPTY, [], many, [])
+    stated: list[Journal] = []
+    while not (rest := without(journal, stated)).is_empty:
+        part = first_part(rest, 10_000)
+        assert len(encode_journal(part)) <= 10_000
+        stated.append(part)
+    assert len(stated) > 5
+    assert [gap for part in stated for gap in part.gaps] == list(journal.gaps)
+    assert not first_part(journal, 1).is_empty
+
+
+@given(st.binary(max_size=200) | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["version", "stream_id", "hour_ns", "host", "runs", "gaps", "segments"]), inner, max_size=7
+    ),
+).map(lambda value: json.dumps(value).encode()))  # fmt: skip
+def test_hostile_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(MalformedError):
+        parse_journal(data)
+
+
+@pytest.mark.parametrize("change", [
+    {"version": 2}, {"version": True}, {"hour_ns": 1.5}, {"hour_ns": "1"}, {"host": 3}, {"stream_id": "x"}, {"extra": 1},
+    {"segments": [{}]}, {"segments": {"a": 1}}, {"runs": [1]}, {"gaps": [None]}, {"runs": None},
+])  # fmt: skip
+def test_almost_right_is_refused(change: dict[str, Any]) -> None:
+    body = json.loads(encode_journal(EMPTY)) | change
+    with pytest.raises(MalformedError):
+        parse_journal(json.dumps(body, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+
+
+def test_too_long_and_too_deep_are_refused() -> None:
+    for data in (b" " * (MAX_JOURNAL_BYTES + 1), b"[" * 1_000_000):
+        with pytest.raises(MalformedError):
+            parse_journal(data)
+
+
+def test_white_space_is_refused() -> None:
+    with pytest.raises(MalformedError):
+        parse_journal(encode_journal(EMPTY) + b"\n")
+
+
+class Rows:
+    """The catalogue's part, in memory: what the writer asks of it is three reads and one row."""
+
+    def __init__(self) -> None:
+        self.entries: list[JournalEntry] = []
+
+    async def segments(self, stream_ids: Any, within: Any) -> list[Any]:
+        return []
+
+    async def runs(self, stream_id: UUID, start_ns: int, end_ns: int) -> list[RunInfo]:
+        return []
+
+    async def journals(self, stream_id: UUID, start_ns: int, end_ns: int) -> list[JournalEntry]:
+        return self.entries
+
+    async def record_journal(self, entry: JournalEntry) -> None:
+        self.entries.append(entry)
+
+
+def a_gap() -> Gap:
+    return Gap(uuid4(), STREAM, HOUR, HOUR + 5, GapReason.UNREACHABLE)
+
+
+async def test_an_hour_is_due_when_it_has_settled(tmp_path: Path) -> None:
+    writer = JournalWriter(Rows(), FolderStore(tmp_path), HOST)
+    writer.touch(STREAM, HOUR + 7)
+    assert writer.due(HOUR + HOUR_NS + SETTLE_NS - 1) == []
+    assert writer.due(HOUR + HOUR_NS + SETTLE_NS) == [(HOUR, STREAM)]
+    assert await writer.write(HOUR, STREAM, [], [], 1) is None  # nothing to state is no journal
+    assert writer.waiting == 0
+
+
+async def test_late_facts_are_a_further_part(tmp_path: Path) -> None:
+    rows, store = Rows(), FolderStore(tmp_path)
+    early, late = a_gap(), a_gap()
+    key = await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [early], 1)
+    assert key == journal_key(STREAM, HOUR, HOST)
+    assert await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [early], 2) is None
+    other = await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [early, late], 3)
+    assert other == journal_key(STREAM, HOUR, HOST, 1)
+    data = await store.read(str(other), 0, 10_000)
+    assert parse_journal(data).gaps == (late,)
+    assert [(e.key, e.written_ns) for e in rows.entries] == [(key, 1), (other, 3)]
+    assert rows.entries[1].digest == hashlib.sha256(data).digest()
+
+
+async def test_a_spoilt_part_is_stated_again(tmp_path: Path) -> None:
+    store, gap = FolderStore(tmp_path), a_gap()
+    key = journal_key(STREAM, HOUR, HOST)
+    await store.put(key, b"{", digest=hashlib.sha256(b"{").digest(), size_bytes=1)
+    other = await JournalWriter(Rows(), store, HOST).write(HOUR, STREAM, [], [gap], 1)
+    assert other == journal_key(STREAM, HOUR, HOST, 1)
+
+
+async def test_hosts_with_similar_names_keep_apart(tmp_path: Path) -> None:
+    store, rows = FolderStore(tmp_path), Rows()
+    for host in ("a", "a-1"):
+        for _ in range(2):
+            await JournalWriter(rows, store, host).write(HOUR, STREAM, [], [a_gap()], 1)
+    assert len({entry.key for entry in rows.entries}) == 4
+
+
+async def test_an_hour_that_could_not_be_written_stays_due(tmp_path: Path) -> None:
+    (tmp_path / "store").write_bytes(b"a file, no folder")
+    writer = JournalWriter(Rows(), FolderStore(tmp_path / "store"), HOST)
+    writer.touch(STREAM, HOUR)
+    with pytest.raises(StoreError):
+        await writer.write(HOUR, STREAM, [], [a_gap()], 1)
+    assert writer.due(2**62) == [(HOUR, STREAM)]
+
+
+async def test_what_comes_while_an_hour_is_written_is_not_forgotten(tmp_path: Path) -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    class Slow(Rows):
+        async def segments(self, stream_ids: Any, within: Any) -> list[Any]:
+            entered.set()
+            await leave.wait()
+            return []
+
+    writer = JournalWriter(Slow(), FolderStore(tmp_path), HOST)
+    writer.touch(STREAM, HOUR)
+    writing = asyncio.create_task(writer.write(HOUR, STREAM, [], [a_gap()], 1))
+    await entered.wait()
+    writer.touch(STREAM, HOUR)
+    leave.set()
+    await writing
+    assert writer.due(2**62) == [(HOUR, STREAM)]
