@@ -84,7 +84,7 @@ async def test_sequence_and_time_go_on_over_the_loop(make_options):
     numbers = [p.sequence for p in packets]
     assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(numbers))
     steps = {(b.timestamp - a.timestamp) & 0xFFFFFFFF for a, b in itertools.pairwise(packets)}
-    assert steps == {0, 3600}
+    assert steps <= {0, 3600}
     assert (packets[-1].timestamp - packets[0].timestamp) & 0xFFFFFFFF > 4 * 90_000
 
 
