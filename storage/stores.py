@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.catalogue.values import StoreInfo, StoreKind
-from storage.objects import FolderStore, ObjectStore, S3Location, S3Store
+from storage.objects.base import ObjectStore
+from storage.objects.folder import FolderStore
 from storage.spool import Spool
 from vms import settings
 from vms.errors import SpoolError, StoreUnavailable
@@ -28,6 +29,9 @@ def open_object_store(section: settings.StoreSection) -> ObjectStore:
     """The configured object store; nothing is connected yet. Raises UserError for what cannot be one."""
     if section.kind is settings.StoreKind.FOLDER:
         return FolderStore(section.path)
+    from storage.objects.s3 import S3Store  # noqa: PLC0415 - the SDK takes a third of a second to load
+    from storage.objects.s3_wire import S3Location  # noqa: PLC0415
+
     scheme = "https" if section.tls else "http"
     return S3Store(
         S3Location(
