@@ -19,8 +19,9 @@ from typing import Any
 from storage.archiver import Archiver, make_way_for_the_recorder
 from storage.catalogue import Catalogue, check
 from storage.deleter import Deleter, DeletionRun
+from storage.objects import open_store
 from storage.spool import Spool, SpoolUsage
-from storage.stores import SpoolCopies, object_store_info, open_object_store, spool_info
+from storage.stores import SpoolCopies, object_store_info, spool_info
 from vms.clock import SystemClock
 from vms.errors import SpoolError
 from vms.metrics import Metrics, MetricsServer
@@ -96,7 +97,7 @@ async def run_archiver(site: Site) -> None:
     spool = Spool(site.spool, clock)
     spool.prepare()
     metrics = Metrics.create()
-    store = open_object_store(site.settings.store)
+    store = open_store(site.settings.store)
     here, there = spool_info(host), object_store_info(site.settings.store)
     try:
         async with Catalogue(site.catalogue_url) as catalogue:

@@ -1,4 +1,4 @@
-"""The stores of a site, opened from its settings, under the names by which the catalogue knows them.
+"""The names by which the catalogue knows a site's stores, and the spool as one of them.
 
 A store's name is for ever: copies go on naming it when settings point elsewhere. So a folder is `folder:<path>`, a
 bucket `s3:<endpoint>/<bucket>`, the spool of a host `spool:<host>`.
@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.catalogue.values import StoreInfo, StoreKind
-from storage.objects.base import ObjectStore
-from storage.objects.folder import FolderStore
 from storage.spool import Spool
 from vms import settings
 from vms.errors import SpoolError, StoreUnavailable
@@ -23,26 +21,6 @@ def object_store_info(section: settings.StoreSection) -> StoreInfo:
     if section.kind is settings.StoreKind.FOLDER:
         return StoreInfo(f"folder:{section.path}", StoreKind.FOLDER)
     return StoreInfo(f"s3:{section.endpoint}/{section.bucket}", StoreKind.S3)
-
-
-def open_object_store(section: settings.StoreSection) -> ObjectStore:
-    """The configured object store; nothing is connected yet. Raises UserError for what cannot be one."""
-    if section.kind is settings.StoreKind.FOLDER:
-        return FolderStore(section.path)
-    from storage.objects.s3 import S3Store  # noqa: PLC0415 - the SDK takes a third of a second to load
-    from storage.objects.s3_wire import S3Location  # noqa: PLC0415
-
-    scheme = "https" if section.tls else "http"
-    return S3Store(
-        S3Location(
-            endpoint=f"{scheme}://{section.endpoint}",
-            bucket=section.bucket,
-            access_key=section.access_key.reveal(),
-            secret_key=section.secret_key.reveal(),
-            region=section.region,
-            ca_file=section.ca_file,
-        )
-    )
 
 
 def spool_info(host: str) -> StoreInfo:

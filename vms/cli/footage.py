@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from storage.catalogue import Catalogue, RecordedSegment, StreamTimeline, check, find_camera
+from storage.objects import open_store
 from storage.reader import Reader
 from storage.spool import Spool
-from storage.stores import object_store_info, open_object_store
+from storage.stores import object_store_info
 from vms.errors import UserError
 from vms.localtime import format_duration, format_local, format_utc
 from vms.model import Camera, Stream, StreamKind
@@ -31,7 +32,7 @@ async def open_footage(site: Site, camera: str, kind: StreamKind) -> AsyncIterat
     if site.catalogue_file is not None and not site.catalogue_file.exists():
         raise UserError(f"there is no catalogue in {site.path} yet; add a camera, or run: vms migrate")
     await check(site.catalogue_url)
-    store = open_object_store(site.settings.store)
+    store = open_store(site.settings.store)
     spool = Spool(site.spool)
     async with contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(store.close)
