@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -32,7 +33,10 @@ LIVED_SECONDS = 10.0  # a child that lived this long is restarted at once, whate
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """How to run one child. Seconds: until the first beat, between beats before it counts as hung, to stop in order."""
+    """How to run one child. Seconds: until the first beat, between beats before it counts as hung, to stop in order.
+
+    `log_file`: its standard error is appended there; else it goes where ours goes.
+    """
 
     name: str
     argv: Sequence[str]
@@ -40,6 +44,7 @@ class ChildSpec:
     start_seconds: float = 30.0
     hang_seconds: float = 5.0
     stop_seconds: float = 10.0
+    log_file: Path | None = None
 
 
 @dataclass(slots=True)
@@ -73,12 +78,15 @@ async def _run_child(spec: ChildSpec, state: ChildState) -> str:
     """One life of the child; says how it ended. Stops it when cancelled."""
     reader, writer = os.pipe()
     try:
-        process = await asyncio.create_subprocess_exec(
-            *spec.argv,
-            env={**os.environ, **spec.env, HEARTBEAT_ENV: str(writer)},
-            pass_fds=(writer,),
-            start_new_session=True,  # the terminal's Ctrl-C is for us; we pass it on as SIGTERM
-        )
+        with contextlib.ExitStack() as opened:
+            log_file = None if spec.log_file is None else opened.enter_context(spec.log_file.open("ab"))
+            process = await asyncio.create_subprocess_exec(
+                *spec.argv,
+                env={**os.environ, **spec.env, HEARTBEAT_ENV: str(writer)},
+                pass_fds=(writer,),
+                stderr=log_file,
+                start_new_session=True,  # the terminal's Ctrl-C is for us; we pass it on as SIGTERM
+            )
     except OSError as error:
         os.close(reader)
         return f"could not be started: {error}"

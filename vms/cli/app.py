@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vms.cli import cameras, records, run, site
+from vms.cli import cameras, records, run, site, up
 from vms.errors import UserError, VmsError
 
 if TYPE_CHECKING:
@@ -137,4 +137,5 @@ def _write_utf8() -> None:
 site.register(app)
 cameras.register(app)
 records.register(app)
+up.register(app)
 run.register(app)

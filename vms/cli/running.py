@@ -1,0 +1,202 @@
+"""A site that runs: its processes under supervision, prepared before and ended in order after.
+
+Owns the composition behind `vms up` and `vms demo`: what must be right before anything starts, the order of starting and
+ending, and who may run on a data folder at once. Does not own how a child is watched (`vms.processes`).
+
+Recording depends on nothing else: a store or catalogue that is away is told and waited for, while the recorder records
+from its sealed assignment. Only what waiting cannot cure is refused: credentials, a schema newer than ours, a taken port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from storage.catalogue import Catalogue, migrate
+from storage.objects import open_store
+from vms.cli.registry import follow_legal_settings, refresh_assignment
+from vms.errors import CatalogueError, CatalogueUnavailable, StoreDenied, StoreError, UserError
+from vms.metrics import MetricsServer, gather
+from vms.processes import ChildSpec, ChildState, keep_child, python_module
+from vms.settings import Listen
+from vms.site import Site
+from vms.supervise import Backoff, keep_running
+
+log = logging.getLogger(__name__)
+
+STORE_SECONDS = 5.0  # for the store to answer before recording begins without it
+CATALOGUE_PACE = Backoff(first=2.0, longest=15.0)
+RECORDER_STOP_SECONDS = 18.0  # its workers have 15 to seal what is open
+ARCHIVER_STOP_SECONDS = 10.0
+ROLES = ("recorder", "archiver")
+
+Tell = Callable[[str], None]
+
+
+class RunningSite:
+    """The processes of a site that `supervised` started."""
+
+    def __init__(self, site: Site, metrics: Listen | None, tell: Tell) -> None:
+        self.site = site
+        self.metrics = metrics  # where the page of all processes is, with its real port
+        self.states = {role: ChildState() for role in ROLES}
+        self._tell = tell
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def wait(self, stop: asyncio.Event, seconds: float | None = None) -> None:
+        """Until `stop` is set or `seconds` are over; raises what ended a supervising task, which is a bug."""
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            done, _ = await asyncio.wait(
+                {stopped, *self._tasks.values()}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done - {stopped}:
+                task.result()
+        finally:
+            stopped.cancel()
+
+    async def end(self, role: str) -> None:
+        """Stop one of the processes in order and wait until it is gone. May be repeated."""
+        task = self._tasks.pop(role, None)
+        if task is None:
+            return
+        self._tell(f"ending the {role}")
+        task.cancel()
+        await asyncio.wait({task})
+
+    def start_recorder(self, log_file: Path | None) -> None:
+        spec = _child("recorder", "recorder.host", self.site, RECORDER_STOP_SECONDS, log_file)
+        self._tasks["recorder"] = asyncio.create_task(keep_child(spec, self.states["recorder"]), name="recorder")
+
+    def start_archiver(self, log_file: Path | None, *, prepared: bool) -> None:
+        """Start it once the catalogue is as it must be, however long that takes."""
+        spec = _child("archiver", "storage.archive_process", self.site, ARCHIVER_STOP_SECONDS, log_file)
+        done = prepared
+
+        async def attempt() -> None:
+            nonlocal done
+            if not done:
+                await prepare_catalogue(self.site)
+                done = True
+                log.info("the catalogue answers again")
+            await keep_child(spec, self.states["archiver"])
+
+        self._tasks["archiver"] = asyncio.create_task(
+            keep_running("archiver", attempt, backoff=CATALOGUE_PACE), name="archiver"
+        )
+
+
+@asynccontextmanager
+async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) -> AsyncIterator[RunningSite]:
+    """Prepare and start everything; on leaving, end the recorder first and the archiver after it.
+
+    `tell` hears short sentences for the person at the terminal; `log_file` takes the children's standard error. Raises
+    UserError when the site cannot run like this; then nothing was started.
+    """
+    with contextlib.ExitStack() as held:
+        held.enter_context(site.lock())
+        for role in ROLES:
+            held.enter_context(alone(site, role))
+        store = await _check_store(site)  # first, for it may refuse; then nothing was changed
+        catalogue = await _try_catalogue(site)
+        for trouble in (store, catalogue):
+            if trouble:
+                tell(trouble)
+        metrics = held.enter_context(_metrics(site)) if site.settings.metrics.enabled else None
+        running = RunningSite(site, metrics, tell)
+        try:
+            running.start_recorder(log_file)
+            running.start_archiver(log_file, prepared=catalogue is None)
+            yield running
+        finally:
+            for role in ROLES:
+                await running.end(role)
+
+
+@contextmanager
+def alone(site: Site, role: str) -> Iterator[None]:
+    """Hold the right to be the site's only `recorder` or `archiver`; UserError when another process has it."""
+    with site.hold(role) as try_to_take:
+        if not try_to_take():
+            raise UserError(f"the {role} of {site.path} runs already; stop that one first, or name another --data")
+        yield
+
+
+async def prepare_catalogue(site: Site) -> None:
+    """Bring schema, legal profile and sealed assignment up to date. Raises CatalogueError, UserError."""
+    await migrate(site.catalogue_url)
+    async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
+        await follow_legal_settings(catalogue, site.settings.legal)
+        await refresh_assignment(site, catalogue)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGINT, SIGTERM and SIGHUP set; a second one changes nothing, ending goes on in order."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _check_store(site: Site) -> str | None:
+    """What to tell when the store does not answer; UserError when it answers that it never will."""
+    store = open_store(site.settings.store)
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            await store.check()
+    except StoreDenied as error:
+        raise UserError(
+            f"{error}. Nothing was started; correct the section [store] in {site.path / 'site.toml'}"
+        ) from error
+    except StoreError as error:
+        return f"the store does not answer ({error}); recording goes on into the spool until it does"
+    except TimeoutError:
+        return (
+            f"{store.name} has not answered for {STORE_SECONDS:.0f} s; recording goes on into the spool until it does"
+        )
+    finally:
+        await store.close()
+    return None
+
+
+async def _try_catalogue(site: Site) -> str | None:
+    """What to tell when the catalogue is away; UserError when only a person can help."""
+    try:
+        await prepare_catalogue(site)
+    except CatalogueUnavailable as error:
+        known = (
+            "the cameras last assigned are" if site.assignment_file.exists() else "no camera is known, so nothing is"
+        )
+        return f"{error}; {known} recorded, and archiving begins when it answers"
+    except CatalogueError as error:
+        raise UserError(f"{error}. Nothing was started") from error
+    return None
+
+
+@contextmanager
+def _metrics(site: Site) -> Iterator[Listen | None]:
+    """Serve the processes' metrics as one page."""
+    for left in site.run.glob("*.metrics"):
+        left.unlink(missing_ok=True)  # nobody runs here, so these are of processes that were killed
+
+    def page() -> bytes:
+        return gather({socket.stem: socket for socket in sorted(site.run.glob("*.metrics"))})
+
+    section = site.settings.metrics
+    with MetricsServer.start(page, section.listen, section.token) as server:
+        yield server.listen
+
+
+def _child(name: str, module: str, site: Site, stop_seconds: float, log_file: Path | None) -> ChildSpec:
+    return ChildSpec(
+        name=name,
+        argv=python_module(module, "--data", str(site.path)),
+        stop_seconds=stop_seconds,
+        log_file=log_file,
+    )
