@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vms.cli import cameras, records, run, site, up
+from vms.cli import cameras, records, run, site, status, up
 from vms.errors import UserError, VmsError
 
 if TYPE_CHECKING:
@@ -138,4 +138,5 @@ site.register(app)
 cameras.register(app)
 records.register(app)
 up.register(app)
+status.register(app)
 run.register(app)

@@ -1,0 +1,321 @@
+"""What there is to say about a running site: gathered from the feed, the assignment and the archiver's status file.
+
+Owns the judgement on every stream, above all when a picture no longer counts as fresh: nothing is called recording whose
+last unit is older than `STALE_NS`. What is expected comes from the assignment, so a stream nobody reports is seen too.
+Shows nothing (`vms.cli.status_table`) and starts nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from vms.assignment import Assignment, read_assignment
+from vms.errors import MalformedError, SourceError, UserError
+from vms.feed import FeedClient
+from vms.localtime import format_utc
+from vms.model import StreamKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vms.site import Site
+
+STALE_NS = 5_000_000_000
+ARCHIVER_SILENT_NS = 10_000_000_000  # it reports every two seconds
+CLOCK_OFF_NS = 1_000_000_000
+FEED_SECONDS = 3.0
+MOST_STATUS_BYTES = 1 << 20
+_STARTING = ("connecting", "waiting", "settling")
+
+
+class Level(StrEnum):
+    """How much a stream needs a person."""
+
+    GOOD = "good"
+    STARTING = "starting"
+    BAD = "bad"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLine:
+    """One stream now. `word` says what it does; `since_ns` since when it does not record."""
+
+    number: int
+    name: str
+    kind: str
+    stream_id: str
+    level: Level
+    word: str
+    detail: str = ""
+    since_ns: int | None = None
+    reason: str | None = None
+    fps: float = 0.0
+    bits_per_second: int = 0
+    age_ns: int | None = None  # of the last picture
+    gap_today_ns: int = 0
+    source: str = ""
+    source_why: str = ""
+    codec: str = ""
+    width: int = 0
+    height: int = 0
+    clock_offset_ns: int | None = None
+    segments: int = 0
+    bytes: int = 0
+    gaps_by_reason: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiverLine:
+    """What the archiver wrote down last."""
+
+    at_ns: int
+    backlog_segments: int
+    backlog_bytes: int
+    oldest_start_ns: int | None
+    uploaded_segments: int
+    uploaded_bytes: int
+    set_aside: int
+    catalogue_error: str | None
+    store_error: str | None
+    spool_open_bytes: int
+    spool_sealed_bytes: int
+    spool_room_bytes: int
+    spool_hours: float | None
+    retention_braked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStatus:
+    """Everything that `vms status` shows. `archiver` is what is on disk, however old; `archiver_answers` judges that."""
+
+    at_ns: int
+    name: str
+    data: str
+    store: str
+    running_process: str | None  # of the `vms up` that holds the folder
+    recorder_answers: bool
+    archiver_answers: bool
+    archiver: ArchiverLine | None
+    streams: tuple[StreamLine, ...]
+    problem: str = ""  # why the assignment cannot be read
+
+    @property
+    def nothing_runs(self) -> bool:
+        return not (self.running_process or self.recorder_answers or self.archiver_answers)
+
+    @property
+    def recorded(self) -> list[StreamLine]:
+        """The main streams: one a camera."""
+        return [s for s in self.streams if s.kind == StreamKind.MAIN]
+
+
+async def gather_status(site: Site, now_ns: int) -> SiteStatus:
+    """Ask everybody at once; who does not answer within seconds is said not to."""
+    states, report = await asyncio.gather(
+        _ask_feed(site.settings.feed.socket), asyncio.to_thread(read_report, site.run / "archiver.json")
+    )
+    problem, assignment = "", Assignment()
+    try:
+        assignment = read_assignment(site.assignment_file, site.sealer)
+    except (MalformedError, OSError) as error:
+        problem = f"the cameras to record cannot be read: {error}"
+    store = site.settings.store
+    return SiteStatus(
+        at_ns=now_ns,
+        name=site.settings.site.name,
+        data=str(site.path),
+        store=str(store.path) if store.kind.value == "folder" else f"{store.endpoint}/{store.bucket}",
+        running_process=site.running_process(),
+        recorder_answers=states is not None,
+        archiver_answers=report is not None and abs(now_ns - report.at_ns) < ARCHIVER_SILENT_NS,
+        archiver=report,
+        streams=tuple(stream_lines(assignment, states, now_ns)),
+        problem=problem,
+    )
+
+
+def stream_lines(assignment: Assignment, states: Sequence[Mapping[str, Any]] | None, now_ns: int) -> list[StreamLine]:
+    """A line for every assigned video stream, in order of cameras, and for every audio stream that is received. Pure."""
+    reported = {str(s.get("stream_id")): s for s in states or () if isinstance(s, Mapping)}
+    lines = []
+    for camera in assignment.cameras:
+        for stream in camera.streams:
+            facts = reported.get(str(stream.id))
+            who = StreamLine(camera.number, camera.name, stream.kind.value, str(stream.id), Level.OFF, "switched off")
+            if facts is not None:
+                lines.append(judge(who, facts, now_ns))
+            elif stream.kind is StreamKind.AUDIO:
+                continue
+            elif not camera.enabled:
+                lines.append(who)
+            elif states is None:
+                lines.append(replace(who, level=Level.BAD, word="recorder down"))
+            else:
+                detail = "its recorder worker does not answer; it is being replaced"
+                lines.append(replace(who, level=Level.BAD, word="no answer", detail=detail))
+    return lines
+
+
+def judge(who: StreamLine, facts: Mapping[str, Any], now_ns: int) -> StreamLine:
+    """`who` with what the recorder says of that stream (docs/reference/feed.md). Pure; believes no shape."""
+    state, reason = str(facts.get("state") or "unknown"), facts.get("reason")
+    last_ns, since_ns = _whole(facts.get("last_unit_wall_ns")), _whole(facts.get("gap_since_ns"))
+    age_ns = None if last_ns is None else max(0, now_ns - last_ns)
+    fresh = age_ns is not None and age_ns <= STALE_NS
+    detail = str(facts.get("detail") or "")
+    if reason is not None:
+        starting = reason == "recorder_restart" and state in _STARTING
+        level, word = (Level.STARTING, state) if starting else (Level.BAD, str(reason).replace("_", " "))
+    elif state in ("recording", "relaying"):
+        level, word = (Level.GOOD, state) if fresh else (Level.BAD, "stale")
+        since_ns = None if fresh else last_ns
+    elif state in _STARTING:
+        level, word = (Level.STARTING, state) if age_ns is None or fresh else (Level.BAD, "no picture")
+        since_ns = None if level is Level.STARTING else last_ns
+    elif state == "stopped":
+        level, word = Level.OFF, state
+    else:
+        level, word = Level.BAD, state.replace("_", " ")
+    gaps = facts.get("gaps_by_reason")
+    return replace(
+        who, level=level, word=word, detail=detail, since_ns=since_ns, reason=None if reason is None else str(reason),
+        fps=_float(facts.get("fps")) if fresh else 0.0,
+        bits_per_second=(_whole(facts.get("bits_per_second")) or 0) if fresh else 0,
+        age_ns=age_ns,
+        gap_today_ns=_whole(facts.get("gap_today_ns")) or 0,
+        source=str(facts.get("source") or ""),
+        source_why=str(facts.get("source_why") or ""),
+        codec=str(facts.get("codec") or ""),
+        width=_whole(facts.get("width")) or 0,
+        height=_whole(facts.get("height")) or 0,
+        clock_offset_ns=_whole(facts.get("camera_offset_ns")),
+        segments=_whole(facts.get("segments")) or 0,
+        bytes=_whole(facts.get("bytes")) or 0,
+        gaps_by_reason={str(k): _whole(v) or 0 for k, v in gaps.items()} if isinstance(gaps, Mapping) else {},
+    )  # fmt: skip
+
+
+def read_report(file: Path) -> ArchiverLine | None:
+    """The archiver's status file; None when there is none, or none that can be read."""
+    try:
+        with file.open("rb") as stream:
+            facts = json.loads(stream.read(MOST_STATUS_BYTES))
+        numbers = {
+            name: int(facts[name])
+            for name in (
+                "at_ns", "backlog_segments", "backlog_bytes", "uploaded_segments", "uploaded_bytes", "set_aside",
+                "spool_open_bytes", "spool_sealed_bytes", "spool_room_bytes",
+            )
+        }  # fmt: skip
+        return ArchiverLine(
+            **numbers,
+            oldest_start_ns=_whole(facts["oldest_start_ns"]),
+            catalogue_error=_text(facts["catalogue_error"]),
+            store_error=_text(facts["store_error"]),
+            spool_hours=None if facts["spool_hours"] is None else _float(facts["spool_hours"]),
+            retention_braked=bool(facts["retention_braked"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def status_json(status: SiteStatus) -> dict[str, Any]:
+    """docs/reference/cli.md, "vms status"."""
+    report = status.archiver
+    return {
+        "at": format_utc(status.at_ns),
+        "site": status.name,
+        "data": status.data,
+        "process": _pid(status),
+        "recorder": {"answers": status.recorder_answers},
+        "archiver": {
+            "answers": status.archiver_answers,
+            "at": report and format_utc(report.at_ns),
+            "catalogue_error": report and report.catalogue_error,
+        },
+        "spool": report
+        and {
+            "open_bytes": report.spool_open_bytes,
+            "sealed_bytes": report.spool_sealed_bytes,
+            "room_bytes": report.spool_room_bytes,
+            "hours": report.spool_hours,
+        },
+        "store": {"where": status.store}
+        | (
+            {}
+            if report is None
+            else {
+                "waiting_segments": report.backlog_segments,
+                "waiting_bytes": report.backlog_bytes,
+                "oldest": None if report.oldest_start_ns is None else format_utc(report.oldest_start_ns),
+                "uploaded_segments": report.uploaded_segments,
+                "uploaded_bytes": report.uploaded_bytes,
+                "set_aside": report.set_aside,
+                "error": report.store_error,
+            }
+        ),
+        "retention": report and {"braked": report.retention_braked},
+        "streams": [_stream_json(s) for s in status.streams],
+    }
+
+
+def _stream_json(line: StreamLine) -> dict[str, Any]:
+    return {
+        "camera": {"number": line.number, "name": line.name},
+        "stream": line.kind,
+        "stream_id": line.stream_id,
+        "level": line.level.value,
+        "state": line.word,
+        "reason": line.reason,
+        "detail": line.detail,
+        "since": None if line.since_ns is None else format_utc(line.since_ns),
+        "codec": line.codec or None,
+        "width": line.width,
+        "height": line.height,
+        "fps": round(line.fps, 2),
+        "bits_per_second": line.bits_per_second,
+        "age_seconds": None if line.age_ns is None else round(line.age_ns / 1e9, 3),
+        "gap_today_seconds": round(line.gap_today_ns / 1e9, 3),
+        "source": line.source or None,
+        "source_why": line.source_why or None,
+        "clock_offset_seconds": None if line.clock_offset_ns is None else round(line.clock_offset_ns / 1e9, 3),
+        "segments": line.segments,
+        "bytes": line.bytes,
+        "gaps_by_reason": dict(line.gaps_by_reason),
+    }
+
+
+async def _ask_feed(socket: Path) -> list[dict[str, Any]] | None:
+    """The recorder's streams, or None when it does not answer."""
+    try:
+        async with asyncio.timeout(FEED_SECONDS):
+            answer = await FeedClient(socket).states()
+    except (SourceError, UserError, aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        return None
+    return answer if isinstance(answer, list) else None
+
+
+def _pid(status: SiteStatus) -> int | None:
+    text = status.running_process or ""
+    return int(text) if text.isdigit() else None
+
+
+def _whole(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _float(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)[:500]

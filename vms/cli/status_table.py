@@ -1,0 +1,211 @@
+"""The status of a site as a table for the terminal. Shapes only: what is right or wrong was judged before.
+
+Every state has a word and a sign besides its colour. What does not fit on the screen is left out from the good end:
+streams that need a person come first then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from vms.cli.output import printable
+from vms.cli.site_status import CLOCK_OFF_NS, ArchiverLine, Level, SiteStatus, StreamLine
+from vms.localtime import format_duration
+from vms.model import StreamKind
+
+MOST_NOTES = 6
+NARROW, WIDE = 70, 100
+NONE = "-"
+_SIGNS = {Level.GOOD: "●", Level.STARTING: "◌", Level.BAD: "✖", Level.OFF: "-"}
+_PLAIN_SIGNS = {Level.GOOD: "o", Level.STARTING: ".", Level.BAD: "!", Level.OFF: "-"}
+_STYLES = {Level.GOOD: "green", Level.STARTING: "yellow", Level.BAD: "bold red", Level.OFF: "dim"}
+_ORDER = (Level.BAD, Level.STARTING, Level.OFF, Level.GOOD)
+
+
+def render(
+    status: SiteStatus, *, width: int, height: int | None = None, all_streams: bool = False, plain: bool = False
+) -> RenderableType:
+    """The whole picture. `height` lines at most, if given; `plain` keeps to ASCII signs."""
+    lines = shown_streams(status, all_streams=all_streams)
+    feet = foot_lines(status, plain=plain)
+    notes = note_lines(lines, width)
+    chosen, left_out = lines, 0
+    if height is not None:
+        room = max(3, height - len(feet) - len(notes) - 6)
+        chosen, left_out = fit(lines, room)
+    parts: list[RenderableType] = [_table(chosen, status.at_ns, width, plain)]
+    if left_out:
+        parts.append(Text(f"and {left_out} more, which are better off", style="dim"))
+    parts += notes
+    parts += feet
+    return Group(*parts)
+
+
+def shown_streams(status: SiteStatus, *, all_streams: bool) -> list[StreamLine]:
+    """Every camera's main stream, and of the other streams those in trouble, or all."""
+    return [s for s in status.streams if all_streams or s.kind == StreamKind.MAIN or s.level is Level.BAD]
+
+
+def fit(lines: Sequence[StreamLine], room: int) -> tuple[list[StreamLine], int]:
+    """At most `room` lines, those that need a person first, in their old order otherwise; and how many are left out."""
+    if len(lines) <= room:
+        return list(lines), 0
+    worst = sorted(range(len(lines)), key=lambda i: (_ORDER.index(lines[i].level), i))[:room]
+    return [lines[i] for i in worst], len(lines) - room
+
+
+def _table(lines: Sequence[StreamLine], now_ns: int, width: int, plain: bool) -> Table:
+    table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), expand=False)
+    table.add_column("no", justify="right", no_wrap=True)
+    table.add_column("camera", no_wrap=True, overflow="ellipsis", ratio=None, max_width=max(10, width // 4))
+    table.add_column("state", no_wrap=True, overflow="ellipsis")
+    if width >= NARROW:
+        table.add_column("fps", justify="right", no_wrap=True)
+        table.add_column("Mbit/s", justify="right", no_wrap=True)
+    table.add_column("last", justify="right", no_wrap=True)
+    if width >= NARROW:
+        table.add_column("gap today", justify="right", no_wrap=True)
+    if width >= WIDE:
+        table.add_column("codec", no_wrap=True)
+        table.add_column("source", no_wrap=True)
+    for line in lines:
+        table.add_row(*_cells(line, now_ns, width, plain))
+    return table
+
+
+def _cells(line: StreamLine, now_ns: int, width: int, plain: bool) -> list[Text]:
+    signs, style = _PLAIN_SIGNS if plain else _SIGNS, _STYLES[line.level]
+    state = f"{signs[line.level]} {printable(line.word)}"
+    if line.since_ns is not None and line.level in (Level.BAD, Level.STARTING):
+        state += f" {short(now_ns - line.since_ns)}"
+    name = printable(line.name) + ("" if line.kind == StreamKind.MAIN else f" ({line.kind})")
+    cells = [Text(str(line.number)), Text(name), Text(state, style=style)]
+    alive = line.level is Level.GOOD
+    if width >= NARROW:
+        cells.append(Text(f"{line.fps:.1f}" if line.fps else NONE))
+        cells.append(Text(f"{line.bits_per_second / 1e6:.2f}" if line.bits_per_second else NONE))
+    age = NONE if line.age_ns is None else f"{line.age_ns / 1e9:.1f} s" if line.age_ns < 6e10 else short(line.age_ns)
+    cells.append(Text(age, style="" if alive or line.age_ns is None else style))
+    if width >= NARROW:
+        cells.append(Text(short(line.gap_today_ns) if line.gap_today_ns >= 500_000_000 else NONE))
+    if width >= WIDE:
+        picture = f" {line.width}x{line.height}" if line.width else ""
+        cells.append(Text(f"{line.codec}{picture}" if line.codec else NONE))
+        cells.append(Text(line.source or NONE))
+    return cells
+
+
+def note_lines(lines: Sequence[StreamLine], width: int) -> list[RenderableType]:
+    """One line for each thing that a cell has no room for, worst streams first."""
+    found: list[str] = []
+    for line in sorted(lines, key=lambda s: _ORDER.index(s.level)):
+        who = f"{line.number} {line.name}" + ("" if line.kind == StreamKind.MAIN else f" ({line.kind})")
+        if line.level is Level.BAD and line.detail:
+            found.append(f"{who}: {line.detail}")
+        if line.source_why and line.level is not Level.OFF:
+            found.append(f"{who}: received by {line.source}, because {line.source_why}")
+        if line.clock_offset_ns is not None and abs(line.clock_offset_ns) > CLOCK_OFF_NS:
+            way = "ahead" if line.clock_offset_ns > 0 else "behind"
+            found.append(f"{who}: the camera's clock is {format_duration(abs(line.clock_offset_ns))} {way}")
+    shown: list[RenderableType] = [_one_line(text, width, "") for text in found[:MOST_NOTES]]
+    if len(found) > MOST_NOTES:
+        shown.append(
+            _one_line(f"and {len(found) - MOST_NOTES} more notes; all of them: vms status --json", width, "dim")
+        )
+    return shown
+
+
+def foot_lines(status: SiteStatus, *, plain: bool = False) -> list[RenderableType]:
+    """Totals, spool, store, retention and who answers: one short line each."""
+    signs = _PLAIN_SIGNS if plain else _SIGNS
+    main = [s for s in status.recorded if s.level is not Level.OFF]
+    good = sum(s.level is Level.GOOD for s in main)
+    rate = sum(s.bits_per_second for s in status.streams) / 1e6
+    texts: list[tuple[str, str, Level]] = [
+        (
+            "cameras",
+            f"{good} of {len(main)} received, {rate:.1f} Mbit/s" if main else "none yet; add one: vms camera add",
+            Level.GOOD if good == len(main) else Level.BAD,
+        )
+    ]
+    if status.problem:
+        texts.append(("cameras", status.problem, Level.BAD))
+    recorder = ("answers", Level.GOOD) if status.recorder_answers else ("does not answer", Level.BAD)
+    texts.append(("recorder", *recorder))
+    texts += _archiver_lines(status)
+    width = max(len(name) for name, _, _ in texts)
+    return [
+        Text.assemble(f"{name:<{width}}  ", (f"{signs[level]} ", _STYLES[level]), printable(what), overflow="fold")
+        for name, what, level in texts
+    ]
+
+
+def _archiver_lines(status: SiteStatus) -> list[tuple[str, str, Level]]:
+    report = status.archiver
+    if not status.archiver_answers:
+        last = "" if report is None else f"; last heard of {short(status.at_ns - report.at_ns)} ago"
+        return [("archiver", f"does not answer{last}", Level.BAD)]
+    assert report is not None
+    hours = "" if report.spool_hours is None else f", room for {_long(report.spool_hours)}"
+    spool = f"{size(report.spool_open_bytes)} open, {size(report.spool_sealed_bytes)} sealed{hours}"
+    tight = report.spool_hours is not None and report.spool_hours < 1
+    lines = [("archiver", "answers", Level.GOOD)]
+    if report.catalogue_error:
+        lines.append(("catalogue", report.catalogue_error, Level.BAD))
+    lines.append(("spool", spool, Level.BAD if tight else Level.GOOD))
+    lines.append(("store", _store(status, report), Level.BAD if report.store_error or report.set_aside else Level.GOOD))
+    if report.retention_braked:
+        lines.append(("retention", "stopped by the clock brake; nothing is deleted until a person confirms", Level.BAD))
+    return lines
+
+
+def _store(status: SiteStatus, report: ArchiverLine) -> str:
+    text = f"{report.uploaded_segments} segments in ({size(report.uploaded_bytes)}), {report.backlog_segments} waiting"
+    if report.backlog_segments:
+        text += f" ({size(report.backlog_bytes)})"
+    if report.backlog_segments and report.oldest_start_ns is not None:
+        text += f", oldest {short(status.at_ns - report.oldest_start_ns)}"
+    if report.set_aside:
+        text += f", {report.set_aside} set aside (see the log)"
+    if report.store_error:
+        text += f"; last error: {report.store_error}"
+    return text
+
+
+def _one_line(text: str, width: int, style: str) -> Text:
+    shown = Text(printable(text), style=style, no_wrap=True, overflow="ellipsis")
+    shown.truncate(max(20, width), overflow="ellipsis")
+    return shown
+
+
+def size(count: int) -> str:
+    """Bytes for people: `12.3 MB`, decimal."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit in ("B", "kB") else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def short(ns: int) -> str:
+    """A duration in one or two units: `12 s`, `3 min 05 s`, `5 h 12 min`, `3 d 4 h`."""
+    seconds = max(0, ns) // 1_000_000_000
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    if seconds < 86_400:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    return f"{seconds // 86_400} d {seconds % 86_400 // 3600} h"
+
+
+def _long(hours: float) -> str:
+    if hours >= 48:
+        return f"{hours / 24:.0f} days"
+    return f"{hours:.0f} h" if hours >= 2 else f"{hours * 60:.0f} min"
