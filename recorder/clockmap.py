@@ -132,15 +132,19 @@ class ClockMap:
 
     def start_run(self) -> RunClock:
         """Begin a run with what is known now. Segments before and after it are mapped independently."""
-        self.misfit = ""
-        self.mapping = None
-        self._last_border = None
-        self._shift = 0
+        self.end_run()
         if self._next_base_ppb != self._base_ppb:
             self._rebase()
         camera = self._trust_camera and self._camera_base() is not None
         self.run_clock = RunClock.CAMERA if camera else RunClock.ARRIVAL
         return self.run_clock
+
+    def end_run(self) -> None:
+        """The run is over; what was measured stays."""
+        self.misfit = ""
+        self.mapping = None
+        self._last_border = None
+        self._shift = 0
 
     def begin_segment(self, pts: int) -> ClockMapping:
         """The mapping of the segment whose first media time in output order is `pts` (shifted as `observe` said)."""

@@ -202,6 +202,8 @@ class Track:
             log.error("stream %s: the end of a segment could not be written: %s", self.stream_id, error)
         finally:
             self._drop_open()
+            if self.clock_map is not None:
+                self.clock_map.end_run()
             self.run = self._segmenter = None
             self._begun = self._gop = None
             stated, self._stated = self._stated, False
@@ -246,6 +248,8 @@ class Track:
     # The way of a unit
 
     def _take(self, unit: AccessUnit) -> None:
+        if self._broken:
+            return  # the attempt is about to end
         if self._segmenter is not None:
             self._tail.append(unit)
             try:

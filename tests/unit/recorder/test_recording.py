@@ -499,3 +499,20 @@ async def test_from_a_camera_on_the_wire_to_a_sealed_file(tmp_path):
     arrived = track.counters.last_mono_ns + clock.wall_ns() - clock.mono_ns()
     assert abs(arrived - (segment.facts.end_ns - 40 * MS)) < 100 * MS
     assert [g.reason for _, g in sorted(spool.gaps(), key=lambda g: g[1].start_ns)] == [GapReason.RECORDER_RESTART] * 2
+
+
+async def test_jumps_on_end_leave_sound_segments(tmp_path, clock):
+    """Media time jumps again and again, also while a run is about to begin."""
+    script, at, pts = [], 0, 0
+    for n, seconds in enumerate((3, 0.4, 0.6, 5, 0.2, 4, 0.08, 3)):
+        pts = (pts + 2**31 * (1 + n)) % 2**40
+        script += play(seconds, first_pts=pts, gop=10, start_ns=at)
+        at += round(seconds * S)
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(at / S)
+        assert stage.source.attempts == 1
+    segments = check(stage)
+    data = [u.data for s in segments for u in read(s)]
+    assert len(set(data)) == len(data)
+    assert len(data) >= len(script) - 40  # those between a jump in the first second and the next key
+    assert not any(g.reason is GapReason.INTERNAL_ERROR for g in stage.gaps())
