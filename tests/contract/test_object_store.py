@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.objects import FolderStore, ObjectInfo, ObjectStore, S3Store, put_once
+from storage.objects import FolderStore, ObjectInfo, ObjectStore, put_once
 from storage.objects.base import BLOCK_BYTES
+from storage.objects.s3 import S3Store
 from vms.errors import DigestMismatch, MalformedError, ObjectExists, ObjectMissing
 
 pytestmark = pytest.mark.network

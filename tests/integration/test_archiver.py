@@ -14,8 +14,9 @@ import pytest
 
 from storage.archiver import Archiver
 from storage.catalogue import StoreInfo, StoreKind
-from storage.objects import S3Store, segment_key
+from storage.objects import segment_key
 from storage.objects.embedded import EmbeddedServer
+from storage.objects.s3 import S3Store
 from tests.support.sealed import HOST, SPOOL_STORE, Site, open_site, segment_of
 from tests.support.unreliable_proxy import UnreliableProxy
 from vms.model import RunInfo

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.objects import S3Location, S3Store, s3_wire
 from storage.objects import s3 as s3_module
+from storage.objects import s3_wire
+from storage.objects.s3 import S3Store
+from storage.objects.s3_wire import S3Location
 from vms.errors import (
     DigestMismatch,
     ObjectExists,
