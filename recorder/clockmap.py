@@ -11,7 +11,7 @@ fastest way through camera and network.
   of a run neither overlap nor leave holes, and its rate takes the error to the estimate away within a minute: drift as
   learned from the segments before plus error / 60 s, within ±0.2 % of the run's own rate. Crystals are off by at most
   0.01 %; 0.2 % is invisible in playback and removes 120 ms a minute, more than jitter leaves after settling.
-- `misfit` says why the run should end at the next random-access picture: the estimate left the mapping by over 200 ms
+- `misfit` says why the run should end at the next random-access picture: the estimate left the mapping by over 90 ms
   (a wall-clock step, a first estimate that was too late, delay that rose for good), media time jumped, or it runs at a
   rate that is simply false ("25 fps" delivered as 21). In the last case the next run begins with the measured rate.
 - After a jump no footage is lost: `observe` returns ticks to add to media time so that units go on at their arrival's
@@ -33,7 +33,7 @@ SECOND_NS = 1_000_000_000
 SETTLE_NS = SECOND_NS
 BUCKET_NS = SECOND_NS
 WINDOW_BUCKETS = 30
-TOLERANCE_NS = 200_000_000
+TOLERANCE_NS = 90_000_000
 JUMP_NS = SECOND_NS
 DECAY_NS = 60 * SECOND_NS
 MAX_CORRECTION_PPB = 2_000_000
