@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vms.cli import cameras, records, run, site, status, up
+from vms.cli import cameras, demo, records, run, site, status, up
 from vms.errors import UserError, VmsError
 
 if TYPE_CHECKING:
@@ -139,4 +139,5 @@ cameras.register(app)
 records.register(app)
 up.register(app)
 status.register(app)
+demo.register(app)
 run.register(app)

@@ -108,15 +108,15 @@ def _footage(files: list[Path], *, sub: bool) -> list[Footage]:
     for file in files:
         if not file.is_file():
             raise UserError(f"{file} is no file; name a video file")
-    with _progress() as progress:
+    with footage_progress() as progress:
         if not files:
             return prepare(progress=progress)
         return [with_sub(file, progress=progress) if sub else Footage(file) for file in files]
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each name that reports, on standard error; silent where nobody looks."""
+def footage_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each name that reports, on standard error; a line for each where that is no terminal."""
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
@@ -127,6 +127,8 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         def report(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=total)
+                if not console.is_terminal:
+                    note(f"preparing footage, once: {name}")
             bars.update(tasks[name], completed=done)
 
         yield report

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -118,11 +119,12 @@ class SiteStatus:
         return [s for s in self.streams if s.kind == StreamKind.MAIN]
 
 
-async def gather_status(site: Site, now_ns: int) -> SiteStatus:
-    """Ask everybody at once; who does not answer within seconds is said not to."""
+async def gather_status(site: Site) -> SiteStatus:
+    """Ask everybody at once; who does not answer within seconds is said not to. Ages are of the moment of the answer."""
     states, report = await asyncio.gather(
         _ask_feed(site.settings.feed.socket), asyncio.to_thread(read_report, site.run / "archiver.json")
     )
+    now_ns = time.time_ns()
     problem, assignment = "", Assignment()
     try:
         assignment = read_assignment(site.assignment_file, site.sealer)

@@ -34,7 +34,7 @@ def status(
     from vms.cli.site_status import gather_status, status_json
 
     site = ctx.obj.open_site()
-    now = asyncio.run(gather_status(site, time.time_ns()))
+    now = asyncio.run(gather_status(site))
     if as_json:
         print_json(status_json(now))
     elif now.nothing_runs:
@@ -67,7 +67,7 @@ async def _watch(site: Site, streams: bool) -> None:
     with Live(console=console, auto_refresh=False, screen=False, vertical_overflow="crop") as live:
         while True:
             began = time.monotonic()
-            now = await gather_status(site, time.time_ns())
+            now = await gather_status(site)
             live.update(
                 render(
                     now,

@@ -1,0 +1,93 @@
+"""What the demo shows: the status table on a terminal, a line every few seconds anywhere else; and its last sums."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from storage.catalogue import RecordedSegment
+from vms.cli.output import printable
+from vms.cli.site_status import Level, SiteStatus
+from vms.cli.status import is_plain
+from vms.cli.status_table import render, short, size
+from vms.localtime import format_duration
+from vms.model import Gap, GapReason
+
+LINE_SECONDS = 5.0
+
+
+class View:
+    """`say` lines at any time; `show` the status while the `with` block lasts."""
+
+    def __init__(self, *, interactive: bool) -> None:
+        self._console = Console(file=sys.stdout, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop") if interactive else None
+        self._next_line_s = 0.0
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """One line that stays; on a terminal it scrolls by above the table."""
+        if self._live is not None and self._live.is_started:
+            self._console.print(printable(text), markup=False, soft_wrap=True)
+        else:
+            typer.echo(printable(text))
+
+    def show(self, status: SiteStatus, seconds: float) -> None:
+        """The table, or every few seconds a line."""
+        if self._live is not None:
+            console = self._console
+            plain = is_plain(console.encoding)
+            self._live.update(render(status, width=console.width, height=console.height, plain=plain), refresh=True)
+        elif seconds >= self._next_line_s:
+            self._next_line_s = seconds - seconds % LINE_SECONDS + LINE_SECONDS
+            self.say(status_line(status, seconds))
+
+
+def status_line(status: SiteStatus, seconds: float) -> str:
+    """The status in one line: how many cameras are well, which are not and why, and how the store is."""
+    main = status.recorded
+    good = [s for s in main if s.level is Level.GOOD]
+    text = f"{seconds:3.0f} s: {len(good)} of {len(main)} cameras recording"
+    text += f", {sum(s.bits_per_second for s in good) / 1e6:.1f} Mbit/s"
+    for line in main:
+        if line.level is not Level.GOOD:
+            since = "" if line.since_ns is None else f" for {short(status.at_ns - line.since_ns)}"
+            text += f"; camera {line.number}: {line.word}{since}"
+    if not status.recorder_answers:
+        text += "; the recorder does not answer"
+    if status.archiver is None or not status.archiver_answers:
+        return text + "; the archiver does not answer"
+    text += f"; store: {status.archiver.uploaded_segments} segments in, {status.archiver.backlog_segments} waiting"
+    return text + (f", {status.archiver.store_error}" if status.archiver.store_error else "")
+
+
+def summary_line(segments: Sequence[RecordedSegment], gaps: Sequence[Gap], now_ns: int) -> str:
+    """What a run recorded and missed. The gap with which every recording ends is not counted: it is the end."""
+    told = [g for g in gaps if not (g.end_ns is None and g.reason is GapReason.RECORDER_RESTART)]
+    lengths: Counter[str] = Counter()
+    for gap in told:
+        lengths[gap.reason.value] += (gap.end_ns or now_ns) - gap.start_ns
+    counts = Counter(gap.reason.value for gap in told)
+    listed = ", ".join(f"{reason} {counts[reason]} ({format_duration(lengths[reason])})" for reason in sorted(counts))
+    stored = sum(s.location == "store" for s in segments)
+    streams = len({s.stream_id for s in segments})
+    footage = format_duration(sum(s.end_ns - s.start_ns for s in segments))
+    return (
+        f"recorded {footage} of {streams} cameras in {len(segments)} segments, {size(sum(s.size_bytes for s in segments))}, "
+        f"{stored} of them in the store; gaps: {listed or 'none'}"
+    )
