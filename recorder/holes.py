@@ -22,6 +22,8 @@ class Hole:
 
     start_pts: int
     end_pts: int
+    missing_ticks: int  # of the span: less than its length where units stand between joined spans
+    longest_ticks: int  # the longest single span
 
 
 class HoleFinder:
@@ -78,7 +80,8 @@ class HoleFinder:
         done = None
         wide = self.interval > 0 and 2 * step > 3 * self.interval
         if wide:
-            done = self._note(Hole(last + self.interval, pts))
+            missing = step - self.interval
+            done = self._note(Hole(last + self.interval, pts, missing, missing))
         elif self._pending is not None and pts - self._pending.end_pts > self._join:
             done, self._pending = self._pending, None
         self._intervals.append(step)
@@ -92,7 +95,12 @@ class HoleFinder:
     def _note(self, hole: Hole) -> Hole | None:
         pending = self._pending
         if pending is not None and hole.start_pts - pending.end_pts <= self._join:
-            self._pending = Hole(pending.start_pts, hole.end_pts)
+            self._pending = Hole(
+                pending.start_pts,
+                hole.end_pts,
+                pending.missing_ticks + hole.missing_ticks,
+                max(pending.longest_ticks, hole.longest_ticks),
+            )
             return None
         self._pending = hole
         return pending

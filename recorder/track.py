@@ -434,6 +434,7 @@ class Track:
         near = LOSS_NEAR_NS * clock_map.clock_hz // SECOND_NS
         start_ns, end_ns = self._capture(hole.start_pts), self._capture(hole.end_pts)
         if any(hole.start_pts - near <= pts <= hole.end_pts for pts in self._losses):
-            self.gaps.lost(start_ns, end_ns, GapReason.PACKET_LOSS)
-        elif end_ns - start_ns >= SILENT_HOLE_NS:
+            missing_ms = hole.missing_ticks * 1000 // clock_map.clock_hz
+            self.gaps.lost(start_ns, end_ns, GapReason.PACKET_LOSS, f"{missing_ms} ms of pictures lost on the way")
+        elif hole.longest_ticks * SECOND_NS >= SILENT_HOLE_NS * clock_map.clock_hz:
             self.gaps.lost(start_ns, end_ns, GapReason.STALLED, "the camera left out pictures, without packets lost")

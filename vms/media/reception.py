@@ -99,11 +99,14 @@ class MediaTime:
 
     - A timestamp equal to the one before is frozen: the time then goes on by arrival, from where it stood.
     - A timestamp that goes back without B pictures, or further than they reach, or the first after a reset, is joined
-      to the highest time so far by the time that passed between arrivals.
+      to the highest time so far by the time that passed between arrivals. When the next one goes on where the time was
+      before, the lone one was a slip, and nothing is moved.
     - Jumps forward are passed on: whether media time still fits the clock is the clock mapping's to judge.
     """
 
-    __slots__ = ("_anchor", "_arrival_ns", "_frozen", "_highest", "_hz", "_joining", "_offset", "_raw", "_ts")
+    __slots__ = (
+        "_anchor", "_arrival_ns", "_frozen", "_highest", "_hz", "_joining", "_offset", "_raw", "_slipped", "_step", "_ts",
+    )  # fmt: skip
 
     def __init__(self, clock_hz: int) -> None:
         self._hz = clock_hz
@@ -114,6 +117,8 @@ class MediaTime:
         self._arrival_ns = 0
         self._frozen = False
         self._joining = False
+        self._slipped = False  # the last timestamp went back, and may have been a lone one
+        self._step = 0  # between the last two times
         self._anchor = (0, 0)
 
     @property
@@ -136,16 +141,23 @@ class MediaTime:
                 self._frozen, self._anchor = True, (self._highest, self._arrival_ns)
             pts = max(self._highest + 1, self._anchor[0] + (arrival_ns - self._anchor[1]) * self._hz // 1_000_000_000)
         else:
-            self._raw += delta
-            self._ts = timestamp
-            pts = self._raw + self._offset
+            pts = self._raw + delta + self._offset
             passed = self._highest + max(1, (arrival_ns - self._arrival_ns) * self._hz // 1_000_000_000)
             lowest = self._highest - MAX_BACKWARD_S * self._hz if reorders else self._highest + 1
             astray = self._frozen and abs(pts - passed) > self._hz // 2
-            if self._joining or pts < lowest or astray:
-                self._offset += passed - pts
-                pts = passed
+            if pts < lowest and not (self._joining or astray or self._slipped):
+                self._slipped = True
+                pts = self._highest + max(1, self._step)
+            else:
+                self._raw += delta
+                self._ts = timestamp
+                if self._joining or pts < lowest or astray:
+                    self._offset += passed - pts
+                    pts = passed
+                self._slipped = False
             self._frozen = self._joining = False
+            if pts > self._highest:
+                self._step = pts - self._highest
         self._arrival_ns = arrival_ns
         self._highest = max(self._highest, pts)
         return pts

@@ -152,9 +152,12 @@ class UnitAssembly:
                 self._border(timestamp)
             elif self._tail_at < 0:
                 self._tail_at, self._tail_ts = len(self._data), timestamp
-        elif kind == SUFFIX and not self._picture:
-            self._after_end = self._after_end or (not self._h264 and first >> 1 in (36, 37))
-            return False  # its picture is lost or was handed on
+        elif kind == SUFFIX:
+            if self._marked or self._early:
+                self._trust, self._marked = -1, False  # the marker lied: its picture goes on
+            if not self._picture:
+                self._after_end = self._after_end or (not self._h264 and first >> 1 in (36, 37))
+                return False  # its picture is lost or was handed on
         return True
 
     def _begins_picture(self, first: int, slice_byte: int) -> bool:

@@ -46,6 +46,14 @@ class _WatchedSink:
         if self.units == 1:
             self._on_first()
 
+    def end(self) -> None:
+        """Hand nothing on any more."""
+        self._on_unit = self.on_loss = self.on_sender_report = _ignore
+
+
+def _ignore(_what: object) -> None:
+    """Nobody listens."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrackFacts:
@@ -134,6 +142,7 @@ class Track:
             self._reorder.flush()
         else:
             self.depacketiser.flush()
+        self._watched.end()  # what comes until TEARDOWN is answered would have a hole before it
 
     def close(self) -> None:
         """Stop receiving; frees the ports."""

@@ -158,7 +158,10 @@ def test_another_reorder_depth_always_cuts():
 def test_a_hole_is_reported_and_joined_within_a_second():
     units = [u for n, u in enumerate(steady(20)) if n not in {100, 101, 110, 300}]
     holes = [a for a in cut(units) if isinstance(a, Hole)]
-    assert holes == [Hole(100 * FRAME, 111 * FRAME), Hole(300 * FRAME, 301 * FRAME)]
+    assert holes == [
+        Hole(100 * FRAME, 111 * FRAME, missing_ticks=3 * FRAME, longest_ticks=2 * FRAME),
+        Hole(300 * FRAME, 301 * FRAME, missing_ticks=FRAME, longest_ticks=FRAME),
+    ]
 
 
 def test_no_hole_in_a_slow_or_unsteady_stream():
@@ -175,7 +178,7 @@ def test_a_hole_between_segments_stays_between_them():
     facts = facts_of(actions)
     assert facts[0].end_ns == WALL_NS + 58 * SECOND
     assert facts[1].start_ns == WALL_NS + 60 * SECOND
-    assert [a for a in actions if isinstance(a, Hole)] == [Hole(1450 * FRAME, 1500 * FRAME)]
+    assert [a for a in actions if isinstance(a, Hole)] == [Hole(1450 * FRAME, 1500 * FRAME, 50 * FRAME, 50 * FRAME)]
 
 
 def test_a_hole_at_the_end_of_a_reordered_stream_is_not_forgotten():
@@ -183,7 +186,7 @@ def test_a_hole_at_the_end_of_a_reordered_stream_is_not_forgotten():
     for n in range(10):
         assert finder.add(n * FRAME) is None
     assert finder.add(20 * FRAME) is None
-    assert finder.flush() == [Hole(10 * FRAME, 20 * FRAME)]
+    assert finder.flush() == [Hole(10 * FRAME, 20 * FRAME, 10 * FRAME, 10 * FRAME)]
 
 
 @pytest.mark.parametrize("codec", [Codec.H264, Codec.H265])

@@ -148,3 +148,22 @@ async def test_a_probe_of_our_server() -> None:
     assert report.gop_units == 10
     assert report.clock_offset_ns is not None
     assert abs(report.clock_offset_ns) < 1_000_000_000
+
+
+async def test_what_comes_after_the_end_was_asked_for_is_not_handed_on() -> None:
+    """Between the last flush and the answer to TEARDOWN units still come; they would seem to follow a loss."""
+    server = RtspServer(Film(units=10_000))
+    await server.start("127.0.0.1", 0)
+    sink = Collected()
+    async with RtspSession.open(f"rtsp://127.0.0.1:{server.port}/film", options=QUICK) as session:
+        await session.setup(session.description.media[0], sink)
+        await session.play()
+        running = asyncio.create_task(session.run())
+        await until(lambda: len(sink.units) > 20)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        ended = len(sink.units)
+        await until(lambda: session.tracks[0].facts.units > ended + 5)
+        assert len(sink.units) == ended
+    await server.close()
+    assert not any(received.damaged for received in sink.units[1:])
