@@ -4,7 +4,8 @@ Owns the text of requests and responses, both directions. Does not own sockets, 
 looks at the first byte while the parser is idle), sequence numbers or authentication.
 
 Invariants: header text is UTF-8 with bytes that are not UTF-8 kept by `surrogateescape`, so that what came can be
-echoed and hashed bit for bit; a message is never parsed from more than MAX_HEADER_BYTES of header and MAX_BODY_BYTES
+echoed and hashed bit for bit, but for a CR or NUL inside of a line, which is read as a space (RFC 9112 §2.2), so that
+whatever was parsed can be sent on; a message is never parsed from more than MAX_HEADER_BYTES of header and MAX_BODY_BYTES
 of body; `encode` never lets a value bring its own line break.
 """
 
@@ -49,6 +50,7 @@ REASONS: Mapping[int, str] = {
 _RESPONSE_LINE = re.compile(r"RTSP/(\d\.\d)[ \t]+(\d{3})(?:[ \t]+(.*))?")
 _REQUEST_LINE = re.compile(r"([A-Z][A-Z_]{2,31})[ \t]+(\S+)[ \t]+RTSP/(\d\.\d)[ \t]*")
 _PADDING = frozenset(b"\r\n\0 \t")
+_NO_BREAKS = bytes.maketrans(b"\r\0", b"  ")
 
 
 def printable(text: str, limit: int = 120) -> str:
@@ -254,7 +256,7 @@ def _parse_head(head: bytes) -> Message:
     first, *lines = head.split(b"\n")
     pairs: list[tuple[str, str]] = []
     for raw in lines:
-        line = raw.rstrip(b"\r").decode("utf-8", "surrogateescape")
+        line = _text(raw)
         if not line.strip():
             continue
         if line[0] in " \t" and pairs:
@@ -269,8 +271,13 @@ def _parse_head(head: bytes) -> Message:
     return _parse_start(first, Headers(tuple(pairs)))
 
 
+def _text(line: bytes) -> str:
+    """A line of the head without its end."""
+    return line.rstrip(b"\r").translate(_NO_BREAKS).decode("utf-8", "surrogateescape")
+
+
 def _parse_start(raw: bytes, headers: Headers) -> Message:
-    line = raw.rstrip(b"\r").decode("utf-8", "surrogateescape")
+    line = _text(raw)
     if match := _RESPONSE_LINE.fullmatch(line):
         return Response(int(match[2]), (match[3] or "").strip(), headers, b"", match[1])
     if match := _REQUEST_LINE.fullmatch(line):

@@ -161,3 +161,12 @@ def test_one_message_means_one_message() -> None:
         parse_message(DESCRIBE[:-1])
     with pytest.raises(MalformedError, match="bytes after"):
         parse_message(DESCRIBE + b"x")
+
+
+def test_a_break_inside_of_a_line_is_read_as_a_space_so_that_it_can_be_sent_on() -> None:
+    message = parse_message(b'RTSP/1.0 401 N\0o\r\nCSeq: 1\r2\r\nWWW-Authenticate: Digest realm="a\0b"\r\n\r\n')
+    assert isinstance(message, Response)
+    assert message.reason == "N o"
+    assert message.headers.get("CSeq") == "1 2"
+    assert message.headers.get("WWW-Authenticate") == 'Digest realm="a b"'
+    assert parse_message(message.encode()) == message

@@ -1,0 +1,34 @@
+"""Fuzz target: journals out of the object store; what parses is canonical, and parts of it parse again."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from storage.facts import RunFact
+from storage.journal import Journal, SealLine, encode_journal, first_part, hour_of, parse_journal, without
+from tests.support.encoded import RUN
+from vms.errors import MalformedError
+from vms.model import Gap, GapReason
+
+
+def fuzz(data: bytes) -> None:
+    try:
+        journal = parse_journal(data)
+    except MalformedError:
+        return
+    assert encode_journal(journal) == data
+    assert without(journal, [journal]).is_empty
+    if not journal.is_empty:
+        part = first_part(journal, 5000)
+        assert parse_journal(encode_journal(part)) == part
+
+
+def seeds() -> list[bytes]:
+    hour = hour_of(RUN.start_ns)
+    gap = Gap(UUID(int=1), RUN.stream_id, hour, hour + 20, GapReason.STALLED)
+    line = SealLine(RUN.id, 0, hour, hour + 1, 2, bytes(32), bytes(32))
+    empty = Journal(RUN.stream_id, hour, "r1")
+    return [
+        encode_journal(empty),
+        encode_journal(Journal(RUN.stream_id, hour, "r1", (RunFact(RUN),), (gap,), (line,))),
+    ]
