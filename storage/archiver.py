@@ -39,7 +39,6 @@ from storage.journal import HOUR_NS, JournalCatalogue, JournalWriter, hour_of
 from storage.objects.base import ObjectInfo, ObjectStore, put_once, segment_key
 from storage.sealed_file import read_facts, read_run
 from storage.spool import SealedSegment
-from storage.uncut import uncut
 from vms.clock import Clock, SystemClock
 from vms.errors import (
     CatalogueError,
@@ -180,8 +179,8 @@ class Archiver:
         """One pass over the spool: facts, then every sealed segment not yet registered. Needs no object store."""
         first = not self._introduced
         if first:
-            await uncut(self._catalogue.put_store(self._spool_store))
-            await uncut(self._catalogue.put_store(self._object_store))
+            await self._catalogue.put_store(self._spool_store)
+            await self._catalogue.put_store(self._object_store)
         fact_files = await self._register_facts()
         sealed = await asyncio.to_thread(self._spool.sealed)
         self._let_go_of_absent({s.path for s in sealed} | fact_files)
@@ -204,9 +203,9 @@ class Archiver:
 
     async def _tell(self, path: Path, fact: RunFact | Gap) -> None:
         if isinstance(fact, RunFact):
-            await uncut(self._catalogue.put_run(fact.run))
+            await self._catalogue.put_run(fact.run)
         else:
-            await uncut(self._catalogue.put_gap(fact))
+            await self._catalogue.put_gap(fact)
         self._facts.tell(path, fact)
 
     def _look_back(self) -> None:
@@ -225,7 +224,7 @@ class Archiver:
         if not items:
             return
         try:
-            found = await uncut(self._catalogue.register_many([item for _, item in items]))
+            found = await self._catalogue.register_many([item for _, item in items])
         except CatalogueUnavailable:
             raise
         except CatalogueError:
@@ -238,7 +237,7 @@ class Archiver:
             self._registered(path, item.facts, result)
 
     async def _register_one(self, path: Path, item: Registration) -> None:
-        (result,) = await uncut(self._catalogue.register_many([item]))
+        (result,) = await self._catalogue.register_many([item])
         self._registered(path, item.facts, result)
 
     def _registered(self, path: Path, facts: SegmentFacts, result: Registered) -> None:
@@ -299,11 +298,11 @@ class Archiver:
             return
         copy = Copy(self._object_store.name, info.key, info.size_bytes, facts.digest, info.version)
         ref = SegmentRef.of(facts)
-        if not await uncut(self._catalogue.record_copy(ref, copy)):
+        if not await self._catalogue.record_copy(ref, copy):
             log.info("%s was deleted while it was archived; both copies go with the condemned", path.name)
             self._pending.pop(path, None)
             return
-        await uncut(self._catalogue.drop_copy(ref, self._spool_store.name))
+        await self._catalogue.drop_copy(ref, self._spool_store.name)
         await asyncio.to_thread(self._spool.forget, path)
         self._pending.pop(path, None)
         self._unsure.discard(path)

@@ -24,7 +24,6 @@ from uuid import UUID
 from storage.catalogue.values import JournalEntry, RecordedSegment
 from storage.facts import RunFact, encode_gap, encode_run, parse_gap, parse_run
 from storage.objects.base import ObjectStore, journal_key, put_once
-from storage.uncut import uncut
 from vms.errors import DigestMismatch, MalformedError
 from vms.model import Gap, RunInfo
 from vms.timeline import TimeRange
@@ -315,5 +314,5 @@ class JournalWriter:
             log.warning("%s was written by another archiver of host %s meanwhile", key, self._host)
             raise
         entry = JournalEntry(fresh.stream_id, fresh.hour_ns, self._host, key, digest, now_ns)
-        await uncut(self._catalogue.record_journal(entry))
+        await self._catalogue.record_journal(entry)
         return key

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -120,6 +120,23 @@ async def translated() -> AsyncIterator[None]:
         raise CatalogueUnavailable(f"the catalogue does not answer: {error or 'timed out'}") from error
 
 
+async def _uncut(transaction: Coroutine[Any, Any, T]) -> T:
+    """`transaction` to its end, also when whoever awaits it is cancelled meanwhile; the cancellation is delivered then.
+
+    SQLite's driver works in a thread of its own: cut off in the middle it would leave its connection inside the
+    transaction and keep every other writer out. It ends by itself within the busy time-out.
+    """
+    task = asyncio.ensure_future(transaction)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.cancelled():
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # heard; the cancellation goes first
+        raise
+
+
 def _first_line(error: BaseException | None) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
@@ -158,10 +175,18 @@ class Database:
             return await self._write_once(work)
 
     async def _write_once(self, work: Callable[[Connection], T]) -> T:
-        if self.is_sqlite:
-            async with self._writers, asyncio.timeout(TIMEOUT_SECONDS), self.engine.begin() as connection:
-                return await connection.run_sync(work)
-        async with asyncio.timeout(TIMEOUT_SECONDS), self.engine.begin() as connection:
+        if not self.is_sqlite:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                return await self._transaction(work)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await self._writers.acquire()
+        try:
+            return await _uncut(self._transaction(work))
+        finally:
+            self._writers.release()
+
+    async def _transaction(self, work: Callable[[Connection], T]) -> T:
+        async with self.engine.begin() as connection:
             return await connection.run_sync(work)
 
     async def close(self) -> None:
