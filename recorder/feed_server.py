@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -27,6 +29,7 @@ from vms.errors import MalformedError, SourceError, StoreError, UserError
 from vms.metrics import Metrics
 from vms.model import CodecConfig, SourceKind, TimedUnit
 from vms.rtsp.probe import probe
+from vms.settings import Listen
 from vms.timeline import TimeRange
 
 log = logging.getLogger(__name__)
@@ -104,7 +107,10 @@ class FeedServer:
             with subscription:
                 writer = _FrameWriter(response)
                 await writer.state(recording, track)
-                await writer.units(await asyncio.to_thread(start.read))
+                begun = await asyncio.to_thread(start.read)
+                if not begun:
+                    subscription.await_key()
+                await writer.units(begun)
                 await self._follow(writer, subscription, recording, track)
         except (ConnectionError, TimeoutError):
             pass  # the subscriber left
@@ -213,6 +219,7 @@ def state_of(status: StreamStatus, *, camera: str, number: int, name: str, kind:
     facts = asdict(status) | {"camera_id": camera, "camera_number": number, "camera_name": name, "kind": kind}
     facts["stream_id"] = str(status.stream_id)
     facts["gaps_by_reason"] = {reason.value: count for reason, count in status.gaps_by_reason.items()}
+    facts["gap_ns_by_reason"] = {reason.value: ns for reason, ns in status.gap_ns_by_reason.items()}
     return facts
 
 
@@ -230,3 +237,33 @@ async def serve(app: web.Application, socket_path: str) -> AsyncIterator[None]:
         yield
     finally:
         await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def serve_tls(app: web.Application, listen: Listen, tls: ssl.SSLContext) -> AsyncIterator[int]:
+    """Serve over TLS; gives the port got. OSError when it is taken."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, listen.host, listen.port, ssl_context=tls).start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+def bearer(token: str) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """A middleware that answers 401 to every request without this bearer token, whatever it asks for."""
+    expected = f"Bearer {token}".encode()
+
+    @web.middleware
+    async def check(
+        request: web.Request, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(given, expected):
+            raise web.HTTPUnauthorized(
+                text="the site's feed token is needed as bearer token", headers={"WWW-Authenticate": "Bearer"}
+            )
+        return await answer(request)
+
+    return check

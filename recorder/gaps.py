@@ -42,6 +42,7 @@ class GapBook:
         self.stream_id = stream_id
         self.opened = 0  # gaps since start, holes included
         self.by_reason: dict[GapReason, int] = {}
+        self.ns_by_reason: dict[GapReason, int] = {}  # of gaps that have ended
         self._put = put
         self._current: Gap | None = None
         self._candidate: Gap | None = None
@@ -95,6 +96,7 @@ class GapBook:
         if end_ns > start_ns:
             self._count(reason)
             self._closed.append((start_ns, end_ns))
+            self.ns_by_reason[reason] = self.ns_by_reason.get(reason, 0) + end_ns - start_ns
             self._put(Gap(uuid4(), self.stream_id, start_ns, end_ns, reason, detail[:MAX_DETAIL]))
 
     def missing_ns(self, since_ns: int, now_ns: int) -> int:
@@ -115,6 +117,7 @@ class GapBook:
         closed = replace(gap, end_ns=max(end_ns, gap.start_ns))
         self._current = self._candidate = None
         self._closed.append((gap.start_ns, max(end_ns, gap.start_ns)))
+        self.ns_by_reason[gap.reason] = self.ns_by_reason.get(gap.reason, 0) + max(0, end_ns - gap.start_ns)
         self._put(closed)
 
     def _count(self, reason: GapReason) -> None:

@@ -74,6 +74,9 @@ class StreamStatus:
     gap_since_ns: int | None
     gap_today_ns: int
     gaps_by_reason: dict[GapReason, int]
+    gap_ns_by_reason: dict[GapReason, int]  # of gaps that have ended
+    results: dict[str, int]  # how attempts went: "connected", or the reason they ended before a picture came
+    bugs: int
     run_clock: RunClock | None
     camera_offset_ns: int | None
     camera_offset_uncertainty_ns: int | None
@@ -102,6 +105,8 @@ class Recording:
         self.source = source
         self.video, self.audio = video, audio
         self.attempts = 0
+        self.bugs = 0
+        self.results: dict[str, int] = {}
         self.stop_reason = GapReason.RECORDER_RESTART
         self.stop_detail = ""
         self._spool, self._clock = spool, clock
@@ -217,6 +222,9 @@ class Recording:
 
     def _note_failure(self, error: Exception, _wait: float) -> None:
         reason, wall = self._reason_of(error), self._clock.wall_ns()
+        self.bugs += reason is GapReason.INTERNAL_ERROR
+        result = "connected" if self.video.attempt_units else reason.value
+        self.results[result] = self.results.get(result, 0) + 1
         detail = str(error) if reason is not GapReason.INTERNAL_ERROR else f"{type(error).__name__}: see the log"
         for track in self.tracks:
             if track.record and (track is self.video or track.recorded_to_ns is not None):
@@ -317,6 +325,9 @@ class Recording:
             gap_since_ns=None if gap is None else gap.start_ns,
             gap_today_ns=track.gaps.missing_ns(day_start_ns, wall),
             gaps_by_reason=dict(track.gaps.by_reason),
+            gap_ns_by_reason=dict(track.gaps.ns_by_reason),
+            results=dict(self.results),
+            bugs=self.bugs,
             run_clock=None if track.run is None else track.run.clock,
             camera_offset_ns=None if camera is None else camera.offset_ns,
             camera_offset_uncertainty_ns=None if camera is None else camera.uncertainty_ns,

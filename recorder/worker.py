@@ -183,9 +183,9 @@ class Recordings:
 async def run_worker(site: Site, index: int, workers: int) -> None:
     """Build, run until cancelled, undo in reverse."""
     clock = SystemClock()
-    spool = Spool(site.spool, clock)
-    spool.prepare()
     metrics = Metrics.create()
+    spool = Spool(site.spool, clock, on_flush=metrics.flush_seconds.observe)
+    spool.prepare()
     name = f"recorder-{index}"
     reload = asyncio.Event()
     with MetricsServer.start(metrics.page, site.run / f"{name}.metrics"):
@@ -265,7 +265,11 @@ async def _keep_metrics(metrics: Metrics, recordings: Recordings) -> None:
                 grow(metrics.damaged_units.labels(*labels), (key, "damaged"), status.damaged_units)
                 grow(metrics.lost_packets.labels(*labels), (key, "lost"), status.lost_packets)
                 grow(metrics.segments_sealed.labels(*labels), (key, "segments"), status.segments)
-                grow(metrics.connections.labels(*labels, "attempted"), (key, "attempts"), status.attempts)
+                grow(metrics.stream_bugs.labels(*labels), (key, "bugs"), status.bugs)
+                for result, count in status.results.items():
+                    grow(metrics.connections.labels(*labels, result), (key, f"result {result}"), count)
+                for reason, ns in status.gap_ns_by_reason.items():
+                    grow(metrics.gap_seconds.labels(*labels, reason.value), (key, f"ns {reason.value}"), ns / 1e9)
                 for reason, count in status.gaps_by_reason.items():
                     grow(metrics.gaps.labels(*labels, reason.value), (key, f"gap {reason.value}"), count)
                 metrics.recording.labels(*labels).set(status.state == "recording")

@@ -23,7 +23,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,11 +85,15 @@ class SpoolUsage:
 class Spool:
     """One spool folder as one process sees it. Streams are disjoint between processes; the folder is shared."""
 
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self, path: Path, clock: Clock | None = None, on_flush: Callable[[float], object] | None = None
+    ) -> None:
+        """`on_flush` hears how many seconds each group flush took."""
         self.path = path
         self.open_path, self.sealed_path, self.facts_path = path / "open", path / "sealed", path / "facts"
         self.flush_failures = 0
         self._clock = clock or SystemClock()
+        self._on_flush = on_flush
         self._open: dict[Path, OpenSegment] = {}
         self._pending: dict[str, bytes] = {}
         self._writing: asyncio.Future[None] | None = None
@@ -317,12 +321,15 @@ class Spool:
             self._start_writing()  # facts that failed before
             if self._dirty:
                 self._dirty = False
+                began_ns = self._clock.mono_ns()
                 try:
                     await loop.run_in_executor(self._disk, self.flush)
                 except SpoolError as error:
                     self.flush_failures += 1
                     self._dirty = True
                     log.error("flush failed: %s", error)
+                if self._on_flush is not None:
+                    self._on_flush((self._clock.mono_ns() - began_ns) / 1e9)
 
     def flush(self) -> None:
         """Flush the spool's whole file system, names included. Blocks; raises `SpoolError`."""

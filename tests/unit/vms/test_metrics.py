@@ -37,6 +37,15 @@ def test_the_reference_describes_every_metric_as_the_code_does() -> None:
     assert rows == [reference_row(f) for f in metric_fields()]
 
 
+def test_every_metric_is_set_by_some_process() -> None:
+    root = Path(__file__).parents[3]
+    sources = [
+        p for room in ("vms", "recorder", "storage") for p in (root / room).rglob("*.py") if p.name != "metrics.py"
+    ]
+    code = "\n".join(p.read_text(encoding="utf-8") for p in sources)
+    assert [f.name for f in metric_fields() if not re.search(rf"metrics\.{f.name}\b", code)] == []
+
+
 def test_each_process_has_metrics_of_its_own() -> None:
     one, two = Metrics.create(), Metrics.create()
     one.gaps.labels(12, "main", "stalled").inc()
