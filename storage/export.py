@@ -12,8 +12,10 @@ import contextlib
 import hashlib
 import json
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import UUID
@@ -26,7 +28,7 @@ from vms.localtime import format_utc
 from vms.media.remux import RemuxWriter, Shown
 from vms.media.segment_head import SegmentHead, SegmentTrailer
 from vms.model import AccessUnit, CodecConfig
-from vms.timeline import TimeRange, subtract
+from vms.timeline import TimeRange
 
 SIDE_FILE_FORMAT = 1
 
@@ -118,12 +120,17 @@ async def export(
 
 
 def plan(segments: Sequence[RecordedSegment], within: TimeRange, missing: Sequence[TimeRange]) -> list[Stretch]:
-    """The stretches of a range: one segment per instant, joined where a run goes on without a gap. Pure."""
+    """The stretches of a range: one segment per instant, joined where a run goes on without a gap. Pure.
+
+    Stretches end where a gap begins and where it ends. A gap that joins several losses close to each other may have
+    pictures within it; they are a stretch of their own, for nothing that was recorded is ever left out.
+    """
+    borders = sorted({edge for gap in missing for edge in (gap.start_ns, gap.end_ns)})
     parts: list[Chosen] = []
     for chosen in choose(segments):
         clipped = chosen.range.intersect(within)
         if clipped is not None:
-            parts += [Chosen(left, chosen.segment) for left in subtract([clipped], missing)]
+            parts += [Chosen(piece, chosen.segment) for piece in _cut_at(clipped, borders)]
     stretches: list[list[Chosen]] = []
     for part in parts:
         before = stretches[-1][-1] if stretches else None
@@ -132,12 +139,25 @@ def plan(segments: Sequence[RecordedSegment], within: TimeRange, missing: Sequen
             and before.segment.run_id == part.segment.run_id
             and part.segment.number - before.segment.number in (0, 1)
             and part.range.start_ns - before.range.end_ns <= JOIN_NS
+            and not _any_between(borders, before.range.end_ns, part.range.start_ns)
         )
         if goes_on:
             stretches[-1].append(part)
         else:
             stretches.append([part])
     return [Stretch(tuple(parts)) for parts in stretches]
+
+
+def _cut_at(whole: TimeRange, borders: Sequence[int]) -> list[TimeRange]:
+    """The range in pieces, cut at the borders within it."""
+    first, last = bisect_right(borders, whole.start_ns), bisect_left(borders, whole.end_ns)
+    edges = [whole.start_ns, *borders[first:last], whole.end_ns]
+    return [TimeRange(start, end) for start, end in pairwise(edges)]
+
+
+def _any_between(borders: Sequence[int], least_ns: int, most_ns: int) -> bool:
+    at = bisect_left(borders, least_ns)
+    return at < len(borders) and borders[at] <= most_ns
 
 
 @dataclass

@@ -18,6 +18,7 @@ from vms.timeline import TimeRange, cover, merge, subtract
 
 T = TypeVar("T")
 
+_WITHIN_RECORDING = frozenset({GapReason.PACKET_LOSS, GapReason.STALLED, GapReason.NO_KEYFRAME})
 _ORIGINS = {Origin.LIVE: 0, Origin.EDGE: 1, Origin.VEHICLE: 2, Origin.IMPORT: 3}
 
 
@@ -70,6 +71,16 @@ def choose(segments: Sequence[RecordedSegment]) -> list[Chosen]:
     ]
     best = best_per_instant([s.range for s in segments], ranks)
     return [Chosen(part, segments[index]) for part, index in best]
+
+
+def is_hole(gap: Gap) -> bool:
+    """Whether a gap may lie inside a segment: the recording went on, but for a while nothing came."""
+    return gap.reason in _WITHIN_RECORDING and gap.end_ns is not None and gap.end_ns > gap.start_ns
+
+
+def holes(gaps: Iterable[Gap]) -> list[TimeRange]:
+    """Where live footage misses time although a segment spans it, in order."""
+    return merge(TimeRange(gap.start_ns, gap.end_ns) for gap in gaps if is_hole(gap) and gap.end_ns is not None)
 
 
 def spans(within: TimeRange, whole: Iterable[TimeRange], damaged: Iterable[TimeRange]) -> tuple[Span, ...]:

@@ -2,11 +2,13 @@
 
 Coverage reads one index only (stream, start, end, flags) and merges segments into spans with window functions, so what
 leaves the database is a few rows per stream however long the range. The past is what the catalogue knows; open segments
-are files, and whoever sees them passes their ranges in.
+are files, and whoever sees them passes their ranges in. A segment covers its whole range, but for the holes that the
+recorder stated within it.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -30,7 +32,7 @@ from storage.catalogue.values import (
 from storage.objects.base import segment_key
 from vms.errors import CatalogueError
 from vms.model import Gap, GapReason, Origin
-from vms.timeline import TimeRange
+from vms.timeline import TimeRange, subtract
 
 MOST_SEGMENTS = 200_000  # of one answer: 16 streams over eight days; ask for less at a time
 
@@ -61,10 +63,15 @@ class Timelines:
             stated: dict[UUID, list[Gap]] = {}
             for gap in overlapping_gaps(conn, list(keys.values()), within.start_ns, within.end_ns):
                 stated.setdefault(gap.stream_id, []).append(gap)
+            any_holes = any(coverage.is_hole(gap) for gap in itertools.chain(*stated.values()))
+            filled = _elsewhere(conn, keys, within) if any_holes else {}
             found = {}
             for stream_id in stream_ids:
+                gaps = stated.get(stream_id, [])
+                holes = subtract(coverage.holes(gaps), filled.get(stream_id, []))
                 whole, damaged = recorded.get(stream_id, ([], []))
-                whole = whole + list((still_open or {}).get(stream_id, ()))
+                whole = subtract([*whole, *(still_open or {}).get(stream_id, ())], holes)
+                damaged = subtract(damaged, holes)
                 found[stream_id] = StreamTimeline(
                     stream_id,
                     coverage.spans(within, whole, damaged),
@@ -72,7 +79,7 @@ class Timelines:
                         within,
                         wanted.get(stream_id, []),
                         whole + damaged,
-                        stated.get(stream_id, []),
+                        gaps,
                         until_ns=now_ns,
                         tolerance_ns=tolerance_ns,
                     ),
@@ -211,6 +218,19 @@ def _spans(
     whole = _islands(conn, list(keys), within, join_ns, damaged=False)
     damaged = _islands(conn, list(keys), within, join_ns, damaged=True)
     return {stream_id: (whole.get(key, []), damaged.get(key, [])) for key, stream_id in keys.items()}
+
+
+def _elsewhere(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, list[TimeRange]]:
+    """Stream → what was not recorded live: footage from a card or a vehicle fills the holes of a live recording."""
+    query = (
+        select(segments.c.stream_key, segments.c.start_ns, segments.c.end_ns)
+        .join_from(segments, runs)
+        .where(*_overlapping(list(keys), within), runs.c.origin != Origin.LIVE.value)
+    )
+    found: dict[UUID, list[TimeRange]] = {}
+    for row in conn.execute(query):
+        found.setdefault(keys[row.stream_key], []).append(TimeRange(row.start_ns, row.end_ns))
+    return found
 
 
 def _expectations(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, list[Expectation]]:

@@ -448,6 +448,37 @@ async def test_spans_are_merged_and_what_is_missing_has_a_reason(catalogue: Cata
     ]
 
 
+async def test_a_hole_within_a_segment_is_missing_unless_other_footage_fills_it(catalogue: Catalogue) -> None:
+    await catalogue.put_store(SPOOL)
+    stream = (await add_camera(catalogue)).streams[0].id
+    await record(catalogue, run(stream), 3)
+    other = (await add_camera(catalogue, 2)).streams[0].id
+    await record(catalogue, run(other), 3)
+    for start, end, reason in (
+        (10, 12, GapReason.PACKET_LOSS),
+        (70, 75, GapReason.STALLED),
+        (100, 110, GapReason.UNREACHABLE),  # of a run before this one's clock was corrected: the segment is there
+        (150, None, GapReason.PACKET_LOSS),  # not over: nobody knows yet what is missing
+    ):
+        end_ns = None if end is None else T0 + end * SECOND
+        await catalogue.put_gap(Gap(uuid4(), stream, T0 + start * SECOND, end_ns, reason))
+    within = TimeRange(T0, T0 + 3 * MINUTE)
+    told = await catalogue.timelines([stream, other], within, now_ns=T0 + HOUR, tolerance_ns=2_000_000)
+    assert [((m.range.start_ns - T0) // SECOND, (m.range.end_ns - T0) // SECOND, m.reason) for m in told[stream].missing] == [
+        (10, 12, GapReason.PACKET_LOSS),
+        (70, 75, GapReason.STALLED),
+    ]  # fmt: skip
+    spans = [((s.range.start_ns - T0) // SECOND, (s.range.end_ns - T0) // SECOND) for s in told[stream].spans]
+    assert spans == [(0, 10), (12, 70), (75, 180)]
+    assert told[other].missing == ()
+    await record(catalogue, run(stream, origin=Origin.EDGE), 1, start_ns=T0 + 71 * SECOND, length_ns=10 * SECOND)
+    told = await catalogue.timelines([stream], within, now_ns=T0 + HOUR)
+    assert [m.range.duration_ns // SECOND for m in told[stream].missing] == [2, 1]
+    part = TimeRange(T0 + 11 * SECOND, T0 + 20 * SECOND)
+    told = await catalogue.timelines([stream], part, now_ns=T0 + HOUR)
+    assert [s.range for s in told[stream].spans] == [TimeRange(T0 + 12 * SECOND, T0 + 20 * SECOND)]
+
+
 async def test_several_streams_damaged_parts_open_segments_and_open_gaps(catalogue: Catalogue) -> None:
     one = (await add_camera(catalogue, 1)).streams[0].id
     two = (await add_camera(catalogue, 2)).streams[0].id
