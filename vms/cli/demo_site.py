@@ -58,7 +58,6 @@ class Demo:
     async def run(self) -> bool:
         """Until Ctrl-C or the time is over. False when a clip could not be exported."""
         stop = stop_on_signals()
-        began_ns = time.time_ns()
         say = self._view.say
         async with AsyncExitStack() as undo:
             empty_folder(self._folder)
@@ -84,14 +83,16 @@ class Demo:
             if site_runs.metrics is not None:
                 say(f"metrics http://{site_runs.metrics}/metrics, log {self._log_file}; Ctrl-C ends")
             clips = Clips(site, self._folder / "clips", say, self._seconds)
+            began_ns = time.time_ns()
             with self._view:
                 await self._look(site, site_runs, clips, stop)
             await clips.finish()
             say("ending: what is being recorded is sealed, then archived")
+            within = TimeRange(began_ns, time.time_ns())
             await site_runs.end("recorder")
             await self._drain(site, site_runs, stop)
             await site_runs.end("archiver")
-            await self._sum_up(site, began_ns)
+            await self._sum_up(site, within)
         clips.tell()
         say(f"{self._folder} stays until the next demo; look: vms --data {self._folder} timeline {len(DEMO_CAMERAS)}")
         return clips.complete
@@ -158,13 +159,14 @@ class Demo:
                 return
             await site_runs.wait(stop, 0.2)
 
-    async def _sum_up(self, site: Site, began_ns: int) -> None:
+    async def _sum_up(self, site: Site, within: TimeRange) -> None:
         async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
             streams = [s.id for c in await catalogue.cameras() for s in c.streams if s.record]
-            within = TimeRange(began_ns, time.time_ns() + 1)
             segments = await catalogue.segments(streams, within)
             gaps = await catalogue.gaps(streams, within.start_ns, within.end_ns)
-        self._view.say(summary_line(segments, gaps, within.end_ns))
+            found = await catalogue.timelines(streams, within, now_ns=within.end_ns)
+        missing = [one for timeline in found.values() for one in timeline.missing]
+        self._view.say(summary_line(segments, gaps, missing, len(streams)))
 
 
 async def register_cameras(site: Site, simulator: Simulator, footage: Sequence[Footage]) -> None:

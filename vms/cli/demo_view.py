@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from storage.catalogue import RecordedSegment
+from storage.catalogue import Missing, RecordedSegment
 from vms.cli.output import printable
 from vms.cli.site_status import Level, SiteStatus
 from vms.cli.status import is_plain
@@ -76,18 +76,25 @@ def status_line(status: SiteStatus, seconds: float) -> str:
     return text + (f", {status.archiver.store_error}" if status.archiver.store_error else "")
 
 
-def summary_line(segments: Sequence[RecordedSegment], gaps: Sequence[Gap], now_ns: int) -> str:
-    """What a run recorded and missed. The gap with which every recording ends is not counted: it is the end."""
+def summary_line(
+    segments: Sequence[RecordedSegment], gaps: Sequence[Gap], missing: Sequence[Missing], cameras: int
+) -> str:
+    """What a run recorded and missed: how often by the gaps' rows, how long by what no segment covers.
+
+    The open gap with which every recording ends is not counted. Lost packets often leave a gap inside of a segment.
+    """
     told = [g for g in gaps if not (g.end_ns is None and g.reason is GapReason.RECORDER_RESTART)]
-    lengths: Counter[str] = Counter()
-    for gap in told:
-        lengths[gap.reason.value] += (gap.end_ns or now_ns) - gap.start_ns
-    counts = Counter(gap.reason.value for gap in told)
-    listed = ", ".join(f"{reason} {counts[reason]} ({format_duration(lengths[reason])})" for reason in sorted(counts))
+    counts = Counter(gap.reason for gap in told)
+    lengths: Counter[GapReason] = Counter()
+    for one in missing:
+        lengths[one.reason] += one.range.duration_ns
+    listed = ", ".join(
+        f"{reason} {counts[reason]} ({format_duration(lengths[reason]) if lengths[reason] else 'within segments'})"
+        for reason in sorted(counts)
+    )
     stored = sum(s.location == "store" for s in segments)
-    streams = len({s.stream_id for s in segments})
     footage = format_duration(sum(s.end_ns - s.start_ns for s in segments))
     return (
-        f"recorded {footage} of {streams} cameras in {len(segments)} segments, {size(sum(s.size_bytes for s in segments))}, "
+        f"recorded {footage} of {cameras} cameras in {len(segments)} segments, {size(sum(s.size_bytes for s in segments))}, "
         f"{stored} of them in the store; gaps: {listed or 'none'}"
     )

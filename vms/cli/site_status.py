@@ -175,7 +175,7 @@ def judge(who: StreamLine, facts: Mapping[str, Any], now_ns: int) -> StreamLine:
     fresh = age_ns is not None and age_ns <= STALE_NS
     detail = str(facts.get("detail") or "")
     if reason is not None:
-        starting = reason == "recorder_restart" and state in _STARTING
+        starting = state == "settling" or (reason == "recorder_restart" and state in _STARTING)
         level, word = (Level.STARTING, state) if starting else (Level.BAD, str(reason).replace("_", " "))
     elif state in ("recording", "relaying"):
         level, word = (Level.GOOD, state) if fresh else (Level.BAD, "stale")

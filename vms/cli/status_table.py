@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +20,8 @@ from vms.model import StreamKind
 MOST_NOTES = 6
 NARROW, WIDE = 70, 100
 NONE = "-"
+COLUMN_GAP = 2
+STATE_WIDTH = 26  # "camera unreachable" with sign and minutes
 _SIGNS = {Level.GOOD: "●", Level.STARTING: "◌", Level.BAD: "✖", Level.OFF: "-"}
 _PLAIN_SIGNS = {Level.GOOD: "o", Level.STARTING: ".", Level.BAD: "!", Level.OFF: "-"}
 _STYLES = {Level.GOOD: "green", Level.STARTING: "yellow", Level.BAD: "bold red", Level.OFF: "dim"}
@@ -47,8 +48,13 @@ def render(
 
 
 def shown_streams(status: SiteStatus, *, all_streams: bool) -> list[StreamLine]:
-    """Every camera's main stream, and of the other streams those in trouble, or all."""
-    return [s for s in status.streams if all_streams or s.kind == StreamKind.MAIN or s.level is Level.BAD]
+    """Every camera's main stream; of the others all, or those in trouble while their main stream is not."""
+    troubled = {s.number for s in status.recorded if s.level is not Level.GOOD}
+    return [
+        s
+        for s in status.streams
+        if all_streams or s.kind == StreamKind.MAIN or (s.level is Level.BAD and s.number not in troubled)
+    ]
 
 
 def fit(lines: Sequence[StreamLine], room: int) -> tuple[list[StreamLine], int]:
@@ -60,22 +66,28 @@ def fit(lines: Sequence[StreamLine], room: int) -> tuple[list[StreamLine], int]:
 
 
 def _table(lines: Sequence[StreamLine], now_ns: int, width: int, plain: bool) -> Table:
-    table = Table(box=None if plain else box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), expand=False)
+    """Figures keep their columns; name and state share what is left of the width."""
+    digits = max((len(str(s.number)) for s in lines), default=0)
+    figures = [("no", max(2, digits)), *((("fps", 4), ("Mbit/s", 6)) if width >= NARROW else ()), ("last", 6)]
+    figures += [("gap today", 9)] if width >= NARROW else []
+    figures += [("codec", 15), ("source", 6)] if width >= WIDE else []
+    rest = max(20, width - sum(least for _, least in figures) - COLUMN_GAP * (len(figures) + 1))
+    longest = max((len(_name(s)) for s in lines), default=0)
+    name_width = min(max(6, longest), max(rest // 3, rest - STATE_WIDTH))
+    table = Table(box=None, pad_edge=False, padding=(0, COLUMN_GAP, 0, 0), header_style="bold underline")
     table.add_column("no", justify="right", no_wrap=True)
-    table.add_column("camera", no_wrap=True, overflow="ellipsis", ratio=None, max_width=max(10, width // 4))
-    table.add_column("state", no_wrap=True, overflow="ellipsis")
-    if width >= NARROW:
-        table.add_column("fps", justify="right", no_wrap=True)
-        table.add_column("Mbit/s", justify="right", no_wrap=True)
-    table.add_column("last", justify="right", no_wrap=True)
-    if width >= NARROW:
-        table.add_column("gap today", justify="right", no_wrap=True)
-    if width >= WIDE:
-        table.add_column("codec", no_wrap=True)
-        table.add_column("source", no_wrap=True)
+    table.add_column("camera", no_wrap=True, overflow="ellipsis", max_width=name_width)
+    table.add_column("state", no_wrap=True, overflow="ellipsis", max_width=rest - name_width)
+    for name, least in figures[1:]:
+        right = name not in ("codec", "source")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True, min_width=least if right else None)
     for line in lines:
         table.add_row(*_cells(line, now_ns, width, plain))
     return table
+
+
+def _name(line: StreamLine) -> str:
+    return printable(line.name) + ("" if line.kind == StreamKind.MAIN else f" ({line.kind})")
 
 
 def _cells(line: StreamLine, now_ns: int, width: int, plain: bool) -> list[Text]:
@@ -83,8 +95,7 @@ def _cells(line: StreamLine, now_ns: int, width: int, plain: bool) -> list[Text]
     state = f"{signs[line.level]} {printable(line.word)}"
     if line.since_ns is not None and line.level in (Level.BAD, Level.STARTING):
         state += f" {short(now_ns - line.since_ns)}"
-    name = printable(line.name) + ("" if line.kind == StreamKind.MAIN else f" ({line.kind})")
-    cells = [Text(str(line.number)), Text(name), Text(state, style=style)]
+    cells = [Text(str(line.number)), Text(_name(line)), Text(state, style=style)]
     alive = line.level is Level.GOOD
     if width >= NARROW:
         cells.append(Text(f"{line.fps:.1f}" if line.fps else NONE))
@@ -104,7 +115,7 @@ def note_lines(lines: Sequence[StreamLine], width: int) -> list[RenderableType]:
     """One line for each thing that a cell has no room for, worst streams first."""
     found: list[str] = []
     for line in sorted(lines, key=lambda s: _ORDER.index(s.level)):
-        who = f"{line.number} {line.name}" + ("" if line.kind == StreamKind.MAIN else f" ({line.kind})")
+        who = f"{line.number} {_name(line)}"
         if line.level is Level.BAD and line.detail:
             found.append(f"{who}: {line.detail}")
         if line.source_why and line.level is not Level.OFF:
