@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import logging
 import os
+import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,10 +20,11 @@ from uuid import UUID
 import aiohttp
 from aiohttp import web
 
-from recorder.feed_server import LARGEST_REQUEST_BYTES, serve
+from recorder.feed_server import LARGEST_REQUEST_BYTES, SEND_SECONDS, bearer, serve, serve_tls
 from recorder.worker import jobs_of
 from vms.assignment import Assignment, read_assignment
-from vms.errors import MalformedError
+from vms.errors import MalformedError, UserError
+from vms.feed import feed_token
 from vms.metrics import Metrics, MetricsServer
 from vms.observe import configure_logging
 from vms.processes import ChildSpec, keep_child, python_module, run_process
@@ -42,8 +45,9 @@ class Door:
         self._site = site
         self._workers = workers
 
-    def application(self) -> web.Application:
-        app = web.Application(client_max_size=LARGEST_REQUEST_BYTES)
+    def application(self, token: str = "") -> web.Application:
+        """The routes of docs/reference/feed.md; with `token`, for those who have it only."""
+        app = web.Application(client_max_size=LARGEST_REQUEST_BYTES, middlewares=[bearer(token)] if token else [])
         app.add_routes(
             [
                 web.get("/v1/streams", self._all_states),
@@ -103,6 +107,7 @@ class Door:
     async def _forward(self, request: web.Request, index: int) -> web.StreamResponse:
         timeout = aiohttp.ClientTimeout(total=None, connect=WORKER_CONNECT_SECONDS)
         body = await request.read()
+        response: web.StreamResponse | None = None
         try:
             async with (
                 aiohttp.ClientSession(connector=self._connector(index), timeout=timeout) as session,
@@ -119,9 +124,14 @@ class Door:
                 response.enable_chunked_encoding()
                 await response.prepare(request)
                 async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
+                    async with asyncio.timeout(SEND_SECONDS):
+                        await response.write(chunk)
                 return response
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if response is not None:  # begun: all we can do is to let it break off where it is
+                if request.transport is not None:
+                    request.transport.abort()
+                return response
             raise web.HTTPServiceUnavailable(
                 text="the recorder worker of this stream does not answer; it is being replaced",
                 headers={"Retry-After": "2"},
@@ -160,11 +170,41 @@ async def run_host(site: Site) -> None:
                     stop_seconds=15.0,
                 )
                 tasks.create_task(keep_child(spec, on_exit=on_exit), name=spec.name)
+            if site.settings.publishing.enabled:
+                argv = python_module("recorder.publish", "--data", str(site.path))
+                tasks.create_task(keep_child(ChildSpec("publishing", argv)), name="publishing")
             socket = site.settings.feed.socket
             with contextlib.suppress(FileExistsError):
                 socket.parent.mkdir(mode=0o700, parents=True)
-            async with serve(Door(site, workers).application(), str(socket)):
+            async with contextlib.AsyncExitStack() as doors:
+                await doors.enter_async_context(serve(Door(site, workers).application(), str(socket)))
+                try:
+                    await doors.enter_async_context(between_hosts(site, workers))
+                except UserError as error:
+                    log.error("the feed is not served to other hosts: %s", error)  # recording goes on all the same
                 await asyncio.Event().wait()
+
+
+@contextlib.asynccontextmanager
+async def between_hosts(site: Site, workers: int) -> AsyncIterator[int | None]:
+    """The door over TLS where the settings ask for it, or nothing; gives its port. UserError when it cannot be opened."""
+    feed = site.settings.feed
+    if feed.listen is None or feed.certificate is None:
+        yield None
+        return
+    try:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(feed.certificate, feed.key)
+    except OSError as error:  # ssl.SSLError is one
+        raise UserError(f"feed.certificate and feed.key cannot be used: {error}") from error
+    async with contextlib.AsyncExitStack() as undo:
+        app = Door(site, workers).application(feed_token(site.key))
+        try:
+            port = await undo.enter_async_context(serve_tls(app, feed.listen, tls))
+        except OSError as error:
+            raise UserError(f"feed.listen {feed.listen} cannot be used: {error.strerror or error}") from error
+        log.info("the feed is served to other hosts on %s", feed.listen)
+        yield port
 
 
 def main() -> None:

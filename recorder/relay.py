@@ -76,6 +76,15 @@ class Subscription:
         self._bytes = self._dropped = 0
         return batch
 
+    def await_key(self) -> None:
+        """The group under way could not be had: begin with the next key unit after all."""
+        self._until_key = True
+        while self._queue and self._until_key:
+            if self._queue[0].unit.key:
+                self._until_key = False
+            else:
+                self._bytes -= len(self._queue.popleft().unit.data)
+
     def close(self) -> None:
         """Stop receiving. May be repeated."""
         self._closed = True

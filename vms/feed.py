@@ -17,9 +17,10 @@ A frame longer than 16 MiB, an unknown kind or a unit before its configuration i
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ from vms.model import AccessUnit, Codec, CodecConfig, GapReason, TimedUnit
 LONGEST_FRAME_BYTES = 16 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 5.0  # the server sends a state frame each second
+LONGEST_REASON_BYTES = 300  # of a refusal that is shown
+_TOKEN_CONTEXT = b"stroz feed token 1"
 
 _HEADER = struct.Struct(">cI")
 _UNIT = struct.Struct(">qqB")
@@ -185,8 +188,14 @@ def _decode_config(facts: dict[str, Any]) -> CodecConfig:
     )
 
 
+def feed_token(site_key: bytes) -> str:
+    """The bearer token of the feed between hosts: HMAC-SHA-256 of a fixed context under the site's key, in hex."""
+    return hmac.digest(site_key, _TOKEN_CONTEXT, "sha256").hex()
+
+
 class FeedClient:
-    """Reads the feed of one recorder host. Raises SourceError(UNREACHABLE) when the host does not answer.
+    """Reads the feed of one recorder host. Raises SourceError(UNREACHABLE) when the host does not answer, or answers
+    that it cannot now (503); UserError when it refuses (400, 401, 404, 502); MalformedError when it talks nonsense.
 
     `address` is a Unix socket's path, or an https URL with `token` and the site's CA in `tls`.
     """
@@ -213,15 +222,15 @@ class FeedClient:
             answer: dict[str, Any] = await response.json()
             return answer
 
-    def units(self, stream_id: UUID) -> AsyncIterator[FeedEvent]:
+    def units(self, stream_id: UUID) -> AsyncGenerator[FeedEvent, None]:
         """Live units, from the GOP that is under way on. Ends by SourceError; never silently."""
         return self._frames(f"/v1/streams/{stream_id}/units")
 
-    def spool_range(self, stream_id: UUID, start_ns: int, end_ns: int) -> AsyncIterator[FeedEvent]:
+    def spool_range(self, stream_id: UUID, start_ns: int, end_ns: int) -> AsyncGenerator[FeedEvent, None]:
         """Units of [start_ns, end_ns) that are in the spool, from the key unit before the range on; then End."""
         return self._frames(f"/v1/streams/{stream_id}/spool?start_ns={start_ns}&end_ns={end_ns}")
 
-    async def _frames(self, path: str) -> AsyncIterator[FeedEvent]:
+    async def _frames(self, path: str) -> AsyncGenerator[FeedEvent, None]:
         decoder = FrameDecoder()
         async with self._request("GET", path, seconds=None) as response:
             try:
@@ -254,5 +263,8 @@ class FeedClient:
                 ) from error
             async with response:
                 if response.status != 200:
-                    raise UserError(f"the recorder refused: {(await response.text())[:200]}")
+                    said = (await response.content.read(LONGEST_REASON_BYTES)).decode("utf-8", "replace")
+                    if response.status == 503:
+                        raise SourceError(GapReason.UNREACHABLE, f"the recorder cannot answer now: {said}")
+                    raise UserError(f"the recorder refused: {said}")
                 yield response

@@ -229,6 +229,11 @@ class FeedSection:
     """The recorder's door for other processes of the site."""
 
     socket: Path = setting(Path("run/feed.sock"), "Unix socket on which the recorder serves live access units.")
+    listen: Listen | None = setting(
+        None, "Where the recorder serves them to other hosts of the site as well, over TLS. Absent: nowhere."
+    )
+    certificate: Path | None = setting(None, "PEM file of the certificate for `feed.listen`, with its chain.")
+    key: Path | None = setting(None, "PEM file of its private key.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +321,8 @@ def check_together(settings: Settings) -> list[str]:
         f'publishing.consumers: "{n}" is there twice' for n in sorted({n for n in names if names.count(n) > 1})
     ]
     problems += [f'publishing.consumers: "{c.name}" has no password' for c in publishing.consumers if not c.password]
+    if settings.feed.listen and not (settings.feed.certificate and settings.feed.key):
+        problems.append("feed.listen is served over TLS only, so feed.certificate and feed.key must be set")
     if len(str(settings.feed.socket).encode()) > 107:
         problems.append(
             "feed.socket: a Unix socket path has at most 107 bytes; set a shorter one, such as /run/stroz/feed.sock"

@@ -226,7 +226,7 @@ def _convert(raw: Any, kind: Any, limits: Limits, place: _Place) -> Any:
 def _from_text(raw: Any, kind: Any, place: _Place) -> Any:
     if not isinstance(raw, str):
         raise place.refuse("must be text in quotes")
-    if kind is Listen:
+    if kind is Listen or Listen in get_args(kind):
         try:
             return Listen.parse(raw)
         except UserError as error:
@@ -266,5 +266,10 @@ def _finish(settings: Settings, data: Path) -> Settings:
         site=replace(site, host=site.host or local_host_name()),
         store=replace(store, path=root / store.path, ca_file=root / store.ca_file if store.ca_file else None),
         spool=replace(spool, path=root / spool.path),
-        feed=replace(feed, socket=root / feed.socket),
+        feed=replace(
+            feed,
+            socket=root / feed.socket,
+            certificate=root / feed.certificate if feed.certificate else None,
+            key=root / feed.key if feed.key else None,
+        ),
     )

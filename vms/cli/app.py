@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vms.cli import cameras, demo, records, run, site, status, up
+from vms.cli import cameras, demo, publish, records, run, site, status, up
 from vms.errors import UserError, VmsError
 
 if TYPE_CHECKING:
@@ -140,4 +140,5 @@ records.register(app)
 up.register(app)
 status.register(app)
 demo.register(app)
+publish.register(app)
 run.register(app)

@@ -45,7 +45,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent:
-    """Something a log should know: "play", "pause", "teardown", "timeout", "lost", "refused" (wrong credentials)."""
+    """Something a log should know: "play", "pause", "teardown", "timeout", "lost", "ended" (by us), "refused"."""
 
     kind: str
     path: str
@@ -118,6 +118,18 @@ class RtspServer:
         for connection in doomed:
             connection.transport.abort()
         return len(doomed)
+
+    def end(self, session_id: str) -> None:
+        """End a session from our side. Over TCP its connection closes once what waits there is written."""
+        session = self.sessions.get(session_id)
+        if session is None:
+            return
+        self._tell("ended", session)
+        connection = session.connection
+        self._end(session)
+        alone = not any(s.connection is connection for s in self.sessions.values())
+        if alone and isinstance(connection, ServerConnection):
+            connection.transport.close()
 
     def opened(self, connection: ServerConnection) -> bool:
         if len(self._connections) >= self._limits.connections:

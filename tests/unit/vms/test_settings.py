@@ -206,6 +206,7 @@ def reference_row(found: Setting) -> str:
         Secret: "secret",
         Path: "path",
         Listen: "host:port",
+        Listen | None: "host:port",
     }
     kind = kinds.get(found.kind) or ("tables" if "Consumer" in str(found.kind) else "path")
     if isinstance(found.kind, type) and issubclass(found.kind, StrEnum):
