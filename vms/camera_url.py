@@ -28,7 +28,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class CameraUrl:
-    """A parsed stream address. `host` has no brackets; `path` begins with "/" or is empty and keeps its query."""
+    """A parsed stream address. `host` has no brackets; `path` keeps its query; for rtsp and rtsps it begins with "/" or is empty."""
 
     scheme: str
     host: str
@@ -53,7 +53,11 @@ class CameraUrl:
             parts = urlsplit(text)
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
-            raise UserError(f"the stream address does not parse: {_without_userinfo(str(error))}") from error
+            # What the library says repeats the wrong part, and that may be a password.
+            raise UserError(
+                "the stream address does not parse: host or port are wrong, or user name or password hold a / ? # @ : or "
+                "% that is not written as %XX"
+            ) from error
         scheme = _check_scheme(parts.scheme.lower(), source)
         if parts.fragment:
             raise UserError('a stream address has no "#…" part; write %23 where the path needs one')
@@ -70,7 +74,8 @@ class CameraUrl:
             raise UserError("user name or password in the stream address holds a control character")
         if "[" in parts.netloc and ":" not in host:
             raise UserError("the host of the stream address is not an IPv6 address")
-        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        root = "/" if scheme in RTSP_SCHEMES else ""  # a camera's tracks are appended to a path
+        path = f"{parts.path or root}?{parts.query}" if parts.query else parts.path
         return cls(scheme, _check_host(host), port, path, username, password)
 
     @property
@@ -119,7 +124,3 @@ def _file_url(netloc: str, path: str, has_query: bool) -> CameraUrl:
     if netloc not in ("", "localhost") or has_query or not path.startswith("/") or path == "/":
         raise UserError("a file as a camera is file:///absolute/path")
     return CameraUrl("file", "", None, path)
-
-
-def _without_userinfo(message: str) -> str:
-    return re.sub(r"\S*@", "…@", message)

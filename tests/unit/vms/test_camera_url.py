@@ -84,3 +84,18 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     assert "@" not in str(url).split("://")[1].split("/")[0].split("?")[0]
     again = CameraUrl.parse(str(url))
     assert (again.host, again.port, again.path) == (url.host, url.port, url.path)
+
+
+@pytest.mark.parametrize(
+    "text", ["rtsp://jan:tajne5/x@10.0.0.5/a", "rtsp://jan:taj#ne@10.0.0.5", "rtsp://jan:[tajne@h/"]
+)
+def test_a_password_that_breaks_the_address_is_not_repeated(text: str) -> None:
+    with pytest.raises(UserError, match="%XX|does not parse") as caught:
+        CameraUrl.parse(text)
+    assert "tajne" not in str(caught.value)
+
+
+def test_a_query_right_after_the_host_gets_its_path() -> None:
+    url = CameraUrl.parse("rtsp://10.0.0.5?channel=1")
+    assert url.path == "/?channel=1"
+    assert CameraUrl.parse(str(url)) == url
