@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORE ?= folder
 export DEMO_SECONDS STORE
 
-.PHONY: help demo test check bench fuzz clean
+.PHONY: help demo test check bench bench-ingest bench-scale bench-profile fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -25,15 +25,20 @@ check: ## lint, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-ingest bench-scale ## all benchmarks; nothing else may run meanwhile
+bench: bench-ingest bench-scale ## all benchmarks; nothing else may run meanwhile (BENCH_ARGS=--force tries them out)
 
 bench-ingest: ## CPU per MB recorded: ours beside ffmpeg, PyAV and the floor, 40 cameras
 	@scripts/setup test
-	$(BIN)/python -m bench.ingest
+	$(BIN)/python -m bench.ingest $(BENCH_ARGS)
 
 bench-scale: ## 190 cameras into MinIO, 95 into SeaweedFS, 3 minutes each
 	@scripts/setup test
-	$(BIN)/python -m bench.scale
+	@scripts/setup minio
+	$(BIN)/python -m bench.scale $(BENCH_ARGS)
+
+bench-profile: ## where the recorder's time goes, by function and by native symbol
+	@scripts/setup test
+	$(BIN)/python -m bench.profile_ingest $(BENCH_ARGS)
 
 fuzz: ## fuzz the parsers (FUZZ_SECONDS=60 for each target)
 	@scripts/setup test

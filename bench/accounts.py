@@ -3,7 +3,7 @@
 A unit is known by its RTP timestamp, which a stored unit's `pts` equals modulo 2**32, and by the SHA-256 of its data.
 Between a camera's first and its last stored unit everything that the simulator had due must be stored, once, in order
 and bit for bit; also what the simulator itself had to drop because its client read too slowly counts as lost. What
-was sent after the last stored unit was under way when the recorder was stopped, and is only counted.
+was sent after the last stored unit was under way when the recorder was stopped, and is only counted, up to a second.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+MOST_UNDER_WAY = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +91,8 @@ def compare(sent: Sent, sessions: Sequence[Mapping[str, Any]], stored: Sequence[
         result.lost = end - first - len(places)
         result.before = first
         result.under_way = len(due) - end
+        if result.under_way > MOST_UNDER_WAY:
+            result.problems.append(f"the last {result.under_way} units sent are not stored")
+        if result.before:
+            result.problems.append(f"the first {result.before} units sent are not stored")
     return result

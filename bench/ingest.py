@@ -110,7 +110,7 @@ def engine(name: str, urls: Sequence[str], scratch_folder: Path, core: int | Non
                 return []
 
         def connected() -> bool:
-            return sum(s["state"] == "recording" for s in states()) == len(urls)
+            return [s["state"] for s in states()] == ["recording"] * len(urls)
 
         with child(name, argv, scratch_folder, core=core) as process:
             yield Running(process, site.spool, connected, states)

@@ -1,6 +1,6 @@
 """Measuring process trees from /proc, and writing results down. Nothing here knows what is measured.
 
-CPU is user + system time of every process in a session (children that have ended included, through their parents);
+CPU is user + system time of a process and everything below it (children that have ended included, through their parents);
 memory is proportional set size, so that shared libraries are not counted forty times.
 """
 
@@ -98,7 +98,9 @@ def machine() -> dict[str, Any]:
 
 def _first_line(*command: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=RESULTS.parent
+        ).stdout.splitlines()[0]
     except (OSError, subprocess.CalledProcessError, IndexError):
         return "not found"
 

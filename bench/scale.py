@@ -127,7 +127,7 @@ def measure(made: BenchSite, parts: Parts, cameras: int, *, warm_up: float, seco
     def all_record() -> bool:
         parts.check()
         with contextlib.suppress(SourceError):
-            return sum(s["state"] == "recording" for s in asyncio.run(feed.states())) == cameras
+            return [s["state"] for s in asyncio.run(feed.states())] == ["recording"] * cameras
         return False
 
     wait_until(all_record, CONNECT_SECONDS, f"recording of {cameras} cameras")
@@ -384,6 +384,7 @@ def table_of(rows: list[dict[str, Any]]) -> Table:
         "changed, doubled, damaged, unknown": lambda r: ", ".join(
             str(r["account"]["totals"][k]) for k in ("changed", "doubled", "damaged", "unknown")
         ),
+        "under way at the stop": lambda r: str(r["account"]["totals"]["under_way"]),
         "gaps after start": lambda r: str(r["account"]["gaps_after_start"]),
         "simulator's worst delay, ms": lambda r: str(r["simulator"]["late_ms"]),
     }

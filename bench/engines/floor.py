@@ -6,6 +6,7 @@ Usage: python -m bench.engines.floor FOLDER URL…   Records raw interleaved byt
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -34,19 +35,19 @@ class RawRecorder(asyncio.BufferedProtocol):
             self._filled = 0
 
 
-async def record(url: str, path: Path) -> asyncio.Transport:
+async def record(url: str, path: Path) -> asyncio.WriteTransport:
     """Shake hands as a client would, then let the bytes flow."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
 
+    numbers = itertools.count(1)
+
     async def ask(method: str, target: str, *headers: str) -> str:
-        writer.write("\r\n".join([f"{method} {target} RTSP/1.0", f"CSeq: {ask.cseq}", *headers, "", ""]).encode())
-        ask.cseq += 1
+        writer.write("\r\n".join([f"{method} {target} RTSP/1.0", f"CSeq: {next(numbers)}", *headers, "", ""]).encode())
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         length = next((int(x.split(":")[1]) for x in head.splitlines() if x.lower().startswith("content-length")), 0)
         return head + (await reader.readexactly(length)).decode()
 
-    ask.cseq = 1
     answer = await ask("DESCRIBE", url, "Accept: application/sdp")
     base = next((x.split(":", 1)[1].strip() for x in answer.splitlines() if x.lower().startswith("content-base")), url)
     video = answer[answer.index("m=video") :]

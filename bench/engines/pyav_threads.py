@@ -19,7 +19,9 @@ def record(url: str, folder: Path, name: str) -> None:
     """One camera, for ever."""
     with av.open(url, options={"rtsp_transport": "tcp"}, timeout=10) as source:
         video = source.streams.video[0]
-        output, stream, began, number = None, None, 0.0, 0
+        output: av.container.OutputContainer | None = None
+        stream: av.VideoStream | None = None
+        began, number = 0.0, 0
         for packet in source.demux(video):
             if packet.dts is None:
                 continue
