@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from storage.archive_process import STATUS_FILE
 from storage.catalogue import Catalogue, migrate
 from storage.objects import open_store
 from vms.cli.registry import follow_legal_settings, refresh_assignment
@@ -68,6 +69,8 @@ class RunningSite:
         self._tell(f"ending the {role}")
         task.cancel()
         await asyncio.wait({task})
+        if role == "archiver":
+            forget_report(self.site)
 
     def start_recorder(self, log_file: Path | None) -> None:
         spec = _child("recorder", "recorder.host", self.site, RECORDER_STOP_SECONDS, log_file)
@@ -125,6 +128,11 @@ def alone(site: Site, role: str) -> Iterator[None]:
         if not try_to_take():
             raise UserError(f"the {role} of {site.path} runs already; stop that one first, or name another --data")
         yield
+
+
+def forget_report(site: Site) -> None:
+    """Take the archiver's last report away once it has ended, so that nobody is told that it answers."""
+    (site.run / STATUS_FILE).unlink(missing_ok=True)
 
 
 async def prepare_catalogue(site: Site) -> None:

@@ -162,7 +162,7 @@ def stream_lines(assignment: Assignment, states: Sequence[Mapping[str, Any]] | N
             elif states is None:
                 lines.append(replace(who, level=Level.BAD, word="recorder down"))
             else:
-                detail = "its recorder worker does not answer; it is being replaced"
+                detail = "its recorder worker does not answer: it is starting, or being replaced"
                 lines.append(replace(who, level=Level.BAD, word="no answer", detail=detail))
     return lines
 

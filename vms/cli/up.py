@@ -78,7 +78,7 @@ def archiver(ctx: typer.Context) -> None:
     """Run only the archiver, in the foreground: spool to store, journals, retention. Needs a migrated catalogue."""
     from storage.archive_process import run_archiver
     from storage.archiver import make_way_for_the_recorder
-    from vms.cli.running import alone
+    from vms.cli.running import alone, forget_report
     from vms.observe import configure_logging
     from vms.processes import run_process
 
@@ -86,7 +86,10 @@ def archiver(ctx: typer.Context) -> None:
     configure_logging(site.settings.log, site.zone)
     make_way_for_the_recorder()
     with alone(site, "archiver"):
-        run_process(lambda: run_archiver(site))
+        try:
+            run_process(lambda: run_archiver(site))
+        finally:
+            forget_report(site)
 
 
 def say(text: str) -> None:

@@ -1,0 +1,82 @@
+"""`vms demo` as a real process: records, exports what ffprobe plays, ends by itself or by Ctrl-C, leaves nothing running."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.vms_process import processes_of, until, vms, vms_running
+from vms.simulate import prepare_small
+
+pytestmark = [pytest.mark.network, pytest.mark.slow]
+
+
+@pytest.fixture(autouse=True)
+def _footage() -> None:
+    prepare_small()
+
+
+def codec_of(file: Path) -> str:
+    shown = subprocess.run(
+        ["ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert shown.stderr == ""
+    return shown.stdout.strip()
+
+
+async def test_records_exports_and_ends_by_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    async with vms_running(tmp_path / "run", "demo", "--small", "--seconds", "15", "--dir", folder) as demo:
+        assert await asyncio.wait_for(demo.process.wait(), 90) == 0, demo.out + demo.err
+    lines = demo.out.splitlines()
+    clips = [Path(found[1]) for line in lines[-4:] if (found := re.fullmatch(r"clip: ffplay -autoexit (\S+)", line))]
+    assert [clip.name for clip in clips] == ["camera-1-h264.mp4", "camera-2-h265.mp4"]
+    assert re.search(
+        r"recorded .* of 6 cameras in \d+ segments, .* of them in the store; gaps: .*recorder_restart", demo.out
+    )
+    if shutil.which("ffprobe"):
+        assert [codec_of(clip) for clip in clips] == ["h264", "hevc"]
+    assert list((folder / "spool" / "open").iterdir()) == []
+    assert (await vms("--data", folder, "timeline", "6", "--day", "today")).code == 0
+    await until("no process is left", lambda: not processes_of(folder), 5)
+
+
+async def test_ctrl_c_ends_it_in_order_and_the_folder_is_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    async with vms_running(tmp_path / "first", "demo", "--small", "--dir", folder) as demo:
+        await until("the demo runs", lambda: "cameras recording" in demo.out, 40)
+        second = await vms("demo", "--small", "--dir", folder)
+        assert second.code == 2
+        assert "a demo runs in" in second.err
+        code, seconds = await demo.stop(signal.SIGINT)
+        assert code == 0, demo.out + demo.err
+        assert seconds < 30
+    assert "Traceback" not in demo.err
+    await until("no process is left", lambda: not processes_of(folder), 5)
+    left = folder / "clips" / "left"
+    left.parent.mkdir(exist_ok=True)
+    left.touch()
+    async with vms_running(tmp_path / "again", "demo", "--small", "--seconds", "5", "--dir", folder) as again:
+        assert await asyncio.wait_for(again.process.wait(), 60) == 0, again.out + again.err
+    assert not left.exists()
+
+
+async def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "one.jpg").touch()
+    (tmp_path / "file").touch()
+    for name in ("pictures", "file"):
+        answer = await vms("demo", "--small", "--dir", tmp_path / name)
+        assert answer.code == 2, answer
+        assert "name another --dir" in answer.err
+    assert (tmp_path / "pictures" / "one.jpg").exists()
