@@ -86,7 +86,8 @@ def whole(seen: Seen) -> None:
 def undisturbed(seen: Seen) -> None:
     """Nothing is missing but the time before the start and after the stop."""
     assert {gap.reason for gap in seen.gaps} == {GapReason.RECORDER_RESTART}
-    assert seen.gaps[0].end_ns == min(u.capture_ns for u in seen.units)
+    first = min(seen.units, key=lambda u: u.capture_ns)
+    assert seen.gaps[0].end_ns == first.capture_ns, (seen.gaps, first.pts, first.segment, seen.state)
 
 
 def whole_of_its_own(seen: Seen) -> None:
