@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +23,10 @@ from typing import Any
 import pytest
 
 from tests.support.live_site import LiveSite, eventually, eventually_sync, live_site
+from tests.support.raw_rtsp import Packet, RawClient
+from tests.support.rtsp_watch import Collected, until
+from vms.errors import SourceError
+from vms.rtsp.client import RtspOptions, RtspSession
 from vms.simulate import prepare_small
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
@@ -123,23 +133,99 @@ def test_gstreamer_plays(published, tmp_path, path, codec, transport):
     assert decoded(out) >= 50
 
 
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
-@pytest.mark.parametrize(("path", "codec"), CODECS)
-def test_vlc_plays(published, path, codec, transport):
+@pytest.fixture
+def vlc() -> Iterator[tuple[Path, list[str]]]:
+    """A folder that VLC may write to, and the words before its arguments: it refuses to run as root."""
     need("cvlc", "setpriv")
     folder = Path(tempfile.mkdtemp(prefix="stroz-vlc-"))
     try:
-        shutil.chown(folder, "nobody", "nogroup")
-        out = folder / "out.ts"
-        as_nobody = [] if os.geteuid() else ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-        done = run(
-            *as_nobody, "env", f"HOME={folder}", "cvlc", "-q", *(["--rtsp-tcp"] if transport == "tcp" else []),
-            "--run-time", "5", url(published[1], path), "--sout", f"#std{{access=file,mux=ts,dst={out}}}", "vlc://quit",
-        )  # fmt: skip
-        assert out.exists(), done.stderr[-2000:]
-        assert decoded(out) >= 25, done.stderr[-2000:]
+        if os.geteuid():
+            words = ["env", f"HOME={folder}", "cvlc"]
+        else:
+            shutil.chown(folder, "nobody", "nogroup")
+            other = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+            words = [*other, "env", f"HOME={folder}", "cvlc"]
+        if "live555" not in run(*words, "--no-color", "--list").stdout:
+            pytest.skip(
+                "this VLC was built without live555, its RTSP client (as Debian's is), and plays no RTSP at all"
+            )
+        yield folder, words
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize(("path", "codec"), CODECS)
+def test_vlc_plays(published, vlc, path, codec, transport):
+    folder, words = vlc
+    out = folder / "out.ts"
+    done = run(
+        *words, "-q", *(["--rtsp-tcp"] if transport == "tcp" else []), "--run-time", "5", url(published[1], path),
+        "--sout", f"#std{{access=file,mux=ts,dst={out}}}", "vlc://quit",
+    )  # fmt: skip
+    assert out.exists(), done.stderr[-2000:]
+    assert decoded(out) >= 25, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("transport", ["RTP/AVP/TCP;unicast;interleaved=0-1", "RTP/AVP;unicast;client_port={}-{}"])
+async def test_the_dialect_of_vlc_is_understood(published, transport):
+    """What live555 in VLC 3 sends, header by header: Digest with MD5 over the URL asked for, tracks by absolute URL."""
+    _, port = published
+    with contextlib.ExitStack() as sockets:
+        if "client_port" in transport:
+            rtp = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            rtp.bind(("127.0.0.1", 0))
+            rtp.setblocking(False)
+            transport = transport.format(rtp.getsockname()[1], rtp.getsockname()[1] + 1)
+        client = await sockets_of(sockets, port)
+        agent = {"User_Agent": "LibVLC/3.0.24 (LIVE555 Streaming Media v2023.01.19)"}
+        assert (await client.ask("OPTIONS", "camera/2", **agent)).status == 200
+        refused = await client.ask("DESCRIBE", "camera/2", Accept="application/sdp", **agent)
+        assert refused.status == 401
+        realm, nonce = re.search(r'realm="(.*?)", nonce="(.*?)"[^\n]*algorithm=MD5', refused.head).groups()
+
+        def signed(method: str, path: str) -> dict[str, str]:
+            uri = client.url(path)
+            ha1, ha2 = md5(f"anna:{realm}:{PASSWORD}"), md5(f"{method}:{uri}")
+            answer = md5(f"{ha1}:{nonce}:{ha2}")
+            value = f'Digest username="anna", realm="{realm}", nonce="{nonce}", uri="{uri}", response="{answer}"'
+            return {"Authorization": value, **agent}
+
+        described = await client.ask("DESCRIBE", "camera/2", Accept="application/sdp", **signed("DESCRIBE", "camera/2"))
+        assert b"H265/90000" in described.body
+        assert described.header("Content-Base") == client.url("camera/2/")
+        track = "camera/2/trackID=0"
+        setup = await client.ask("SETUP", track, Transport=transport, **signed("SETUP", track))
+        assert "ssrc=" in setup.header("Transport")
+        session = setup.header("Session").partition(";")[0]
+        more = {"Session": session, "Range": "npt=0.000-"}
+        played = await client.ask("PLAY", "camera/2/", **more, **signed("PLAY", "camera/2/"))
+        assert (played.status, "rtptime=" in played.header("RTP-Info")) == (200, True)
+        if "client_port" in transport:
+            async with asyncio.timeout(10):
+                packets = [Packet(await asyncio.get_running_loop().sock_recv(rtp, 2048)) for _ in range(40)]
+        else:
+            packets = await client.receive(40)
+        first = int(re.search(r"seq=(\d+)", played.head)[1])
+        assert [p.sequence for p in packets] == [(first + n) & 0xFFFF for n in range(40)]
+        assert packets[0].timestamp == int(re.search(r"rtptime=(\d+)", played.head)[1])
+        assert {f"{p.ssrc:08X}" for p in packets} == {re.search(r"ssrc=(\w+)", setup.head)[1]}
+        ends = [p.timestamp for p in packets if p.marker]
+        assert len(set(ends)) == len(ends) >= 5  # one marker a picture
+        keep = await client.ask("GET_PARAMETER", "camera/2/", Session=session, **signed("GET_PARAMETER", "camera/2/"))
+        assert keep.status == 200
+        gone = await client.ask("TEARDOWN", "camera/2/", Session=session, **signed("TEARDOWN", "camera/2/"))
+        assert gone.status == 200
+
+
+async def sockets_of(stack: contextlib.ExitStack, port: int) -> RawClient:
+    client = await RawClient(port).__aenter__()
+    stack.callback(client.writer.transport.abort)
+    return client
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
 
 
 def decoded(file: Path) -> int:
@@ -179,3 +265,65 @@ async def test_every_view_is_in_the_access_log_with_start_and_end(published):
     log = live.log("publish").read_text()
     assert "RTSP play by anna" in log
     assert PASSWORD not in log + live.site.access_log_file.read_text()
+
+
+async def test_refusals_are_alike_and_say_nothing(published):
+    """Without or with a wrong credential 401 for whatever path; with a right one 404 for what is not there."""
+    _, port = published
+    async with RawClient(port) as client:
+        heads = []
+        for path in ("camera/1", "camera/99", "stream/rubbish", "../etc/passwd"):
+            answer = await client.ask("DESCRIBE", path, Accept="application/sdp")
+            assert answer.status == 401
+            heads.append(re.sub(r'nonce="\w+"|CSeq: \d+', "", answer.head))
+        assert len(set(heads)) == 1
+    for path, password, status in (
+        ("camera/99", PASSWORD, "404"), ("camera/1/audio", PASSWORD, "404"), ("camera/1", "zle-haslo", "401"),
+    ):  # fmt: skip
+        done = await asyncio.to_thread(
+            run, "ffprobe", "-v", "error", "-rtsp_transport", "tcp", f"rtsp://anna:{password}@127.0.0.1:{port}/{path}"
+        )
+        assert status in done.stderr
+    assert "wrong RTSP credentials for 'anna'" in published[0].log("publish").read_text()
+
+
+async def test_a_viewer_stays_while_the_camera_is_away_and_sees_it_come_back(published):
+    """Over our own client: one session, sequence without a hole, media time as long as the real time that passed."""
+    live, port = published
+    sink = Collected()
+    pin = RtspOptions(stall_timeout=40)
+
+    async def watch() -> None:
+        async with RtspSession.open(
+            f"rtsp://127.0.0.1:{port}/camera/1", username="anna", password=PASSWORD, options=pin
+        ) as session:
+            await session.setup(session.description.media[0], sink)
+            await session.play()
+            await session.run()
+
+    task = asyncio.create_task(watch())
+    try:
+        await until(lambda: len(sink.units) > 30, 20)
+        await asyncio.to_thread(live.simulator.call, lambda sim: sim.stop_camera("cam0"))
+        count = len(sink.units)
+
+        async def still() -> bool:
+            return (await live.states())[live.stream(0)]["state"] not in ("recording", "settling")
+
+        await eventually(still, 15, "the camera's absence noticed")
+        left_at, left_pts = time.monotonic(), sink.units[-1].pts
+        await asyncio.to_thread(live.simulator.call, lambda sim: sim.start_camera("cam0"))
+        await until(lambda: len(sink.units) > count + 60 or task.done(), 30)
+        assert not task.done()
+        media = (sink.units[-1].pts - left_pts) / 90_000
+        assert abs(media - (time.monotonic() - left_at)) < 4
+        assert sink.lost == 0
+        assert all(b.pts > a.pts for a, b in itertools.pairwise(sink.units))
+        await asyncio.to_thread(live.processes["publish"].send_signal, signal.SIGTERM)
+        with pytest.raises(SourceError):
+            await asyncio.wait_for(task, 10)  # publishing ended: its viewers are told at once
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert await asyncio.to_thread(live.stop, "publish") == 0
+    assert [e["what"] for e in views(live)][-1] == "view"
