@@ -29,7 +29,9 @@ def demo(
     store: Annotated[DemoStore, typer.Option(help="A folder, or an S3 server started for it.")] = DemoStore.FOLDER,
     seconds: Annotated[
         float | None,
-        typer.Option(min=5.0, envvar="DEMO_SECONDS", help="End after so long; without it, Ctrl-C ends it."),
+        typer.Option(
+            min=5.0, envvar="DEMO_SECONDS", help="End so long after the first picture; without it, Ctrl-C does."
+        ),
     ] = None,
     folder: Annotated[
         Path, typer.Option("--dir", metavar="DIR", help="Its data folder, emptied at every start.")

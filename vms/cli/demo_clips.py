@@ -44,16 +44,16 @@ class Clips:
         if self._since_ns is not None and status.at_ns - self._since_ns >= self._length_s * 1e9:
             self._begin()
 
-    async def finish(self) -> None:
-        """Wait for the clips; export what there is when there was no time before."""
-        if self._task is None and self._since_ns is not None:
-            if time.time_ns() - self._since_ns >= LEAST_SECONDS * 1e9:
-                self._begin()
-            else:
+    async def finish(self, *, asked_to_end: bool) -> None:
+        """Wait for the clips; export what there is when there was no time before. Too little is a fault unless asked for."""
+        if self._task is None:
+            if self._since_ns is None or time.time_ns() - self._since_ns < LEAST_SECONDS * 1e9:
                 self._say("ended too soon for clips")
-                self.complete = True
-        if self._task is not None:
-            await self._task
+                self.complete = asked_to_end
+                return
+            self._begin()
+        assert self._task is not None
+        await self._task
 
     def tell(self) -> None:
         """Name the files and how to play them."""

@@ -25,7 +25,7 @@ from vms.cli.demo_footage import DEMO_CAMERAS
 from vms.cli.demo_view import View, summary_line
 from vms.cli.registry import changing
 from vms.cli.running import RunningSite, stop_on_signals, supervised
-from vms.cli.site_status import gather_status, read_report
+from vms.cli.site_status import Level, gather_status, read_report
 from vms.errors import UserError
 from vms.model import Camera, Stream, StreamKind
 from vms.observe import configure_logging
@@ -40,6 +40,7 @@ MARK = "# Written by `vms demo`, which throws this whole folder away at its next
 SEGMENT_SECONDS = 10  # so that the store sees something within seconds
 LOOK_SECONDS = 1.0
 DRAIN_SECONDS = 12.0
+PATIENCE_SECONDS = 60.0  # for the first picture
 
 
 class Demo:
@@ -86,7 +87,7 @@ class Demo:
             began_ns = time.time_ns()
             with self._view:
                 await self._look(site, site_runs, clips, stop)
-            await clips.finish()
+            await clips.finish(asked_to_end=stop.is_set())
             say("ending: what is being recorded is sealed, then archived")
             within = TimeRange(began_ns, time.time_ns())
             await site_runs.end("recorder")
@@ -132,14 +133,18 @@ class Demo:
         return Site.create(self._folder)
 
     async def _look(self, site: Site, site_runs: RunningSite, clips: Clips, stop: asyncio.Event) -> None:
-        """Show the status each second until told to stop or the time is over."""
+        """Show the status each second until told to stop or the time, counted from the first picture, is over."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began, first = loop.time(), None
         while not stop.is_set():
             looked = loop.time()
-            if self._seconds is not None and looked - began >= self._seconds:
+            if self._seconds is not None and looked >= self._seconds + (
+                began + PATIENCE_SECONDS if first is None else first
+            ):
                 return
             status = await gather_status(site)
+            if first is None and any(s.level is Level.GOOD for s in status.recorded):
+                first = looked
             self._view.show(status, looked - began)
             clips.consider(status)
             await site_runs.wait(stop, max(0.1, LOOK_SECONDS - (loop.time() - looked)))
