@@ -37,7 +37,7 @@ def operating_system_user() -> str:
     except KeyError:
         name = f"uid {os.getuid()}"
     behind = os.environ.get("SUDO_USER")
-    return f"{behind} (as {name})" if behind and os.getuid() == 0 else name
+    return f"{behind} (as {name})" if behind and behind != name else name
 
 
 @dataclass(frozen=True, slots=True)

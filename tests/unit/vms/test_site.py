@@ -168,6 +168,15 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     assert site.running_process() is None
 
 
+def test_who_called_sudo_is_named_whoever_sudo_made_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    me = operating_system_user()
+    monkeypatch.setenv("SUDO_USER", "jkowalska")
+    assert operating_system_user() == f"jkowalska (as {me})"
+    monkeypatch.setenv("SUDO_USER", me)
+    assert operating_system_user() == me
+
+
 def test_the_access_log_keeps_every_entry(tmp_path: Path) -> None:
     site = Site.create(tmp_path / "d", {})
     for i in range(3):
