@@ -98,7 +98,7 @@ def read_assignment(path: Path, sealer: SealsBytes) -> Assignment:
         if facts["format"] != FORMAT:
             raise MalformedError("assignment", f"format {facts['format']} is not ours ({FORMAT})")
         return Assignment(tuple(_from_json(c) for c in facts["cameras"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise MalformedError("assignment", f"{type(error).__name__} while reading it") from error
 
 

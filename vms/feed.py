@@ -158,7 +158,10 @@ class FrameDecoder:
                     return StreamState(str(facts["state"]), GapReason(reason) if reason else None)
                 case b"E":
                     return End()
-        except (ValueError, KeyError, TypeError, struct.error, AttributeError) as error:
+        except (
+            *(ValueError, OverflowError, RecursionError),  # numbers without end, brackets without end
+            *(KeyError, TypeError, struct.error, AttributeError),
+        ) as error:
             raise MalformedError(f"feed frame {kind!r}", str(error)) from error
         raise MalformedError("feed frame", f"unknown kind {kind!r}")
 
@@ -201,6 +204,8 @@ class FeedClient:
     """
 
     def __init__(self, address: Path | str, *, token: str = "", tls: SSLContext | None = None) -> None:
+        if isinstance(address, str) and not address.startswith("https://"):
+            raise UserError(f"{address} is not https://…; the feed between hosts goes over TLS only")
         self._address = address
         self._token = token
         self._tls = tls

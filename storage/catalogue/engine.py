@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -113,7 +114,7 @@ async def translated() -> AsyncIterator[None]:
     except PoolTimeoutError as error:
         raise CatalogueUnavailable("the catalogue is too busy: no free connection") from error
     except DBAPIError as error:
-        raise CatalogueError(f"the catalogue refused: {_first_line(error.orig)}") from error
+        raise CatalogueError(f"the catalogue refused: {_first_line(error.orig)}{_advice(error.orig)}") from error
     except SQLAlchemyError as error:
         raise CatalogueError(f"the catalogue failed: {_first_line(error)}") from error
     except (TimeoutError, OSError) as error:
@@ -135,6 +136,13 @@ async def _uncut(transaction: Coroutine[Any, Any, T]) -> T:
             if not task.cancelled():
                 task.exception()  # heard; the cancellation goes first
         raise
+
+
+def _advice(error: BaseException | None) -> str:
+    """What to do about a damaged file; nothing for the rest."""
+    code = getattr(error, "sqlite_errorcode", None)
+    damaged = code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return "; its file is damaged: restore it from your backup, recording goes on without it" if damaged else ""
 
 
 def _first_line(error: BaseException | None) -> str:

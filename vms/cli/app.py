@@ -117,7 +117,14 @@ app = typer.Typer(
 def _root(
     ctx: typer.Context,
     data: Annotated[
-        Path, typer.Option(envvar="VMS_DATA", help="Data folder of the site.", show_default=True, metavar="DIR")
+        Path,
+        typer.Option(
+            envvar="VMS_DATA",
+            help="Data folder of the site.",
+            show_default=True,
+            metavar="DIR",
+            readable=False,  # whether it can be read is ours to say
+        ),
     ] = Path("vms-data"),
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:

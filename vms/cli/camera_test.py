@@ -51,6 +51,17 @@ def is_rtsp(url: str) -> bool:
     return CameraUrl.parse(url).scheme in ("rtsp", "rtsps")
 
 
+def failure_of(test: StreamTest) -> str | None:
+    """Why this stream would not be recorded, and what to do; None when it would be."""
+    if test.error is not None:
+        return str(test.error)
+    report = test.report
+    assert report is not None
+    if report.codec not in list(Codec) or not report.keyframes:
+        return report.advice[0] if report.advice else "no picture came"
+    return None
+
+
 def stream_test_json(test: StreamTest) -> dict[str, Any]:
     if test.error is not None:
         return {
@@ -74,7 +85,7 @@ def stream_test_json(test: StreamTest) -> dict[str, Any]:
 def stream_test_facts(test: StreamTest) -> list[tuple[str, object]]:
     """The same for people."""
     if test.error is not None:
-        return [("address", test.url), ("not received", f"{test.error} ({test.error.reason})")]
+        return [("address", test.url), ("not received", test.error.reason)]
     r = test.report
     assert r is not None
     announced = f" ({r.fps_announced:g} announced)" if r.fps_announced else ""

@@ -272,7 +272,7 @@ def measure(
 ) -> None:
     """Receive a camera for some seconds: codec, size, frame rate, bitrate, keyframes, clock, and what to change on it."""
     from storage.catalogue import find_camera
-    from vms.cli.camera_test import is_rtsp, measure_camera, stream_test_facts, stream_test_json
+    from vms.cli.camera_test import failure_of, is_rtsp, measure_camera, stream_test_facts, stream_test_json
 
     wishes: dict[str, Any] = {"user": user, "password_file": password_file, "transport": transport, "pin": pin}
     if "://" in camera:
@@ -290,7 +290,10 @@ def measure(
         for t in tests:
             typer.echo(f"{t.kind} stream")
             print_facts((f"  {name}", value) for name, value in stream_test_facts(t))
-    if any(t.error is not None for t in tests):
+    failures = [(t.kind, failure) for t in tests if (failure := failure_of(t)) is not None]
+    for kind, failure in failures:
+        note(f"vms: {kind} stream: {failure}")
+    if failures:
         raise typer.Exit(1)
 
 

@@ -47,8 +47,8 @@ REASONS: Mapping[int, str] = {
     505: "RTSP Version Not Supported",
 }
 
-_RESPONSE_LINE = re.compile(r"RTSP/(\d\.\d)[ \t]+(\d{3})(?:[ \t]+(.*))?")
-_REQUEST_LINE = re.compile(r"([A-Z][A-Z_]{2,31})[ \t]+(\S+)[ \t]+RTSP/(\d\.\d)[ \t]*")
+_RESPONSE_LINE = re.compile(r"RTSP/([0-9]\.[0-9])[ \t]+([1-9][0-9]{2})(?:[ \t]+(.*))?")
+_REQUEST_LINE = re.compile(r"([A-Z][A-Z_]{2,31})[ \t]+(\S+)[ \t]+RTSP/([0-9]\.[0-9])[ \t]*")
 _PADDING = frozenset(b"\r\n\0 \t")
 _NO_BREAKS = bytes.maketrans(b"\r\0", b"  ")
 

@@ -394,9 +394,12 @@ def sdp_of(offer: Offer, address: str, absolute_base: str = "") -> bytes:
 
 def _base(connection: ServerConnection, request: Request, path: str) -> str:
     """The URL below which tracks lie: as the client called us, so that it works through address translation."""
-    split = urlsplit(request.uri)
-    host = split.netloc.rpartition("@")[2] or f"{connection.local[0]}:{connection.local[1]}"
-    return f"{split.scheme or 'rtsp'}://{host}/{path}/"
+    address = f"{connection.local[0]}:{connection.local[1]}"
+    try:
+        split = urlsplit(request.uri)
+    except ValueError:  # as `split_uri` takes it
+        return f"rtsp://{address}/{path}/"
+    return f"{split.scheme or 'rtsp'}://{split.netloc.rpartition('@')[2] or address}/{path}/"
 
 
 def _ok(request: Request, *pairs: tuple[str, str]) -> Response:
