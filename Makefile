@@ -33,7 +33,6 @@ bench-ingest: ## CPU per MB recorded: ours beside ffmpeg, PyAV and the floor, 40
 
 bench-scale: ## 190 cameras into MinIO, 95 into SeaweedFS, 3 minutes each
 	@scripts/setup test
-	@scripts/setup minio
 	$(BIN)/python -m bench.scale $(BENCH_ARGS)
 
 bench-profile: ## where the recorder's time goes, by function and by native symbol

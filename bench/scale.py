@@ -404,22 +404,31 @@ def _three(figures: dict[str, Any]) -> str:
 def bench(arguments: argparse.Namespace) -> bool:
     footage(arguments.bitrate)
     names = list(STORES) if arguments.store == "both" else [arguments.store]
-    rows, goals = [], []
+    rows: list[dict[str, Any]] = []
+    goals: list[str] = []
+    failed = False
     for name in names:
         require_quiet(force=arguments.force)
         cameras = arguments.cameras or STORES[name][1]
         console.print(f"{cameras} cameras into {name}: about {arguments.warm_up + arguments.seconds + 60:.0f} s")
-        row = bench_store(name, cameras, arguments)
+        try:
+            row = bench_store(name, cameras, arguments)
+        except BenchError as error:
+            console.print(f"[red]{name}: {error}")
+            failed = True
+            continue
         rows.append(row)
         goals += judge(row)
         for problem in row["account"]["problems"][:10]:
             console.print(f"[red]{name}: {problem}")
+    if not rows:
+        return False
     path = write_results("scale", {"forced": arguments.force, "runs": rows, "goals": goals})
     console.print(table_of(rows))
     for line in goals:
         console.print(line)
     console.print(f"written: {path.parent.name}/{path.name}")
-    return not any(row["account"]["problems"] for row in rows)
+    return not failed and not any(row["account"]["problems"] for row in rows)
 
 
 def main() -> int:

@@ -6,10 +6,12 @@ Usage: python -m bench.engines.floor FOLDER URL…   Records raw interleaved byt
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import sys
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -60,6 +62,9 @@ async def record(url: str, path: Path) -> asyncio.WriteTransport:
     await ask("PLAY", base, f"Session: {session}", "Range: npt=0.000-")
     transport = writer.transport
     transport.set_protocol(RawRecorder(path))
+    # The reader before may have asked for a pause when the first picture came together with the answer to PLAY.
+    with contextlib.suppress(RuntimeError):
+        cast("asyncio.ReadTransport", transport).resume_reading()
     return transport
 
 

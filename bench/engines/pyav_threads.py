@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -20,7 +21,7 @@ def record(url: str, folder: Path, name: str) -> None:
     with av.open(url, options={"rtsp_transport": "tcp"}, timeout=10) as source:
         video = source.streams.video[0]
         output: av.container.OutputContainer | None = None
-        stream: av.VideoStream | None = None
+        stream: Any = None
         began, number = 0.0, 0
         for packet in source.demux(video):
             if packet.dts is None:
