@@ -95,9 +95,8 @@ class Clips:
                 process.kill()
                 await process.wait()
         if process.returncode != 0:
-            self._say(
-                f"the clip of camera {number} could not be exported: {err.decode(errors='replace').strip()[:500]}"
-            )
+            why = (err.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
+            self._say(f"the clip of camera {number} could not be exported: {why[:500]}")
             return False
         self._files += [Path(one["file"]) for one in json.loads(out)["files"]]
         return True
