@@ -257,13 +257,13 @@ def bearer(token: str) -> Callable[..., Awaitable[web.StreamResponse]]:
 
     @web.middleware
     async def check(
-        request: web.Request, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(given, expected):
             raise web.HTTPUnauthorized(
                 text="the site's feed token is needed as bearer token", headers={"WWW-Authenticate": "Bearer"}
             )
-        return await answer(request)
+        return await handler(request)
 
     return check

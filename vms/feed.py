@@ -232,7 +232,11 @@ class FeedClient:
         return self._frames(f"/v1/streams/{stream_id}/units")
 
     def spool_range(self, stream_id: UUID, start_ns: int, end_ns: int) -> AsyncGenerator[FeedEvent, None]:
-        """Units of [start_ns, end_ns) that are in the spool, from the key unit before the range on; then End."""
+        """Units of [start_ns, end_ns) that are in the spool, then End.
+
+        They begin with the key unit before the range and end with what its last pictures refer to: a reader shows only
+        those whose capture time lies in the range.
+        """
         return self._frames(f"/v1/streams/{stream_id}/spool?start_ns={start_ns}&end_ns={end_ns}")
 
     async def _frames(self, path: str) -> AsyncGenerator[FeedEvent, None]:
