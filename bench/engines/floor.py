@@ -37,7 +37,7 @@ class RawRecorder(asyncio.BufferedProtocol):
             self._filled = 0
 
 
-async def record(url: str, path: Path) -> asyncio.WriteTransport:
+async def record(url: str, path: Path) -> asyncio.StreamWriter:
     """Shake hands as a client would, then let the bytes flow."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -65,7 +65,7 @@ async def record(url: str, path: Path) -> asyncio.WriteTransport:
     # The reader before may have asked for a pause when the first picture came together with the answer to PLAY.
     with contextlib.suppress(RuntimeError):
         cast("asyncio.ReadTransport", transport).resume_reading()
-    return transport
+    return writer  # to be kept: it closes its connection when it is collected
 
 
 async def main() -> None:
