@@ -1,9 +1,12 @@
 """Recorded footage back as access units, wherever its bytes are: an open segment, the spool, or any copy.
 
-Owns finding the bytes of a segment (the spool's own disk first, then copies as the catalogue names them) and the order
-in which they are tried; the choice between overlapping runs is `coverage.choose`, the format is `segment_reader`.
-Segments that are sealed but not registered yet, and those still being written, are found in the spool, so that the
-newest footage and that of a night without a catalogue can be read too. Blocking reads run in threads.
+Owns finding the bytes of a segment (the spool's own disk first, then copies as the catalogue names them), the order in
+which they are tried, and where decoding must begin; the choice between overlapping runs is `coverage.choose`, the format
+is `segment_reader`. Segments that are sealed but not registered yet, and those still being written, are found in the
+spool, so that the newest footage and that of a night without a catalogue can be read too. Blocking reads run in threads.
+
+Invariants: a range is streamed, at most one batch of units, one fragment and a few blocks of an object are held; whoever
+stops reading early (`contextlib.aclosing`) leaves no file and no connection open.
 """
 
 from __future__ import annotations
@@ -11,11 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import tempfile
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -23,21 +25,23 @@ from uuid import UUID
 
 from storage.catalogue import Catalogue
 from storage.catalogue.coverage import Chosen, choose
-from storage.catalogue.values import CopyState, RecordedSegment, StreamTimeline
+from storage.catalogue.values import Copy, CopyState, RecordedSegment, SegmentRef, StreamTimeline
+from storage.local_segments import local_segments
 from storage.objects.base import ObjectStore
-from storage.spool import PartFile, SealedSegment, Spool
+from storage.segment_bytes import ObjectSource, hash_file, in_thread
+from storage.spool import Spool
 from vms.errors import CatalogueUnavailable, DigestMismatch, MalformedError, ObjectMissing, StoreError
 from vms.media.boxes import ByteSource, FileSource
-from vms.media.segment_reader import SegmentReader, scan_open
-from vms.model import Origin, SegmentFacts, TimedUnit
+from vms.media.segment_reader import SegmentReader
+from vms.model import AccessUnit, TimedUnit
 from vms.timeline import TimeRange
 
-READ_BLOCK_BYTES = 1 << 20  # one ranged get; a fragment of 0.5 s at 4 Mbit/s is a quarter of it
-CACHED_BLOCKS = 8
 BATCH_UNITS = 64
-GET_SECONDS = 60.0
 WRITING_NS = 3_000_000_000  # an open segment that ended longer ago than this is not being written
 JOIN_NS = 2_000_000  # neighbours meet at a tick; a clock mapping rounds by less than this
+LEADING_NS = 5_000_000_000  # pictures shown before a segment's first random-access picture follow its start closely
+LONGEST_LEAD_IN = 24  # segments; two hours without a random-access picture
+FAR_PTS = 1 << 62
 
 
 class Reader:
@@ -53,20 +57,18 @@ class Reader:
 
         Without a catalogue, or while it is away, those of the spool.
         """
-        found: list[RecordedSegment] = []
+        # The spool first: what leaves it meanwhile is in the catalogue by then.
+        found = {s.ref: s for s in await in_thread(lambda: local_segments(self._spool, stream_id, within))}
         if self._catalogue is not None:
             with contextlib.suppress(CatalogueUnavailable):
-                found = await self._catalogue.segments([stream_id], within)
-        known = {segment.ref for segment in found}
-        local = await asyncio.to_thread(self._local_segments, stream_id, within)
-        found += [segment for segment in local if segment.ref not in known]
-        return sorted(found, key=lambda segment: (segment.start_ns, segment.number))
+                found |= {s.ref: s for s in await self._catalogue.segments([stream_id], within)}
+        return sorted(found.values(), key=lambda segment: (segment.start_ns, segment.number))
 
     async def timeline(self, stream_id: UUID, within: TimeRange, now_ns: int) -> StreamTimeline:
         """Coverage of the range, what the catalogue does not know yet included. Raises CatalogueUnavailable."""
         if self._catalogue is None:
             raise CatalogueUnavailable("a timeline needs the catalogue: it knows what was expected")
-        local = await asyncio.to_thread(self._local_segments, stream_id, within)
+        local = await in_thread(lambda: local_segments(self._spool, stream_id, within))
         # What is being written reaches the file half a second at a time: its newest moment is not missing yet.
         newest = max((segment.end_ns for segment in local if segment.location == "open"), default=0)
         if 0 < now_ns - newest < WRITING_NS:
@@ -82,62 +84,202 @@ class Reader:
 
     async def units(
         self, stream_id: UUID, within: TimeRange, *, decodable: bool = True
-    ) -> AsyncIterator[tuple[RecordedSegment, TimedUnit]]:
+    ) -> AsyncGenerator[tuple[RecordedSegment, TimedUnit]]:
         """Access units of the range in decoding order, one segment per instant, each with the segment it is from.
 
-        With `decodable` every stretch begins at the random-access picture before it and ends with what its last
-        pictures refer to; units outside the range are for the decoder only. Without it, exactly those of the range.
-        Raises StoreError when a copy cannot be read and no other can.
+        With `decodable` every stretch begins at the random-access picture before it, be it in a segment before, and ends
+        with what its last pictures refer to; units outside the range are for the decoder only. Without it, exactly those
+        of the range. Raises StoreError when a copy cannot be read and no other can.
         """
+        before: Chosen | None = None
         for chosen in choose(await self.segments(stream_id, within)):
-            part = chosen.range.intersect(within)
-            if part is None:
+            clipped = chosen.range.intersect(within)
+            if clipped is None:
                 continue
-            async for timed in self.segment_units(Chosen(part, chosen.segment), decodable=decodable):
-                yield chosen.segment, timed
+            part = Chosen(clipped, chosen.segment)
+            on = before is not None and goes_on(before, part)
+            async with contextlib.aclosing(self._part(part, decodable=decodable, goes_on=on)) as units:
+                async for found in units:
+                    yield found
+            before = part
 
-    async def segment_units(self, chosen: Chosen, *, decodable: bool = True) -> AsyncIterator[TimedUnit]:
-        """The units of one segment over a part of its range."""
-        async with self.source(chosen.segment) as source:
-            batches = await asyncio.to_thread(_open_units, source, chosen.range, decodable)
-            while batch := await asyncio.to_thread(lambda: list(islice(batches, BATCH_UNITS))):
-                for timed in batch:
-                    yield timed
+    async def segment_units(self, chosen: Chosen, *, decodable: bool = True) -> AsyncGenerator[TimedUnit]:
+        """The units of one segment over a part of its range, as `units`; lead-in from segments before included."""
+        async with contextlib.aclosing(self._part(chosen, decodable=decodable, goes_on=False)) as units:
+            async for _, timed in units:
+                yield timed
+
+    async def lead_in(self, chosen: Chosen) -> list[RecordedSegment]:
+        """The segments before it that decoding must begin in, in order: from the last random-access picture of the first.
+
+        Empty where the segment has one itself, and where none can be found any more.
+        """
+        segment = chosen.segment
+        near = chosen.range.start_ns - segment.start_ns < LEADING_NS
+        if segment.number == 0 or (segment.independent and not near):
+            return []
+        async with self.source(segment) as source:
+            stop = source.stop if isinstance(source, ObjectSource) else None
+            if await in_thread(partial(_has_entry, source, chosen), stop):
+                return []
+        found: list[RecordedSegment] = []
+        while segment.number > 0 and len(found) < LONGEST_LEAD_IN:
+            before = await self._segment(segment.stream_id, SegmentRef(segment.run_id, segment.number - 1), segment)
+            if before is None:
+                return []
+            found.insert(0, before)
+            segment = before
+            if before.independent:
+                return found
+            async with self.source(before) as source:
+                stop = source.stop if isinstance(source, ObjectSource) else None
+                if (await in_thread(partial(SegmentReader, source), stop)).index:
+                    return found
+        return []
 
     @contextlib.asynccontextmanager
     async def source(self, segment: RecordedSegment) -> AsyncIterator[ByteSource]:
         """The segment's bytes, to be read from a thread. Raises ObjectMissing when no copy can be read."""
-        local = self._open_local(segment)
-        if local is not None:
-            with local as file:
-                yield FileSource(file.fileno())
-            return
-        store, key = await self._remote(segment)
-        yield _ObjectSource(store, key, segment.size_bytes, asyncio.get_running_loop())
+        async with contextlib.aclosing(self._sources(segment)) as sources:
+            async for source in sources:
+                yield source
+                return
 
     @contextlib.asynccontextmanager
     async def verified(self, segment: RecordedSegment, folder: Path) -> AsyncIterator[ByteSource]:
         """The segment's bytes as a local file whose SHA-256 was compared with the catalogue's (I6).
 
-        An open segment has no digest yet and is given as far as it is whole. Raises DigestMismatch.
+        An open segment has no digest yet and is given as far as it is whole. A copy in a store is fetched into a nameless
+        file in `folder`. Raises DigestMismatch, also where another copy would fit: whoever asks for proof is to hear of
+        it; OSError when `folder` cannot be written.
         """
         local = self._open_local(segment)
         if local is not None:
             with local as file:
                 if segment.digest:
-                    _compare(segment, await asyncio.to_thread(_hash_file, file.fileno()), "the copy in the spool")
+                    _compare(segment.digest, await in_thread(lambda: hash_file(file.fileno())), "the copy in the spool")
                 yield FileSource(file.fileno())
             return
-        store, key = await self._remote(segment)
-        with tempfile.TemporaryFile(dir=folder) as copy:
-            digest = hashlib.sha256()
-            async with contextlib.aclosing(_aiter(store, key)) as blocks:
-                async for block in blocks:
-                    digest.update(block)
-                    copy.write(block)
-            copy.flush()
-            _compare(segment, digest.digest(), f"{store.name}: {key}")
-            yield FileSource(copy.fileno())
+        failure: StoreError | None = None
+        with contextlib.ExitStack() as undo:
+            async with contextlib.aclosing(self._copies(segment, strict=True)) as copies:
+                async for store, copy in copies:
+                    target = undo.enter_context(tempfile.TemporaryFile(dir=folder))
+                    try:
+                        found = await _fetch(store, copy.key, target)
+                    except StoreError as error:
+                        failure = error
+                        continue
+                    _compare(segment.digest or copy.digest, found, f"{store.name}: {copy.key}")
+                    failure = None
+                    break
+            if failure is not None:
+                raise failure
+            yield FileSource(target.fileno())
+
+    async def _part(
+        self, part: Chosen, *, decodable: bool, goes_on: bool
+    ) -> AsyncGenerator[tuple[RecordedSegment, TimedUnit]]:
+        """The units of a part of a segment, after its lead-in unless the part goes on from what was read before."""
+        if decodable and not goes_on:
+            for before in await self.lead_in(part):
+                async with contextlib.aclosing(self._read(before, lambda opened: opened.units(FAR_PTS))) as units:
+                    async for timed in units:
+                        yield before, timed
+
+        def pick(opened: SegmentReader) -> Iterator[AccessUnit]:
+            start, end = bounds(opened, part, goes_on=goes_on)
+            return (u for u in opened.units(start, end) if decodable or start <= u.pts < end)
+
+        async with contextlib.aclosing(self._read(part.segment, pick)) as units:
+            async for timed in units:
+                yield part.segment, timed
+
+    async def _read(
+        self, segment: RecordedSegment, pick: Callable[[SegmentReader], Iterator[AccessUnit]]
+    ) -> AsyncGenerator[TimedUnit]:
+        """What `pick` chooses of a segment. A copy that fails midway is gone on from in the next."""
+        given = 0
+        failure: StoreError | MalformedError | None = None
+        async with contextlib.aclosing(self._sources(segment, failure_before=lambda: failure)) as sources:
+            async for source in sources:
+                batches = _batches(source, pick, given)
+                stop = source.stop if isinstance(source, ObjectSource) else None
+                try:
+                    while batch := await in_thread(partial(_next, batches), stop):
+                        for timed in batch:
+                            given += 1
+                            yield timed
+                except (StoreError, MalformedError) as error:
+                    failure = error
+                    continue
+                return
+
+    async def _sources(
+        self, segment: RecordedSegment, failure_before: Callable[[], Exception | None] = lambda: None
+    ) -> AsyncGenerator[ByteSource]:
+        """Every place the segment can be read from, best first; each is closed when the next is asked for.
+
+        Raises StoreError after the last.
+        """
+        local = self._open_local(segment)
+        if local is not None:
+            with local as file:
+                yield FileSource(file.fileno())
+        try:
+            async with contextlib.aclosing(self._copies(segment)) as copies:
+                async for store, copy in copies:
+                    source = ObjectSource(store, copy.key, copy.size_bytes, asyncio.get_running_loop())
+                    try:
+                        yield source
+                    finally:
+                        source.stop()
+        except ObjectMissing as error:
+            before = failure_before()
+            if before is not None:
+                raise StoreError(f"segment {segment.number} of run {segment.run_id}: {before}") from error
+            raise
+        raise StoreError(f"segment {segment.number} of run {segment.run_id}: {failure_before()}") from failure_before()
+
+    async def _copies(
+        self, segment: RecordedSegment, *, strict: bool = False
+    ) -> AsyncGenerator[tuple[ObjectStore, Copy]]:
+        """Copies in object stores that answer and state the right size and digest; raises when there is none at all.
+
+        Asks the catalogue anew, for what was in the spool may have been archived meanwhile. `strict`: a copy that states
+        other bytes raises DigestMismatch instead of being passed over.
+        """
+        now = segment
+        if self._catalogue is not None:
+            with contextlib.suppress(CatalogueUnavailable):
+                now = await self._catalogue.segment(segment.ref) or segment
+        failure: StoreError = ObjectMissing(f"segment {segment.number} of run {segment.run_id}: no copy can be reached")
+        good = 0
+        for copy in now.copies:
+            store = self._stores.get(copy.store)
+            if store is None or copy.state is not CopyState.PRESENT:
+                continue
+            try:
+                info = await store.head(copy.key)
+                if info.size_bytes != copy.size_bytes:
+                    raise DigestMismatch(f"{store.name}: {copy.key} has {info.size_bytes} bytes, not {copy.size_bytes}")
+                if info.digest is not None:
+                    _compare(now.digest, info.digest, f"{store.name}: {copy.key}")
+            except StoreError as error:
+                if strict and isinstance(error, DigestMismatch):
+                    raise
+                failure = error
+                continue
+            good += 1
+            yield store, copy
+        if not good:
+            raise failure
+
+    async def _segment(self, stream_id: UUID, ref: SegmentRef, after: RecordedSegment) -> RecordedSegment | None:
+        """One segment that ends before `after` begins, from the spool or the catalogue."""
+        # A segment lasts minutes; anything longer than an hour is refused everywhere.
+        within = TimeRange(after.start_ns - 3_600_000_000_000, after.start_ns + 1)
+        return next((s for s in await self.segments(stream_id, within) if s.ref == ref), None)
 
     def _open_local(self, segment: RecordedSegment) -> BinaryIO | None:
         """The spool's file, sealed or open; sealing renames it, so the sealed name is tried before and after."""
@@ -148,180 +290,92 @@ class Reader:
                 return path.open("rb")
         return None
 
-    async def _remote(self, segment: RecordedSegment) -> tuple[ObjectStore, str]:
-        """A copy in an object store; asks the catalogue anew, for a spool copy may have been archived meanwhile."""
-        now = segment
-        if self._catalogue is not None:
-            now = await self._catalogue.segment(segment.ref) or segment
-        failure: StoreError = ObjectMissing(f"segment {segment.number} of run {segment.run_id}: no copy can be reached")
-        for copy in now.copies:
-            store = self._stores.get(copy.store)
-            if store is None or copy.state is not CopyState.PRESENT:
-                continue
-            try:
-                await store.head(copy.key)
-            except StoreError as error:
-                failure = error
-                continue
-            return store, copy.key
-        raise failure
 
-    def _local_segments(self, stream_id: UUID, within: TimeRange) -> list[RecordedSegment]:
-        """Sealed and open segments of the spool that overlap the range."""
-        found = []
-        for sealed in self._spool.sealed(stream_id):
-            facts = sealed.facts or _facts_of(sealed)
-            if facts is not None and facts.start_ns < within.end_ns and facts.end_ns > within.start_ns:
-                found.append(_recorded(facts, "spool"))
-        for part in self._spool.parts(stream_id):
-            segment = _open_segment(part)
-            if segment is not None and segment.range.overlaps(within):
-                found.append(segment)
-        return found
+def goes_on(before: Chosen, after: Chosen) -> bool:
+    """Whether one part follows the other without anything between them in one run."""
+    return (
+        before.segment.run_id == after.segment.run_id
+        and after.segment.number - before.segment.number in (0, 1)
+        and after.range.start_ns - before.range.end_ns <= JOIN_NS
+        and (before.segment.number == after.segment.number or before.range.end_ns >= before.segment.end_ns)
+    )
 
 
-class _ObjectSource:
-    """An object as a `ByteSource` for a thread, fetched a block at a time through the event loop."""
+def bounds(opened: SegmentReader, part: Chosen, *, goes_on: bool = False) -> tuple[int, int]:
+    """[start, end) of a part in media time of the run; beyond all media time where it reaches the segment's border.
 
-    def __init__(self, store: ObjectStore, key: str, size_bytes: int, loop: asyncio.AbstractEventLoop) -> None:
-        self._store = store
-        self._key = key
-        self._loop = loop
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
-        self.size = size_bytes
-
-    def read(self, offset: int, length: int) -> bytes:
-        end = min(offset + length, self.size)
-        parts = []
-        while offset < end:
-            number, skip = divmod(offset, READ_BLOCK_BYTES)
-            part = self._block(number)[skip : skip + end - offset]
-            if not part:
-                break
-            parts.append(part)
-            offset += len(part)
-        return b"".join(parts)
-
-    def _block(self, number: int) -> bytes:
-        block = self._blocks.get(number)
-        if block is None:
-            reading = self._store.read(self._key, number * READ_BLOCK_BYTES, READ_BLOCK_BYTES)
-            block = asyncio.run_coroutine_threadsafe(reading, self._loop).result(GET_SECONDS)
-            self._blocks[number] = block
-            if len(self._blocks) > CACHED_BLOCKS:
-                self._blocks.popitem(last=False)
-        self._blocks.move_to_end(number)
-        return block
+    `goes_on`: the part before it ended at this segment's start, whatever rounding makes of that.
+    """
+    mapping, segment = opened.head.mapping, part.segment
+    start, end = mapping.ticks_at(part.range.start_ns), mapping.ticks_at(part.range.end_ns)
+    slack = JOIN_NS if goes_on else 0
+    if part.range.start_ns <= segment.start_ns + slack:
+        start = -FAR_PTS
+    if part.range.end_ns >= segment.end_ns and segment.location != "open":
+        end = FAR_PTS  # an open one may have grown since it was listed
+    return start, end
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentPart:
-    """What of a segment a range needs: [start_pts, end_pts) in media time of the run."""
+    """A part of a segment whose bytes are at hand: [start_pts, end_pts) in media time of the run is wanted of it."""
 
+    segment: RecordedSegment
     reader: SegmentReader
     start_pts: int
     end_pts: int
 
 
-def part_of(source: ByteSource, within: TimeRange) -> SegmentPart:
-    """Open a segment for a range. Raises MalformedError."""
-    reader = SegmentReader(source)
-    mapping = reader.head.mapping
-    return SegmentPart(reader, mapping.ticks_at(within.start_ns), mapping.ticks_at(within.end_ns))
+def _has_entry(source: ByteSource, chosen: Chosen) -> bool:
+    """Whether the segment has a random-access picture at or before the part's start."""
+    opened = SegmentReader(source)
+    start = max(bounds(opened, chosen)[0], opened.head.start_ticks)
+    return any(pts <= start for pts, _ in opened.index)
 
 
-def _open_units(source: ByteSource, within: TimeRange, decodable: bool) -> Iterator[TimedUnit]:
-    part = part_of(source, within)
-    capture_ns = part.reader.head.mapping.capture_ns
-    for unit in part.reader.units(part.start_pts, part.end_pts):
-        if decodable or part.start_pts <= unit.pts < part.end_pts:
-            yield TimedUnit(unit, capture_ns(unit.pts))
+def _batches(
+    source: ByteSource, pick: Callable[[SegmentReader], Iterator[AccessUnit]], skip: int
+) -> Iterator[list[TimedUnit]]:
+    opened = SegmentReader(source)
+    capture_ns = opened.head.mapping.capture_ns
+    units = islice(pick(opened), skip, None)
+    while batch := [TimedUnit(unit, capture_ns(unit.pts)) for unit in islice(units, BATCH_UNITS)]:
+        yield batch
 
 
-async def _aiter(store: ObjectStore, key: str) -> AsyncGenerator[bytes]:
-    async for block in store.get(key):
-        yield block
+def _next(batches: Iterator[list[TimedUnit]]) -> list[TimedUnit]:
+    return next(batches, [])
 
 
-def _compare(segment: RecordedSegment, found: bytes, where: str) -> None:
-    if segment.digest and found != segment.digest:
-        raise DigestMismatch(
-            f"{where} has SHA-256 {found.hex()}, but {segment.digest.hex()} was sealed: these are not the bytes that "
-            "were recorded; do not use this copy"
-        )
-
-
-def _hash_file(descriptor: int) -> bytes:
+async def _fetch(store: ObjectStore, key: str, target: BinaryIO) -> bytes:
+    """Write an object to an open file; its SHA-256."""
     digest = hashlib.sha256()
-    offset = 0
-    while block := os.pread(descriptor, READ_BLOCK_BYTES, offset):
+
+    def take(block: bytes) -> None:
         digest.update(block)
-        offset += len(block)
+        target.write(block)
+
+    async with contextlib.aclosing(_blocks(store, key)) as blocks:
+        async for block in blocks:
+            await in_thread(partial(take, block))
+    await in_thread(target.flush)
     return digest.digest()
 
 
-def _facts_of(sealed: SealedSegment) -> SegmentFacts | None:
+async def _blocks(store: ObjectStore, key: str) -> AsyncGenerator[bytes]:
+    stream = store.get(key)
     try:
-        with sealed.path.open("rb") as file:
-            return SegmentReader(FileSource(file.fileno())).facts(_hash_file(file.fileno()))
-    except (FileNotFoundError, MalformedError):
-        return None  # archived meanwhile, or damaged: the archiver reports that
+        async for block in stream:
+            yield block
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()
 
 
-def _recorded(facts: SegmentFacts, location: str) -> RecordedSegment:
-    """A segment of the spool in the catalogue's form; arrival 0, for it has none yet."""
-    return RecordedSegment(
-        arrival=0,
-        stream_id=facts.stream_id,
-        run_id=facts.run_id,
-        number=facts.number,
-        start_ns=facts.start_ns,
-        end_ns=facts.end_ns,
-        duration_ticks=facts.duration_ticks,
-        clock_hz=facts.clock_hz,
-        size_bytes=facts.size_bytes,
-        digest=facts.digest,
-        seal=facts.seal,
-        independent=facts.independent,
-        damaged=facts.damaged_units > 0,
-        codec=facts.codec,
-        width=facts.width,
-        height=facts.height,
-        origin=Origin.LIVE,
-        copies=(),
-        location=location,
-    )
-
-
-def _open_segment(part: PartFile) -> RecordedSegment | None:
-    """What is whole of a file being written; None before its first fragment."""
-    try:
-        with part.path.open("rb") as file:
-            scan = scan_open(FileSource(file.fileno()))
-    except (FileNotFoundError, MalformedError):
-        return None  # sealed meanwhile, or not even its head is there
-    if not scan.fragments:
-        return None
-    head, config = scan.start.head, scan.start.config
-    start_ns = head.mapping.capture_ns(head.start_ticks)
-    end_ticks = max(fragment.end_pts for fragment in scan.fragments)
-    facts = SegmentFacts(
-        stream_id=head.stream_id,
-        run_id=head.run_id,
-        number=head.number,
-        start_ns=start_ns,
-        end_ns=max(start_ns + 1, head.mapping.capture_ns(end_ticks)),
-        clock_hz=config.clock_hz,
-        duration_ticks=end_ticks - head.start_ticks,
-        size_bytes=scan.whole_bytes,
-        digest=b"",
-        seal=b"",
-        units=sum(fragment.units for fragment in scan.fragments),
-        key_units=sum(fragment.key for fragment in scan.fragments),
-        damaged_units=0,
-        independent=head.independent,
-        codec=config.codec,
-        width=config.width,
-        height=config.height,
-    )
-    return _recorded(facts, "open")
+def _compare(sealed: bytes, found: bytes, where: str) -> None:
+    if sealed and found != sealed:
+        raise DigestMismatch(
+            f"{where} has SHA-256 {found.hex()}, but {sealed.hex()} was sealed: these are not the bytes that were recorded; "
+            "do not use this copy"
+        )

@@ -18,10 +18,11 @@ from vms.errors import UserError
 from vms.model import StreamKind
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from storage.export import Export
     from vms.model import Camera
     from vms.site import Site
-    from vms.timeline import TimeRange
 
 Day = Annotated[str | None, typer.Option("--day", metavar="DAY", help="YYYY-MM-DD, today or yesterday.")]
 From = Annotated[
@@ -83,6 +84,7 @@ def export(
     whole_gops: Annotated[
         bool, typer.Option("--whole-gops", help="Show whole picture groups instead of cutting to the frame.")
     ] = False,
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")] = False,
     stream: Kind = StreamKind.MAIN,
     as_json: JsonFlag = False,
 ) -> None:
@@ -94,73 +96,89 @@ def export(
     within = parse_range(site.zone, now_ns, day=day, start=start, end=end)
     _check_output(output)
     reason = _check_reason(reason)
-    found, done, side = asyncio.run(
-        _export(site, camera, stream, within, output, now_ns, reason, whole_gops=whole_gops)
-    )
+    found, done = asyncio.run(
+        _export(
+            site, camera, stream, output, reason, now_ns,
+            within=within, whole_gops=whole_gops, with_sound=not no_audio,
+        )
+    )  # fmt: skip
     if as_json:
-        print_json(export_json(found, done, side))
+        print_json(export_json(found, done))
         return
     for one in done.files:
         begins, ends = format_local(one.start_ns, site.zone), format_local(one.end_ns, site.zone)
         typer.echo(f"{one.path}  {begins} to {ends}  {one.pictures} pictures  sha256 {one.sha256.hex()}")
-    note(f"facts in {side}; {len(done.missing)} gaps; the access log names you and the reason")
+        if one.sound_left_out:
+            note(f"{one.path} has no sound: {one.sound_left_out}")
+    note(f"facts in {done.side_file}; {len(done.missing)} gaps; the access log names you and the reason")
 
 
 async def _export(
-    site: Site,
-    camera: str,
-    kind: StreamKind,
-    within: TimeRange,
-    output: Path,
-    now_ns: int,
-    reason: str,
-    *,
-    whole_gops: bool,
-) -> tuple[Camera, Export, Path]:
-    """Export, then log; files that could not be logged are taken away again."""
+    site: Site, camera: str, kind: StreamKind, output: Path, reason: str, now_ns: int, **wishes: Any
+) -> tuple[Camera, Export]:
+    """Export; the access log is written before a file gets its name, so that none is there which no line tells of."""
     from importlib import metadata
 
-    from storage.export import export, write_side_file
+    from storage.export import Wish, export
     from vms.cli.footage import open_footage
+    from vms.localtime import format_utc
     from vms.site import AccessEntry, operating_system_user
 
+    with_sound = wishes.pop("with_sound")
     async with open_footage(site, camera, kind) as (reader, found, of):
+        sound_id = await _sound_of(site, found, kind)
+        wish = Wish(of.id, **wishes, sound_id=sound_id if with_sound else None)
+
+        def admit(done: Export) -> None:
+            try:
+                site.access_log(
+                    AccessEntry(
+                        at_ns=now_ns,
+                        what="export",
+                        camera_id=str(found.id),
+                        camera_number=found.number,
+                        camera_name=found.name,
+                        range=wish.within,
+                        reason=reason,
+                        files=tuple((str(one.path.absolute()), one.sha256.hex()) for one in done.files),
+                    )
+                )
+            except OSError as error:
+                raise UserError(f"the access log cannot be written ({error.strerror}); nothing was exported") from error
+
+        about = {
+            "camera": {"id": str(found.id), "number": found.number, "name": found.name},
+            "stream_kind": kind.value,
+            "exported_by": operating_system_user(),
+            "exported_at": format_utc(now_ns),
+            "reason": reason,
+            "software": f"stroz {metadata.version('stroz')}",
+        }
         with progress_bar("exporting") as progress:
-            done = await export(reader, of.id, within, output, now_ns=now_ns, whole_gops=whole_gops, progress=progress)
-    about = {
-        "camera": {"id": str(found.id), "number": found.number, "name": found.name},
-        "exported_by": operating_system_user(),
-        "reason": reason,
-        "software": f"stroz {metadata.version('stroz')}",
-    }
-    written = [one.path for one in done.files]
-    logged = False
-    try:
-        side = write_side_file(output, done, about)
-        written.append(side)
-        site.access_log(
-            AccessEntry(
-                at_ns=now_ns,
-                what="export",
-                camera_id=str(found.id),
-                camera_number=found.number,
-                camera_name=found.name,
-                range=within,
-                reason=reason,
-                files=tuple((str(one.path.absolute()), one.sha256.hex()) for one in done.files),
-            )
-        )
-        logged = True
-    except OSError as error:
-        raise UserError(f"the side file of {output} cannot be written: {error.strerror}") from error
-    finally:
-        if not logged:
-            for path in written:
-                path.unlink(missing_ok=True)
-    return found, done, side
+            done = await export(reader, wish, output, now_ns=now_ns, about=about, admit=admit, progress=progress)
+    return found, done
 
 
-def export_json(camera: Camera, done: Export, side: Path) -> dict[str, Any]:
+async def _sound_of(site: Site, camera: Camera, kind: StreamKind) -> UUID | None:
+    """The stream of the camera's sound, to be joined to its pictures, where the legal profile allows sound.
+
+    Raises UserError when sound alone was asked for and is not allowed.
+    """
+    from storage.catalogue import Catalogue
+
+    sound = next((s for s in camera.streams if s.kind is StreamKind.AUDIO), None)
+    if sound is None:
+        return None
+    async with Catalogue(site.catalogue_url) as catalogue:
+        profile = next(p for p in await catalogue.profiles() if p.id == camera.profile_id)
+    if kind is StreamKind.AUDIO:
+        if not profile.audio:
+            raise UserError(f'the legal profile "{profile.name}" does not allow sound; it is not exported')
+        return None
+    return sound.id if profile.audio else None
+
+
+def export_json(camera: Camera, done: Export) -> dict[str, Any]:
     """docs/reference/cli.md, "vms export"."""
     from vms.localtime import format_utc
 
@@ -168,7 +186,7 @@ def export_json(camera: Camera, done: Export, side: Path) -> dict[str, Any]:
         "camera": {"id": str(camera.id), "number": camera.number, "name": camera.name},
         "from": format_utc(done.within.start_ns),
         "to": format_utc(done.within.end_ns),
-        "side_file": str(side),
+        "side_file": str(done.side_file),
         "files": [
             {
                 "file": str(one.path),
@@ -177,6 +195,7 @@ def export_json(camera: Camera, done: Export, side: Path) -> dict[str, Any]:
                 "pictures": one.pictures,
                 "bytes": one.size_bytes,
                 "sha256": one.sha256.hex(),
+                "sound": one.sound is not None,
             }
             for one in done.files
         ],
