@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from uuid import UUID, uuid4
@@ -407,3 +410,48 @@ async def test_a_stream_nobody_watches_is_not_read_for_ever(publisher):
     channel.used_mono -= 11
     publisher._tidy()
     assert not publisher.channels
+
+
+# The command
+
+
+def command(folder, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "vms.cli", "--data", str(folder / "d"), "publish", *words]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--listen", "0.0.0.0:0"], "open to the network"),
+        (["--listen", "rubbish"], "--listen must be"),
+        (["--consumer", "anna"], "one --password-file for each"),
+        (["--consumer", "a b", "--password-file", "{good}"], "letters, digits"),
+        (["--consumer", "a", "--password-file", "{good}"] * 2, "twice"),
+        (["--consumer", "anna", "--password-file", "{dir}/none"], "cannot be read"),
+        (["--consumer", "anna", "--password-file", "{empty}"], "one line"),
+        (["--consumer", "anna", "--password-file", "{binary}"], "UTF-8"),
+        (["--listen", "127.0.0.1:{taken}"], "cannot listen"),
+    ],
+)
+def test_what_the_command_refuses_it_refuses_with_a_message(tmp_path, options, says):
+    Site.create(tmp_path / "d", {})
+    (tmp_path / "good").write_text("haslo\n")
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        names = {n: tmp_path / n for n in ("good", "empty", "binary")} | {"dir": tmp_path}
+        words = [o.format(**names, taken=taken.getsockname()[1]) for o in options]
+        done = command(tmp_path, *words)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "haslo" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_only_one_process_publishes(tmp_path):
+    site = Site.create(tmp_path / "d", {})
+    with site.hold("publish") as try_to_take:
+        assert try_to_take()
+        done = command(tmp_path, "--listen", "127.0.0.1:0")
+    assert (done.returncode, "published already" in done.stderr) == (2, True)
