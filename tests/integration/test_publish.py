@@ -26,6 +26,7 @@ from tests.support.live_site import LiveSite, eventually, eventually_sync, live_
 from tests.support.raw_rtsp import Packet, RawClient
 from tests.support.rtsp_watch import Collected, until
 from vms.errors import SourceError
+from vms.metrics import gather
 from vms.rtsp.client import RtspOptions, RtspSession
 from vms.simulate import prepare_small
 
@@ -327,3 +328,37 @@ async def test_a_viewer_stays_while_the_camera_is_away_and_sees_it_come_back(pub
         await asyncio.gather(task, return_exceptions=True)
     assert await asyncio.to_thread(live.stop, "publish") == 0
     assert [e["what"] for e in views(live)][-1] == "view"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+async def test_the_recorder_publishes_where_the_settings_say_so(tmp_path_factory):
+    """Without consumers, on loopback: no credential, a view all the same; and the end when the camera is disabled."""
+    folder = tmp_path_factory.getbasetemp().parent / "footage-cache"
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    settings = f'[publishing]\nenabled = true\nlisten = "127.0.0.1:{port}"\n'
+    with live_site(prepare_small(folder, pattern=True)[:1], ["Rynek"], settings=settings, sub=False) as live:
+        await live.live()
+        async with RawClient(port) as client:
+            assert (await client.ask("DESCRIBE", f"stream/{live.stream(0)}", Accept="application/sdp")).status == 200
+            await client.start("camera/1")
+            packets = await client.receive(20)
+            assert len({p.ssrc for p in packets}) == 1
+            page = await asyncio.to_thread(gather, {"publish": live.site.run / "publish.metrics"})
+            assert b'stroz_published_sessions{consumer="unnamed",process="publish"} 1.0' in page
+            live.change(0, enabled=False)
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                await client.receive(1 << 20, seconds=10)
+            goodbye = [data for channel, data in client.frames if channel == 1][-1]
+            assert b"\xcb\x00" in goodbye  # RTCP BYE comes last (RFC 3550 §6.6)
+
+        async def over() -> bool:
+            return [(e["what"], e["who"]) for e in views(live)] == [("view_begun", "unnamed"), ("view", "unnamed")]
+
+        await eventually(over, 5, "the view's end in the log")
+        async with RawClient(port) as client:
+            assert (await client.ask("DESCRIBE", "camera/1", Accept="application/sdp")).status == 404
