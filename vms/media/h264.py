@@ -84,27 +84,9 @@ def parse_sps(nal: bytes) -> Sps:
     r = BitReader(unescape(nal), "H.264 SPS", skip_bytes=1)
     profile_idc, constraints, level_idc = r.u(8), r.u(8), r.u(8)
     sps_id = r.ue_max(31, "seq_parameter_set_id")
-    chroma, separate = 1, False
-    if profile_idc in _WITH_CHROMA_FORMAT:
-        chroma = r.ue_max(3, "chroma_format_idc")
-        separate = chroma == 3 and r.flag()
-        r.ue_max(6, "bit_depth_luma_minus8")
-        r.ue_max(6, "bit_depth_chroma_minus8")
-        r.skip(1)
-        if r.flag():
-            for i in range(8 if chroma != 3 else 12):
-                if r.flag():
-                    _skip_scaling_list(r, 16 if i < 6 else 64)
+    chroma, separate = _parse_chroma(r) if profile_idc in _WITH_CHROMA_FORMAT else (1, False)
     frame_num_bits = r.ue_max(12, "log2_max_frame_num_minus4") + 4
-    poc_type = r.ue_max(2, "pic_order_cnt_type")
-    if poc_type == 0:
-        r.ue_max(12, "log2_max_pic_order_cnt_lsb_minus4")
-    elif poc_type == 1:
-        r.skip(1)
-        r.se()
-        r.se()
-        for _ in range(r.ue_max(255, "num_ref_frames_in_pic_order_cnt_cycle")):
-            r.se()
+    poc_type = _parse_poc_type(r)
     ref_frames = r.ue_max(16, "max_num_ref_frames")
     r.skip(1)
     width = (r.ue_max(MAX_SIDE // 16, "pic_width_in_mbs") + 1) * 16
@@ -143,6 +125,34 @@ def parse_sps(nal: bytes) -> Sps:
         reorder_depth=reorder,
         fps=fps,
     )
+
+
+def _parse_chroma(r: BitReader) -> tuple[int, bool]:
+    """chroma_format_idc and separate_colour_plane_flag; bit depths and scaling lists are passed over."""
+    chroma = r.ue_max(3, "chroma_format_idc")
+    separate = chroma == 3 and r.flag()
+    r.ue_max(6, "bit_depth_luma_minus8")
+    r.ue_max(6, "bit_depth_chroma_minus8")
+    r.skip(1)
+    if r.flag():
+        for i in range(8 if chroma != 3 else 12):
+            if r.flag():
+                _skip_scaling_list(r, 16 if i < 6 else 64)
+    return chroma, separate
+
+
+def _parse_poc_type(r: BitReader) -> int:
+    """pic_order_cnt_type; what follows it is passed over."""
+    poc_type = r.ue_max(2, "pic_order_cnt_type")
+    if poc_type == 0:
+        r.ue_max(12, "log2_max_pic_order_cnt_lsb_minus4")
+    elif poc_type == 1:
+        r.skip(1)
+        r.se()
+        r.se()
+        for _ in range(r.ue_max(255, "num_ref_frames_in_pic_order_cnt_cycle")):
+            r.se()
+    return poc_type
 
 
 def _skip_scaling_list(r: BitReader, size: int) -> None:
