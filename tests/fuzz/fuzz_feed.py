@@ -25,9 +25,11 @@ def fuzz(data: bytes) -> None:
 def seeds() -> list[bytes]:
     config = small_config()
     unit = encode_unit(TimedUnit(made_up(3600, key=True, config=config), 1_790_000_000_000_000_000))
+    endless = b'{"codec":"h264","clock_hz":1e999,"parameter_sets":[]}'
     state = encode_state("gap", GapReason.STALLED)
     return [
         b"\0" + encode_config(config) + unit + state + encode_end(),
         b"\3" + encode_config(config) + encode_dropped(7) + unit,
         b"\0" + encode_state("recording", None),
+        b"\0C" + len(endless).to_bytes(4, "big") + endless,
     ]

@@ -43,7 +43,7 @@ def fuzz(data: bytes) -> None:
             begin = units[len(units) // 2].pts if units else 0
             list(reader.units(begin, begin + 7200))
             low, high = reader.byte_range(begin, begin + 7200)
-            assert 0 <= low
+            assert low >= 0
             assert high <= source.size
             sum(len(samples) for samples in reader.fragments())
             reader.facts()

@@ -217,20 +217,20 @@ def test_a_wrong_camera_password(desk: Desk) -> None:
     with serving(Scripted({"DESCRIBE": [refusal] * 9, "OPTIONS": [refusal] * 9})) as camera:
         desk.refused(
             *("camera", "test", camera.url, "--user", "jan", "--password-file", file),
-            says="password.*(check|right|wrong|correct)",
+            says="does not accept the user name or password.*--password-file",
             code=1,
         )
-        assert camera.asked("DESCRIBE")
+        assert camera.requests
 
 
 def test_a_camera_that_asks_for_a_password_nobody_gave(desk: Desk) -> None:
     with serving(Scripted({"DESCRIBE": [status(401, DIGEST)] * 9})) as camera:
-        desk.refused("camera", "test", camera.url, says="(user|password)", code=1)
+        desk.refused("camera", "test", camera.url, says="--user", code=1)
 
 
 def test_a_wrong_path(desk: Desk) -> None:
     with serving(Scripted({"DESCRIBE": [status(404, reason=b"Not Found")] * 9})) as camera:
-        desk.refused("camera", "test", camera.url, says="path|address", code=1)
+        desk.refused("camera", "test", camera.url, says="404.*check address, port and path", code=1)
 
 
 @pytest.mark.parametrize(
@@ -238,18 +238,21 @@ def test_a_wrong_path(desk: Desk) -> None:
     [
         (b"", b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<html>no</html>"),
         (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", b""),
-        (b"", b"\x15\x03\x01\0\x02\x02\x46"),
     ],
-    ids=["http", "ssh", "tls"],
+    ids=["http", "ssh"],
 )
 def test_a_port_that_is_not_rtsp(desk: Desk, greeting: bytes, answer: bytes) -> None:
     with talking(greeting, answer) as port:
-        desk.refused("camera", "test", f"rtsp://127.0.0.1:{port}/kam", says="RTSP.*(port|address)", code=1)
+        desk.refused(
+            "camera", "test", f"rtsp://127.0.0.1:{port}/kam", says="does not speak RTSP.*check address, port", code=1
+        )
 
 
 def test_a_port_that_says_nothing(desk: Desk) -> None:
     with talking(b"", b"") as port:
-        desk.refused("camera", "test", f"rtsp://127.0.0.1:{port}/kam", says="(answer|RTSP).*port", code=1)
+        desk.refused(
+            "camera", "test", f"rtsp://127.0.0.1:{port}/kam", says="did not answer.*check address and port", code=1
+        )
 
 
 def test_a_refused_connection(desk: Desk) -> None:
@@ -297,12 +300,12 @@ def self_signed(folder: Path) -> ssl.SSLContext:
 )
 def test_garbage_for_a_description(desk: Desk, body: bytes) -> None:
     with serving(Scripted(sdp=body)) as camera:
-        desk.refused("camera", "test", camera.url, says="(parse|no video).*", code=1)
+        desk.refused("camera", "test", camera.url, says="(does not parse|no video).*check address", code=1)
 
 
 def test_a_camera_that_sends_nothing(desk: Desk) -> None:
     with serving(Scripted()) as camera:
-        desk.refused("camera", "test", camera.url, "--seconds", 3, says="(nothing|no picture|no media)", code=1)
+        desk.refused("camera", "test", camera.url, "--seconds", 3, says="sent no video.*switched on", code=1)
 
 
 @pytest.mark.parametrize("codec", ["MP4V-ES", "VP8", "JPEG"])
@@ -452,8 +455,6 @@ def test_a_folder_of_somebody_else(desk: Desk) -> None:
     how = {"prefix": NOBODY, "env": {"HOME": "/"}}
     desk.refused("camera", "list", says="cannot be (read|written).*right to", **how)
     desk.refused("migrate", data=desk.folder / "nowy", says="cannot be written.*right to", **how)
-    desk.data.chmod(0o755)
-    desk.refused("camera", "list", says=r"site\.key cannot be read", **how)
 
 
 # -- cameras in the registry ------------------------------------------------------------------------------------------

@@ -7,8 +7,16 @@ from typing import Any
 
 from vms.camera_url import CameraUrl
 from vms.errors import SourceError
-from vms.model import Camera, Codec, StreamKind
+from vms.model import Camera, Codec, GapReason, StreamKind
 from vms.rtsp.probe import CameraReport, probe
+
+_ADVICE = {
+    GapReason.UNAUTHORISED: "give those of the camera's own account with --user and --password-file",
+    GapReason.REFUSED: "check address, port and path",
+    GapReason.UNREACHABLE: "check address and port, and whether the camera is on",
+    GapReason.STALLED: "see on the camera's own page whether this stream is switched on",
+    GapReason.NO_KEYFRAME: "set the I-frame interval to 2 s on the camera",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,8 @@ def is_rtsp(url: str) -> bool:
 def failure_of(test: StreamTest) -> str | None:
     """Why this stream would not be recorded, and what to do; None when it would be."""
     if test.error is not None:
-        return str(test.error)
+        advice = _ADVICE.get(test.error.reason, "")
+        return f"{test.error}; {advice}" if advice and "pin" not in str(test.error) else str(test.error)
     report = test.report
     assert report is not None
     if report.codec not in list(Codec) or not report.keyframes:
@@ -85,7 +94,7 @@ def stream_test_json(test: StreamTest) -> dict[str, Any]:
 def stream_test_facts(test: StreamTest) -> list[tuple[str, object]]:
     """The same for people."""
     if test.error is not None:
-        return [("address", test.url), ("not received", test.error.reason)]
+        return [("address", test.url), ("not received", f"{test.error} ({test.error.reason})")]
     r = test.report
     assert r is not None
     announced = f" ({r.fps_announced:g} announced)" if r.fps_announced else ""

@@ -105,12 +105,12 @@ async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) ->
         held.enter_context(site.lock())
         for role in ROLES:
             held.enter_context(alone(site, role))
-        store = await _check_store(site)  # first, for it may refuse; then nothing was changed
+        store = await _check_store(site)  # store and port first, for they may refuse; then nothing was changed
+        metrics = held.enter_context(_metrics(site)) if site.settings.metrics.enabled else None
         catalogue = await _try_catalogue(site)
         for trouble in (store, catalogue):
             if trouble:
                 tell(trouble)
-        metrics = held.enter_context(_metrics(site)) if site.settings.metrics.enabled else None
         running = RunningSite(site, metrics, tell)
         try:
             running.start_recorder(log_file)

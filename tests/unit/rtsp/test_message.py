@@ -170,3 +170,9 @@ def test_a_break_inside_of_a_line_is_read_as_a_space_so_that_it_can_be_sent_on()
     assert message.headers.get("CSeq") == "1 2"
     assert message.headers.get("WWW-Authenticate") == 'Digest realm="a b"'
     assert parse_message(message.encode()) == message
+
+
+@pytest.mark.parametrize("line", ["RTSP/1.0 000 OK", "RTSP/1.0 099 OK", "RTSP/1.0 ٢٠٠ OK", "RTSP/٢.0 200 OK"])
+def test_a_status_has_three_ascii_digits_and_does_not_begin_with_zero(line: str) -> None:
+    with pytest.raises(MalformedError, match="start line"):
+        parse_message(f"{line}\r\n\r\n".encode())

@@ -90,7 +90,7 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     "text", ["rtsp://jan:tajne5/x@10.0.0.5/a", "rtsp://jan:taj#ne@10.0.0.5", "rtsp://jan:[tajne@h/"]
 )
 def test_a_password_that_breaks_the_address_is_not_repeated(text: str) -> None:
-    with pytest.raises(UserError, match="%XX|does not parse") as caught:
+    with pytest.raises(UserError, match="does not parse") as caught:
         CameraUrl.parse(text)
     assert "tajne" not in str(caught.value)
 
