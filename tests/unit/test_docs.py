@@ -120,6 +120,13 @@ def test_files_named_in_the_architecture_exist() -> None:
     assert set(re.findall(r"\b([a-z_0-9]+\.py)\b", the_map)) <= known
 
 
+@pytest.mark.parametrize("document", [*HOUSE.glob("*.md"), *sorted(DECISIONS.glob("*.md"))], ids=named)
+def test_paths_named_in_documents_exist(document: Path) -> None:
+    rooms = "|".join((*PRODUCT, "tests", "bench", "docs", "deploy", "scripts"))
+    paths = re.findall(rf"`((?:{rooms})/[\w./-]*)`", document.read_text())
+    assert [path for path in paths if not (HOUSE / path).exists()] == []
+
+
 # Commands
 
 
