@@ -35,7 +35,11 @@ def salvage(spool: Spool, part: PartFile) -> SegmentFacts | None:
     """
     if not part.path.exists():
         return None
-    segment = OpenSegment(part.path, part.stream_id, part.run_id, part.number, create=False)
+    try:
+        segment = OpenSegment(part.path, part.stream_id, part.run_id, part.number, create=False)
+    except BlockingIOError:
+        log.info("leftover %s is still being written by another process, which will seal it", part.path.name)
+        return None
     try:
         if _is_blank(segment):
             part.path.unlink(missing_ok=True)

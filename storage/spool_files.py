@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,11 @@ def disk_error(error: OSError, doing: str) -> SpoolError:
 
 
 class OpenSegment:
-    """A `.part` file being written. `size_bytes` counts whole writes only, so a reader may trust what is below it."""
+    """A `.part` file being written. `size_bytes` counts whole writes only, so a reader may trust what is below it.
+
+    Its writer holds a lock on it, so that a recorder that starts while its predecessor still seals leaves it alone:
+    opening a leftover that somebody writes, or has just sealed, raises BlockingIOError.
+    """
 
     __slots__ = ("fd", "number", "path", "run_id", "size_bytes", "stream_id")
 
@@ -41,9 +46,20 @@ class OpenSegment:
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         try:
             self.fd = os.open(path, flags, 0o640)
-            if not create:
-                self.size_bytes = os.fstat(self.fd).st_size
         except OSError as error:
+            raise disk_error(error, "opening a segment") from error
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not create:
+                facts = os.fstat(self.fd)
+                if not path.exists() or path.stat().st_ino != facts.st_ino:
+                    raise BlockingIOError(errno.EAGAIN, "sealed while it was opened")
+                self.size_bytes = facts.st_size
+        except BlockingIOError:
+            os.close(self.fd)
+            raise
+        except OSError as error:
+            os.close(self.fd)
             raise disk_error(error, "opening a segment") from error
 
     def write(self, buffers: Sequence[bytes | bytearray | memoryview]) -> int:

@@ -132,3 +132,29 @@ def test_a_full_disk_leaves_the_part_for_another_time(spool, monkeypatch):
 def test_leftovers_of_other_streams_are_none_of_ours(spool):
     leave(spool, whole_file()[:-10])
     assert spool.leftovers(uuid4()) == []
+
+
+def test_what_another_process_still_writes_is_left_alone(spool):
+    predecessor = Spool(spool.path)
+    segment = predecessor.open_segment(RUN.stream_id, RUN.id, 0)
+    made = actions(UNITS)
+    predecessor.write(segment, made[0].buffers + made[1].buffers)
+    (part,) = spool.leftovers(RUN.stream_id)
+    before = part.path.read_bytes()
+    assert salvage(spool, part) is None
+    assert part.path.read_bytes() == before
+    predecessor.abandon(segment)
+    assert salvage(spool, part) is not None
+
+
+def test_what_was_sealed_while_it_was_opened_is_left_alone(spool, monkeypatch):
+    part = leave(spool, whole_file())
+    opened = storage.spool_files.fcntl.flock
+
+    def seal_first(fd, operation):
+        os.rename(part.path, spool.sealed_path / part.path.with_suffix(".mp4").name)
+        opened(fd, operation)
+
+    monkeypatch.setattr(storage.spool_files.fcntl, "flock", seal_first)
+    assert salvage(spool, part) is None
+    assert (spool.sealed_path / part.path.with_suffix(".mp4").name).read_bytes() == whole_file()
