@@ -29,7 +29,7 @@ DEMO_CAMERAS = (
     DemoCamera("Dworzec (H.265)", "Dworcowa", 1),
     DemoCamera("Plac Wolności", "plac Wolności", 2),
     DemoCamera("Most (H.265)", "Mostowa", 3),
-    DemoCamera("Łąkowa (1 % loss)", "Łąkowa", 4, CameraScript(loss=0.01)),
+    DemoCamera("Łąkowa (0.1 % loss)", "Łąkowa", 4, CameraScript(loss=0.001)),
     DemoCamera(
         "Park (goes away)", "Parkowa", 0, CameraScript(disconnect_every=AWAY_EVERY_S, disconnect_seconds=AWAY_S)
     ),
