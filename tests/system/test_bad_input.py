@@ -571,6 +571,11 @@ def test_credentials_of_the_store_that_are_wrong(desk: Desk, seaweedfs: Embedded
     desk.refused("up", says=r"check .*settings.*Nothing was started; correct the section \[store\]")
 
 
+def test_a_status_of_what_does_not_run(desk: Desk) -> None:
+    desk.refused("status", says="nothing runs on .*start it with: vms --data .* up", code=1)
+    desk.refused("status", data=desk.folder / "nie-ma", says="no data folder.*--data")
+
+
 def test_a_second_up_on_the_same_folder(desk: Desk) -> None:
     import fcntl
 
@@ -615,7 +620,13 @@ def test_an_assignment_that_is_corrupt_is_told_and_mended_by_the_next_change(des
 
 
 def test_what_no_command_is(desk: Desk) -> None:
-    for line in (("nagrywaj",), ("camera", "lst"), ("camera", "list", "--jsno"), ("export", "1")):
+    for line in (
+        ("nagrywaj",),
+        ("camera", "lst"),
+        ("camera", "list", "--jsno"),
+        ("export", "1"),
+        ("demo", "--store", "s4"),
+    ):
         before = fingerprint(desk.data)
         ran = desk.run(*line)
         assert ran.code == 2
