@@ -6,7 +6,6 @@ import asyncio
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -17,7 +16,6 @@ from typing import Any
 import av
 import pytest
 
-from storage.export import Export, export, write_side_file
 from tests.support.foreign_servers import film
 from tests.support.stack import MS, SECOND, Recorded, Stack, running_stack
 from vms.model import Codec
@@ -103,12 +101,6 @@ def ffprobe(path: Path) -> dict[str, Any]:
     return found
 
 
-async def exported(stack: Stack, name: str, within: TimeRange, output: Path, *, whole_gops: bool = False) -> Export:
-    done = await export(stack.reader, stack.stream(name), within, output, now_ns=time.time_ns(), whole_gops=whole_gops)
-    write_side_file(output, done, {"camera": {"name": name}})
-    return done
-
-
 def whole_range(units: list[Recorded]) -> TimeRange:
     return TimeRange(units[0].segment.start_ns, units[-1].segment.end_ns)
 
@@ -131,7 +123,7 @@ async def check_all_the_way(stack: Stack, name: str, folder: Path) -> None:
     codec = clip.config.codec
     assert any(is_sei(codec, nal) for nals in stored for nal in nals), "the footage has SEI to be kept"
     output = folder / f"{name}.mp4"
-    done = await exported(stack, name, whole_range(units), output)
+    done = await stack.export(name, whole_range(units), output)
     assert [file.path for file in done.files] == [output]
     assert done.missing == ()
     assert nals_of_file(output) == stored
@@ -152,7 +144,7 @@ async def check_cut(stack: Stack, name: str, folder: Path) -> None:
     times = sorted(unit.capture_ns for unit in units)
     within = TimeRange(times[30] - FRAME_NS // 2, times[77] - FRAME_NS // 2)
     output = folder / f"{name} cut.mp4"
-    (file,) = (await exported(stack, name, within, output)).files
+    (file,) = (await stack.export(name, within, output)).files
     wanted = [t for t in times if within.contains(t)]
     assert len(wanted) == 47
     assert (file.pictures, file.start_ns) == (47, wanted[0])
@@ -178,7 +170,7 @@ async def check_whole_gops(stack: Stack, name: str, folder: Path) -> None:
     keys = sorted(unit.capture_ns for unit in units if unit.key)
     within = TimeRange(times[30] - FRAME_NS // 2, times[60] - FRAME_NS // 2)
     output = folder / f"{name} gops.mp4"
-    (file,) = (await exported(stack, name, within, output, whole_gops=True)).files
+    (file,) = (await stack.export(name, within, output, whole_gops=True)).files
     start = max(k for k in keys if k <= times[30])
     end = min(k for k in keys if k >= times[60] - FRAME_NS // 2)
     assert (file.start_ns, file.pictures) == (start, sum(start <= t < end for t in times))
@@ -199,7 +191,7 @@ async def test_an_export_of_what_is_still_being_written(tmp_path: Path) -> None:
             (segment,) = await stack.segments("Rynek")
             assert (segment.location, segment.digest) == ("open", b"")
             output = tmp_path / "open.mp4"
-            done = await exported(stack, "Rynek", TimeRange(segment.start_ns, segment.end_ns), output)
+            done = await stack.export("Rynek", TimeRange(segment.start_ns, segment.end_ns), output)
             await stack.stop()
         units = await stack.units("Rynek")
     found = nals_of_file(output)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import tempfile
 import time
@@ -21,6 +22,7 @@ from recorder.worker import run_worker
 from storage.archive_process import run_archiver
 from storage.catalogue import Catalogue, RecordedSegment, StreamTimeline
 from storage.catalogue.schema import migrate
+from storage.export import Export, Wish, export
 from storage.objects import ObjectStore, open_store
 from storage.reader import Reader
 from storage.spool import Spool
@@ -211,6 +213,11 @@ class Stack:
     async def segments(self, name: str, kind: StreamKind = StreamKind.MAIN) -> list[RecordedSegment]:
         return await self.reader.segments(self.stream(name, kind), ALL)
 
+    async def export(self, name: str, within: TimeRange, output: Path, **wishes: Any) -> Export:
+        """What `vms export` writes."""
+        wish = Wish(self.stream(name), within, **wishes)
+        return await export(self.reader, wish, output, now_ns=time.time_ns(), about={"camera": {"name": name}})
+
     async def stored(self, segment: RecordedSegment) -> bytes:
         """The bytes of a segment, from the object store and nowhere else."""
         name = object_store_info(self.site.settings.store).name
@@ -232,7 +239,8 @@ class Stack:
 @asynccontextmanager
 async def running_stack(*, segment_seconds: int = 2, audio: bool = False) -> AsyncIterator[Stack]:
     """A site in a short temporary path (Unix sockets have short names), gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="stroz-"))
+    memory = Path("/dev/shm")  # no disk between the test and the clock, where there is such a place
+    folder = Path(tempfile.mkdtemp(prefix="stroz-", dir=memory if os.access(memory, os.W_OK) else None))
     try:
         path = folder / "site"
         path.mkdir(mode=0o700)
