@@ -144,7 +144,7 @@ def _plan_row(row: Row, cells: dict[str, str], known: Known, seen: dict[int, int
 
 def _new_camera(number: int, cells: Mapping[str, str], known: Known) -> Camera:
     for column in ("nazwa", "adres"):
-        if not cells.get(column) and not (column == "adres" and "://" in cells.get("profil_main", "")):
+        if not cells.get(column) and not (column == "adres" and _is_whole(cells.get("profil_main", ""))):
             raise _CellError(column, f"camera {number} is new and needs it")
     return Camera(uuid4(), number, cells["nazwa"], known.default_profile.id, ())
 
@@ -173,7 +173,7 @@ def _with_addresses(camera: Camera, cells: Mapping[str, str]) -> Camera:
     """Main and sub stream from adres, port, profil_main, profil_sub; a sub-stream on the main's host follows it."""
     main_before, sub_before = _url_of(camera, StreamKind.MAIN), _url_of(camera, StreamKind.SUB)
     main = main_before
-    if cells.get("adres") and "://" not in cells.get("profil_main", ""):
+    if cells.get("adres") and not _is_whole(cells.get("profil_main", "")):
         main = _with_host(main, cells["adres"], camera.source)
     if cells.get("profil_main"):
         main = _with_path(main, cells["profil_main"], "profil_main", camera.source)
@@ -207,12 +207,17 @@ def _with_host(url: CameraUrl | None, cell: str, source: SourceKind) -> CameraUr
 
 
 def _with_path(url: CameraUrl | None, cell: str, column: str, source: SourceKind) -> CameraUrl:
-    if "://" in cell:
+    if _is_whole(cell):
         return _parse_url(cell, column, source)
     if url is None or url.scheme == "file":
         raise _CellError(column, "give the column adres too, or a whole address here")
     path = cell if cell.startswith("/") else f"/{cell}"
     return replace(url, path=_parse_url(f"rtsp://host{path}", column, SourceKind.RTSP).path)
+
+
+def _is_whole(cell: str) -> bool:
+    """Whether a profile's cell is a whole address rather than a path, which may hold another address."""
+    return "://" in cell and not cell.startswith("/")
 
 
 def _parse_url(text: str, column: str, source: SourceKind) -> CameraUrl:

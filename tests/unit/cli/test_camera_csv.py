@@ -191,3 +191,11 @@ def test_changes_are_told_in_words() -> None:
 def test_columns_that_are_wrong(header: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
         plan(f"{header}\n")
+
+
+@pytest.mark.parametrize("url", ["rtsp://10.0.0.5?channel=1", "rtsp://10.0.0.5/x://10.0.0.6/y"])
+def test_odd_addresses_come_back_unchanged(url: str) -> None:
+    (added,) = plan(f"numer;nazwa;adres\n3;Most;{url}")
+    assert added.camera
+    (again,) = plan(export_cameras([added.camera], [GUARD, SCHOOL]).decode("utf-8-sig"), added.camera)
+    assert again.verdict is Verdict.UNCHANGED, again.detail
