@@ -254,12 +254,15 @@ async def _keep_metrics(metrics: Metrics, recordings: Recordings) -> None:
         counter.inc(max(0.0, value - seen.get(key, 0.0)))
         seen[key] = value
 
+    shown: set[tuple[str, str]] = set()
     while True:
         await asyncio.sleep(METRICS_SECONDS)
+        before, shown = shown, set()
         for job, recording in recordings.running():
             for status in recording.status(0):
                 kind = job.stream.kind if status.stream_id == job.stream.id else StreamKind.AUDIO
                 labels = str(job.camera.number), kind.value
+                shown.add(labels)
                 key = status.stream_id
                 grow(metrics.access_units.labels(*labels), (key, "units"), status.units)
                 grow(metrics.received_bytes.labels(*labels), (key, "bytes"), status.bytes)
@@ -278,6 +281,15 @@ async def _keep_metrics(metrics: Metrics, recordings: Recordings) -> None:
                     metrics.last_unit_timestamp.labels(*labels).set(status.last_unit_wall_ns / 1e9)
                 if status.camera_offset_ns is not None:
                     metrics.clock_offset.labels(*labels).set(status.camera_offset_ns / 1e9)
+        for labels in before - shown:
+            forget_state(metrics, *labels)
+
+
+def forget_state(metrics: Metrics, camera: str, stream: str) -> None:
+    """A stream that is switched off has no state any more, not the last one for ever. Its counters stay."""
+    for gauge in (metrics.recording, metrics.last_unit_timestamp, metrics.clock_offset):
+        with contextlib.suppress(KeyError):
+            gauge.remove(camera, stream)
 
 
 def main() -> None:
