@@ -104,6 +104,7 @@ class _File:
     last_but_one: int = -FAR_PTS
     after: int = FAR_PTS  # the least media time of a unit behind the cut
     end_ticks: int | None = None  # of the last segment
+    cut_ticks: int = FAR_PTS  # nothing from here on is shown
     sources: list[SourceSegment] = field(default_factory=list)
     has_sound: bool = False
     sound_pts: array[int] = field(default_factory=lambda: array("q"))
@@ -120,15 +121,19 @@ class _File:
             self.last_but_one = pts
 
     def end_pts(self) -> int:
-        """Where the last shown picture ends: at the next one, if that follows closely, else as long as the one before."""
-        ends = [t for t in (self.after, self.end_ticks) if t is not None and self.last < t < FAR_PTS]
+        """Where the last shown picture ends: at the next one if that follows closely, else as long as the one before it
+        lasted, or up to the cut if that is later: there was no other picture before the cut.
+        """
         if self.pictures > 1:
             usual = max(1, self.last - self.last_but_one)
         else:
             usual = (
                 self.config.clock_hz // 25 if self.config.codec.is_video else frame_ticks(self.config, self.first.data)
             )
-        return min([*ends, self.last + 2 * usual]) if ends else self.last + max(1, usual)
+        latest = self.last + 2 * max(1, usual)
+        known = [t for t in (self.after, self.end_ticks) if t is not None and self.last < t <= latest]
+        cut = self.cut_ticks if self.cut_ticks < FAR_PTS else self.last
+        return min(known, default=max(self.last + max(1, usual), min(cut, latest)))
 
 
 class ExportWriting:
@@ -153,30 +158,47 @@ class ExportWriting:
         self._sound, self._sound_left_out = sound, left_out
 
     def add(self, part: SegmentPart) -> None:
-        """Append the units of one segment's part, from the picture decoding must begin with on; or, of one whose wanted
-        part is empty and at its end, the lead-in from its last random-access picture on. Raises MalformedError.
+        """Append the units of one segment's part, from the picture decoding must begin with to the last one shown; or, of
+        one whose wanted part is empty and at its end, the lead-in from its last random-access picture on.
+
+        Nothing follows the last picture in decoding order: some players go on to the end of what is in the file, whatever
+        the edit list says. Raises MalformedError.
         """
         reader = part.reader
         source = SourceSegment(part.segment, reader.head, reader.trailer)
         capture_ns = reader.head.mapping.capture_ns
+        behind: list[AccessUnit] = []  # the cut; written only where a picture before the cut is decoded after them
         for unit in reader.units(part.start_pts, part.end_pts):
             if self.stopped:
                 return
-            now = self._file_for(unit, part)
-            if not now.sources or now.sources[-1] != source:
-                now.sources.append(source)
-            now.writer.add(unit)
-            now.units += 1
-            if part.start_pts <= unit.pts < part.end_pts:
+            if unit.pts >= part.end_pts:
+                behind.append(unit)
+                continue
+            for needed in behind:
+                self._put(needed, part, source)
+            now = self._put(unit, part, source)
+            if behind:
+                now.after = min(now.after, *(needed.pts for needed in behind))
+                behind.clear()
+            if part.start_pts <= unit.pts:
                 self._add_sound(now, capture_ns(unit.pts))
                 if unit.pts < now.first.pts and _refers_back(unit, now.first):
                     now.undecodable += 1
                 else:
                     now.show(unit.pts)
-            elif unit.pts >= part.end_pts:
-                now.after = min(now.after, unit.pts)
-        if self._open is not None and part.start_pts < FAR_PTS:
-            self._open.end_ticks = reader.trailer.end_ticks if reader.trailer else None
+        now_open = self._open
+        if now_open is not None and part.start_pts < FAR_PTS:
+            now_open.after = min([now_open.after, *(unit.pts for unit in behind)])
+            now_open.end_ticks = reader.trailer.end_ticks if reader.trailer else None
+            now_open.cut_ticks = part.end_pts
+
+    def _put(self, unit: AccessUnit, part: SegmentPart, source: SourceSegment) -> _File:
+        now = self._file_for(unit, part)
+        if not now.sources or now.sources[-1] != source:
+            now.sources.append(source)
+        now.writer.add(unit)
+        now.units += 1
+        return now
 
     def end_file(self) -> None:
         """Finish the file being written, if any; one in which nothing would be shown is thrown away."""
