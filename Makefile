@@ -44,4 +44,4 @@ fuzz: ## fuzz the parsers (FUZZ_SECONDS=60 for each target)
 	$(BIN)/python -m tests.fuzz.run --seconds $(or $(FUZZ_SECONDS),60)
 
 clean: ## remove .venv, caches and demo data
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-data
+	rm -rf .venv .venv-fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-data
