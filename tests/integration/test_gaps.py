@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -140,8 +141,10 @@ async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 
 @pytest.fixture(scope="module")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> Faults:
-    return asyncio.run(happen(tmp_path_factory.mktemp("faults")))
+def faults(tmp_path_factory: pytest.TempPathFactory, measured_once: Callable[[str, Callable[[], Any]], Any]) -> Faults:
+    folder = tmp_path_factory.mktemp("faults")
+    found: Faults = measured_once("faults", lambda: asyncio.run(happen(folder)))
+    return found
 
 
 def reasons(seen: Seen) -> list[GapReason]:

@@ -15,7 +15,7 @@ from storage.catalogue import StreamTimeline
 from tests.support.stack import Recorded, Stack, running_stack, until
 from vms.camera_url import CameraUrl
 from vms.errors import SourceError
-from vms.model import Gap, SourceKind
+from vms.model import Gap, GapReason, SourceKind
 from vms.rtsp.probe import CameraReport, probe
 from vms.simulate import CameraScript, Footage, Simulator, SimulatorOptions, running
 
@@ -46,7 +46,7 @@ class Seen:
     state: dict[str, Any]
     states: list[dict[str, Any]]
     report: CameraReport | None
-    refusal: SourceError | None
+    refusal: tuple[GapReason, str] | None
 
     @property
     def digests(self) -> list[str]:
@@ -93,7 +93,7 @@ async def run_cameras(taken: Sequence[Taken], *, seconds: float, before: Prepara
                 state=of_it[-1],
                 states=of_it,
                 report=report if isinstance(report, CameraReport) else None,
-                refusal=report if isinstance(report, SourceError) else None,
+                refusal=(report.reason, str(report)) if isinstance(report, SourceError) else None,
             )
         return seen
 
