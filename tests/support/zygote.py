@@ -28,6 +28,7 @@ class Zygote:
     """The process that forks. A context manager."""
 
     def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="vms-zygote-")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.zygote"],
             cwd=ROOT,
@@ -42,18 +43,20 @@ class Zygote:
         stdin.close()
         self._process.wait(10)
         stdout.close()
+        self._folder.cleanup()
 
     def run(self, args: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: int) -> tuple[int, str, str]:
         """`vms *args`: exit code, standard output, standard error. A code of -14 is that it did not end in time."""
         stdin, stdout = self._streams()
-        with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
-            order = {
-                "args": list(args), "cwd": str(cwd), "env": dict(env), "timeout": timeout, "out": out.name, "err": err.name
-            }  # fmt: skip
-            stdin.write(json.dumps(order) + "\n")
-            stdin.flush()
-            code = int(stdout.readline())
-            return code, Path(out.name).read_text(), Path(err.name).read_text()
+        out, err = Path(self._folder.name, "out"), Path(self._folder.name, "err")
+        out.write_bytes(b"")
+        err.write_bytes(b"")
+        order = {
+            "args": list(args), "cwd": str(cwd), "env": dict(env), "timeout": timeout, "out": str(out), "err": str(err)
+        }  # fmt: skip
+        stdin.write(json.dumps(order) + "\n")
+        stdin.flush()
+        return int(stdout.readline()), out.read_text(), err.read_text()
 
     def _streams(self) -> tuple[IO[str], IO[str]]:
         assert self._process.stdin is not None
