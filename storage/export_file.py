@@ -167,30 +167,32 @@ class ExportWriting:
         reader = part.reader
         source = SourceSegment(part.segment, reader.head, reader.trailer)
         capture_ns = reader.head.mapping.capture_ns
-        behind: list[AccessUnit] = []  # the cut; written only where a picture before the cut is decoded after them
+        after: list[AccessUnit] = []  # not shown, and perhaps nothing that is shown is decoded after them
+        any_shown = False
         for unit in reader.units(part.start_pts, part.end_pts):
             if self.stopped:
                 return
-            if unit.pts >= part.end_pts:
-                behind.append(unit)
+            shown = part.start_pts <= unit.pts < part.end_pts
+            if not shown and (any_shown or unit.pts >= part.end_pts):
+                after.append(unit)
                 continue
-            for needed in behind:
+            for needed in after:
                 self._put(needed, part, source)
             now = self._put(unit, part, source)
-            if behind:
-                now.after = min(now.after, *(needed.pts for needed in behind))
-                behind.clear()
-            if part.start_pts <= unit.pts:
+            now.after = min([now.after, *(u.pts for u in after if u.pts >= part.end_pts)])
+            after.clear()
+            any_shown |= shown
+            if shown:
                 self._add_sound(now, capture_ns(unit.pts))
                 if unit.pts < now.first.pts and _refers_back(unit, now.first):
                     now.undecodable += 1
                 else:
                     now.show(unit.pts)
-        now_open = self._open
-        if now_open is not None and part.start_pts < FAR_PTS:
-            now_open.after = min([now_open.after, *(unit.pts for unit in behind)])
-            now_open.end_ticks = reader.trailer.end_ticks if reader.trailer else None
-            now_open.cut_ticks = part.end_pts
+        opened = self._open
+        if opened is not None and part.start_pts < FAR_PTS:
+            opened.after = min([opened.after, *(u.pts for u in after if u.pts >= part.end_pts)])
+            opened.end_ticks = reader.trailer.end_ticks if reader.trailer else None
+            opened.cut_ticks = part.end_pts
 
     def _put(self, unit: AccessUnit, part: SegmentPart, source: SourceSegment) -> _File:
         now = self._file_for(unit, part)

@@ -387,3 +387,16 @@ async def test_sound_alone(site: Site, output: Path) -> None:
     wanted = [u for u in sound if 16_000 <= u.pts < 32_000]
     assert done.files[0].pictures == len(wanted)
     assert {u.data for u in wanted} <= set(footage.samples(output, "audio"))
+
+
+async def test_the_documented_side_file_has_the_form_of_a_real_one(site: Site, output: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/reference/export.md").read_text(encoding="utf-8")
+    example = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    run = await record(site, video(Codec.H264, 50))
+    real = side(await cut(site, output, span(run, 0, 50)))
+    assert set(example) - {"camera", "stream_kind", "exported_by", "exported_at", "software"} == set(real)
+    (file,), (real_file,) = example["files"], real["files"]
+    assert list(file) == list(real_file)
+    assert list(file["segments"][0]) == list(real_file["segments"][0])
+    assert capture_times(file, [0, file["end_ticks"] - file["start_ticks"]]) == [ns(file["start"]), ns(file["end"])]
+    assert file["segments"][0]["clock_mapping"]["ns"] == ns(file["segments"][0]["start"])
