@@ -71,7 +71,9 @@ async def test_two_cameras_with_and_without_leave_to_record_sound(sound: Sound) 
             video = await stack.units(name)
             assert len(video) > 3 * 25
             assert {u.config.codec for u in video} == {Codec.H264}
-            assert {g.reason for g in await stack.gaps(name)} == {GapReason.RECORDER_RESTART}
+            # GStreamer may refuse one of two clients that come in the same moment; what counts is from the first picture on.
+            since = [gap for gap in await stack.gaps(name) if gap.start_ns >= video[0].capture_ns]
+            assert {gap.reason for gap in since} == {GapReason.RECORDER_RESTART}
         assert await stack.units("without", StreamKind.AUDIO) == []
         allowed, silent = (str(stack.stream(name, StreamKind.AUDIO)) for name in ("with", "without"))
         written = everything_written(stack)
