@@ -290,7 +290,7 @@ class ExportWriting:
     def _begin(self, unit: AccessUnit, capture_ns: int) -> _File:
         temporary = self.temporary()
         file = temporary.open("xb+")
-        self._undo.callback(file.close)
+        self._undo.callback(_give_up, file)
         sound = self._sound
         waiting = [*sound.recent, *sound.units] if sound is not None else []
         audio = waiting[0][1].config if waiting else None
@@ -347,6 +347,11 @@ def _name(temporary: Path, final: Path) -> None:
         temporary.rename(final)
     else:
         temporary.unlink()
+
+
+def _give_up(file: BinaryIO) -> None:
+    with contextlib.suppress(OSError):  # closing writes what is buffered, which a full disk refuses again
+        file.close()
 
 
 def _put_sound(now: _File, item: tuple[int, AccessUnit, SourceSegment]) -> None:

@@ -201,7 +201,7 @@ def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with tempfile.TemporaryDirectory(dir=sys.argv[1]) as folder:
     writing = ExportWriting(Path(folder) / "k.mp4")
     for number in range(121):
-        data, of = segment_of(run, number, frames=1500, size=2000)
+        data, of = segment_of(run, number, frames=900, size=3000)
         segment = RecordedSegment(0, of.stream_id, of.run_id, number, of.start_ns, of.end_ns, of.duration_ticks,
             of.clock_hz, of.size_bytes, of.digest, of.seal, True, False, of.codec, of.width, of.height, Origin.LIVE, (), "spool")
         writing.add(SegmentPart(segment, SegmentReader(BytesSource(data)), -(1 << 62), 1 << 62))
@@ -217,4 +217,4 @@ async def test_two_hours_of_footage_take_no_more_memory_than_their_tables(tmp_pa
         subprocess.run, [sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, timeout=110,
         cwd=Path(__file__).parents[2], check=True,
     )  # fmt: skip
-    assert int(done.stdout) < 110 * 1500 * 60 // 1024 + 4000  # KiB, beside 360 MB of footage
+    assert int(done.stdout) < 110 * 900 * 60 // 1024 + 4000  # KiB, beside 320 MB of footage
