@@ -272,7 +272,7 @@ def measure(
 ) -> None:
     """Receive a camera for some seconds: codec, size, frame rate, bitrate, keyframes, clock, and what to change on it."""
     from storage.catalogue import find_camera
-    from vms.cli.camera_test import failure_of, is_rtsp, measure_camera, stream_test_facts, stream_test_json
+    from vms.cli.probing import failure_of, is_rtsp, measure_camera, stream_test_facts, stream_test_json
 
     wishes: dict[str, Any] = {"user": user, "password_file": password_file, "transport": transport, "pin": pin}
     if "://" in camera:
