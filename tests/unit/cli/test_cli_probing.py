@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.conftest import Vms
-from vms.cli.camera_test import StreamTest, stream_test_facts, stream_test_json
+from vms.cli.probing import StreamTest, stream_test_facts, stream_test_json
 from vms.errors import SourceError
 from vms.model import GapReason, StreamKind
 from vms.rtsp.probe import CameraReport
