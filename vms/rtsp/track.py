@@ -17,6 +17,7 @@ from vms.media.depacketise import Depacketiser, ReorderBuffer, make_depacketiser
 from vms.media.rtcp import Bye, SenderReportPacket, build_receiver_report, parse_rtcp
 from vms.media.sdp import MediaDescription
 from vms.media.sink import UnitSink
+from vms.media.video_units import VideoDepacketiser
 from vms.model import AccessUnit, SenderReport
 from vms.rtsp.headers import TransportHeader
 from vms.rtsp.transport import RtspWire
@@ -108,6 +109,7 @@ class Track:
             raise ValueError(f"channels {rtp}-{rtcp} are taken")
         self._wire, self._rtcp_channel = wire, rtcp
         wire.channels[rtp] = self.depacketiser.push
+        wire.runs[rtp] = self.depacketiser.push_run if isinstance(self.depacketiser, VideoDepacketiser) else None
         wire.channels[rtcp] = self._push_rtcp
 
     async def receive_udp(

@@ -32,6 +32,7 @@ MAX_GARBAGE_BYTES = 256 * 1024  # between two messages or frames that make sense
 MAX_UNSENT_BYTES = 256 * 1024  # a peer that reads nothing is not buffered for any further
 
 Push = Callable[[bytearray, int, int, int], object]
+PushRun = Callable[[bytearray, memoryview, int, int, int, int], int]
 
 _DOLLAR = 0x24
 _STARTS = (
@@ -68,6 +69,7 @@ class RtspWire(asyncio.BufferedProtocol):
 
     def __init__(self, owner: WireOwner) -> None:
         self.channels: list[Push | None] = [None] * 256
+        self.runs: list[PushRun | None] = [None] * 256  # takes frames in a row of its channel, behind one it was pushed
         self.last_arrival_mono_ns = 0
         self.frames_unassigned = 0  # whole frames on channels nobody asked for
         self.garbage_bytes = 0
@@ -105,7 +107,7 @@ class RtspWire(asyncio.BufferedProtocol):
 
     def _cut(self, end: int) -> int:
         """Hand out every whole frame and message in the first `end` bytes; the position of what is left."""
-        buffer, channels, parser = self._buffer, self.channels, self._parser
+        buffer, channels, runs, parser = self._buffer, self.channels, self.runs, self._parser
         now = self.last_arrival_mono_ns = time.monotonic_ns()
         position = 0
         sense = False  # whether a frame went out since garbage was last looked at
@@ -117,7 +119,9 @@ class RtspWire(asyncio.BufferedProtocol):
                 push = channels[buffer[position + 1]]
                 if push is not None and stop <= end:
                     push(buffer, position + 4, stop, now)
-                    position = stop
+                    channel = buffer[position + 1]
+                    run = runs[channel]
+                    position = stop if run is None else run(buffer, self._view, stop, end, channel, now)
                     sense = True
                     continue
                 after = position if push is not None else self._skip_unassigned(position, stop, end)
@@ -230,6 +234,7 @@ class RtspWire(asyncio.BufferedProtocol):
 
     def _end(self, error: BaseException | None) -> None:
         self.channels = [None] * 256
+        self.runs = [None] * 256
         if not self.ended:
             self.ended = True
             self._owner.on_wire_end(error)

@@ -14,7 +14,8 @@ from tests.support.media_streams import Remembered, encode, prefixed, rtp_packet
 from vms.media.depacketise import Depacketiser, ReorderBuffer, make_depacketiser
 from vms.media.rtp import build_rtp, packetise, with_parameter_sets
 from vms.media.sdp import MediaDescription
-from vms.model import AccessUnit, Codec
+from vms.media.video_units import VideoDepacketiser
+from vms.model import AccessUnit, Codec, CodecConfig
 
 ENCODED = {
     "h264": encode(Codec.H264),
@@ -684,3 +685,40 @@ def test_parameter_sets_before_a_key_unit() -> None:
     unit = AccessUnit(0, prefixed(b"\x65\x88abc"), True, None, 0)  # type: ignore[arg-type]
     data = with_parameter_sets(unit.data, SETS[Codec.H264])
     assert data == prefixed(*SETS[Codec.H264], b"\x65\x88abc")
+
+
+@given(st.data())
+def test_runs_of_frames_give_what_single_pushes_give(data):
+    """`push_run` behind `push`, over any cut of an interleaved stream with lost packets and foreign channels."""
+    codec = data.draw(st.sampled_from([Codec.H264, Codec.H265]))
+
+    first = b"\x65" if codec is Codec.H264 else b"\x26\x01"
+    frames, sequence = [], 65_530
+    for number in range(data.draw(st.integers(1, 6))):
+        nal = first + b"\x80" + bytes([number]) * data.draw(st.integers(1, 9000))
+        payloads = packetise(codec, len(nal).to_bytes(4, "big") + nal, 500)
+        for at, payload in enumerate(payloads):
+            packet = build_rtp(96, sequence, number * 3600, 7, payload, marker=at == len(payloads) - 1)
+            sequence += 1
+            if data.draw(st.integers(0, 30)) == 0:
+                continue
+            channel = 2 if data.draw(st.integers(0, 30)) == 0 else 0
+            frames.append(b"$" + bytes([channel]) + len(packet).to_bytes(2, "big") + packet)
+    single, running = Remembered(), Remembered()
+    one, many = VideoDepacketiser(CodecConfig(codec), 96, single), VideoDepacketiser(CodecConfig(codec), 96, running)
+    stream = bytearray(b"".join(frames))
+    view, at = memoryview(stream), 0
+    for frame in frames:
+        if frame[1] == 0:
+            one.push(bytearray(frame), 4, len(frame), 5)
+    while at < len(stream):
+        stop = at + 4 + int.from_bytes(stream[at + 2 : at + 4], "big")
+        if stream[at + 1] == 0:
+            many.push(stream, at + 4, stop, 5)
+            end = data.draw(st.integers(stop, len(stream)))
+            stop = many.push_run(stream, view, stop, end, 0, 5)
+        at = stop
+    one.flush()
+    many.flush()
+    assert running.units == single.units
+    assert (many.packets, many.lost, many.malformed) == (one.packets, one.lost, one.malformed)
