@@ -55,6 +55,7 @@ class FeedServer:
     ) -> None:
         self._track, self._states, self._reload = track, states, reload
         self._reader, self._metrics = reader, metrics
+        metrics.feed_subscribers.set(0)
 
     def application(self) -> web.Application:
         """The routes of docs/reference/feed.md."""

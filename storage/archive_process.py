@@ -24,7 +24,7 @@ from storage.spool import Spool, SpoolUsage
 from storage.stores import SpoolCopies, object_store_info, spool_info
 from vms.clock import SystemClock
 from vms.errors import SpoolError
-from vms.metrics import Metrics, MetricsServer
+from vms.metrics import UNKNOWN, Metrics, MetricsServer
 from vms.observe import configure_logging
 from vms.processes import run_process
 from vms.settings import SpoolSection, local_host_name
@@ -59,8 +59,7 @@ class Report:
         metrics.spool_bytes.labels("open").set(usage.open_bytes)
         metrics.spool_bytes.labels("sealed").set(usage.sealed_bytes)
         metrics.spool_free_bytes.set(room)
-        if rate > 0:
-            metrics.spool_hours.set(room / rate / 3600)
+        metrics.spool_hours.set(room / rate / 3600 if rate > 0 else UNKNOWN)
         brake = self.deletion.brake if self.deletion else None
         metrics.retention_braked.set(brake is not None)
         facts: dict[str, Any] = {

@@ -5,6 +5,8 @@ registry: a process creates one `Metrics` and hands it down. Each process serves
 folder; `vms up` merges those into one page, on which every sample says its `process`.
 
 Labels: `camera` is the camera's number, `stream` main, sub or audio. No label ever holds text from a camera.
+
+A gauge says nothing until it is set, and nothing again once it is set to `UNKNOWN`: a 0 on a page is always a measured 0.
 """
 
 # ruff: noqa: RUF009 - `_metric` makes a field, as `dataclasses.field` does
@@ -14,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import http.client
+import math
 import os
 import socket
 import threading
@@ -33,6 +36,7 @@ from vms.errors import UserError
 from vms.settings import Listen, Secret
 
 PREFIX = "stroz_"
+UNKNOWN = math.nan  # the value of a gauge that has nothing to say; such samples are on no page
 _STREAM = ("camera", "stream")
 _SCRAPE_TIMEOUT_S = 2.0
 _MAX_PAGE_BYTES = 16 * 2**20
@@ -115,19 +119,40 @@ class Metrics:
             facts, options = f.metadata, {}
             if facts["buckets"]:
                 options["buckets"] = facts["buckets"]
-            made[f.name] = kinds[str(f.type)](
+            metric = made[f.name] = kinds[str(f.type)](
                 facts["name"], facts["doc"], facts["labels"], registry=registry, **options
             )
+            if isinstance(metric, Gauge) and not facts["labels"]:
+                metric.set(UNKNOWN)
         return cls(registry, **made)
 
     def page(self) -> bytes:
-        """The registry in Prometheus's text format."""
-        return generate_latest(self.registry)
+        """What is known, in Prometheus's text format."""
+        known = CollectorRegistry(auto_describe=False)
+        known.register(_Known(self.registry))
+        return generate_latest(known)
 
 
 def metric_fields() -> list[Any]:
     """The fields of `Metrics` that are metrics, in order; `metadata` has name, doc, labels, buckets."""
     return [f for f in fields(Metrics) if f.metadata]
+
+
+class _Known(Collector):
+    """A registry without the gauges that have nothing to say."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._registry.collect():
+            if family.type == "gauge":
+                family.samples = [s for s in family.samples if not math.isnan(s.value)]
+            if family.samples:
+                yield family
 
 
 class MetricsServer:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vms.errors import UserError
-from vms.metrics import Metrics, MetricsServer, gather, metric_fields
+from vms.metrics import UNKNOWN, Metrics, MetricsServer, gather, metric_fields
 from vms.settings import Listen, Secret
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
@@ -52,6 +52,27 @@ def test_each_process_has_metrics_of_its_own() -> None:
     assert b'stroz_gaps_total{camera="12",reason="stalled",stream="main"} 1.0' in one.page()
     assert b'reason="stalled"' not in two.page()
     assert b"process_resident_memory_bytes" in two.page()
+
+
+def test_a_gauge_that_was_never_set_is_on_no_page(tmp_path: Path) -> None:
+    archiver, worker = Metrics.create(), Metrics.create()
+    assert b"stroz_spool_hours" not in worker.page()
+    archiver.spool_hours.set(12.5)
+    archiver.retention_braked.set(0)
+    worker.recording.labels("1", "main").set(0)
+    sockets = {"archiver": tmp_path / "a", "recorder-0": tmp_path / "b"}
+    with (
+        MetricsServer.start(archiver.page, sockets["archiver"]),
+        MetricsServer.start(worker.page, sockets["recorder-0"]),
+    ):
+        page = gather(sockets).decode()
+    assert re.findall(r"^stroz_spool_hours.*$", page, re.MULTILINE) == ['stroz_spool_hours{process="archiver"} 12.5']
+    assert 'stroz_retention_braked{process="archiver"} 0.0' in page
+    assert 'stroz_recording{camera="1",process="recorder-0",stream="main"} 0.0' in page
+    assert "stroz_upload_failures_total{error" not in page
+    assert 'stroz_uploaded_bytes_total{process="recorder-0"} 0.0' in page  # counters begin at 0, as rates need it
+    archiver.spool_hours.set(UNKNOWN)
+    assert b"stroz_spool_hours" not in archiver.page()
 
 
 def test_served_over_loopback() -> None:
