@@ -1,7 +1,7 @@
 """Footage of a range as plain MP4 files, bit for bit, exact to the frame, with a side file that states what is there.
 
-Owns what an export consists of: one file per gap-free stretch of one run and one codec configuration, cut by an edit
-list, never re-encoded; and the order of its steps. Writing files stands in `storage.export_file`, the side file in
+Owns what an export consists of: one file per stretch of one run and one codec configuration without a gap of a second
+or more, cut by an edit list, never re-encoded; and the order of its steps. Writing files stands in `storage.export_file`, the side file in
 `storage.side_file`. Every segment's digest is compared before its bytes are used (I6). Nothing appears under its final
 name until everything is whole; when it fails or is cancelled, nothing is left behind.
 """
@@ -39,6 +39,9 @@ from vms.media.segment_reader import SegmentReader
 from vms.model import AccessUnit
 from vms.timeline import TimeRange
 
+# A shorter gap stays within its file, where the picture before it stands longer, and is stated in the side file: a link
+# that loses one packet in a thousand would otherwise make hundreds of files of an hour.
+SPLIT_NS = 1_000_000_000
 SOUND_BEFORE_NS = 300_000_000  # of sound is read before the first picture, to warm its decoder up
 
 SoundUnit = tuple[int, AccessUnit, SourceSegment]
@@ -96,7 +99,7 @@ async def export(
     cancelled, no file is left behind.
     """
     timeline = await reader.timeline(wish.stream_id, wish.within, now_ns)
-    missing = [m.range for m in timeline.missing]
+    missing = [m.range for m in timeline.missing if m.range.duration_ns >= SPLIT_NS]
     stretches = plan(await reader.segments(wish.stream_id, wish.within), wish.within, missing)
     if not stretches:
         reasons = ", ".join(sorted({m.reason.value for m in timeline.missing})) or "no recording was expected then"

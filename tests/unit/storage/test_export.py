@@ -142,23 +142,24 @@ async def test_whole_groups_reach_into_the_segment_before(site: Site, output: Pa
     assert len(played(output)) == 75
 
 
-async def test_a_gap_within_makes_two_files(site: Site, output: Path) -> None:
-    units = [u for u in video(Codec.H264, 75, 0, 25) if not 40 <= (u.pts - FIRST_PTS) // FRAME < 50]
+@pytest.mark.parametrize("lost", [10, 30])
+async def test_a_gap_within_is_stated_and_from_a_second_on_makes_two_files(site: Site, output: Path, lost: int) -> None:
+    everything = video(Codec.H264, 100, 0, 25)
+    units = [u for u in everything if not 40 <= (u.pts - FIRST_PTS) // FRAME < 40 + lost]
     run = await record(site, units, (25,))
     # The gap's end is rounded; the picture there belongs behind it all the same.
-    gap = Gap(
-        uuid4(), site.stream_id, span(run, 40, 41).start_ns, span(run, 49, 50).end_ns + 5000, GapReason.PACKET_LOSS
-    )
+    end_ns = span(run, 39 + lost, 40 + lost).end_ns + 5000
+    gap = Gap(uuid4(), site.stream_id, span(run, 40, 41).start_ns, end_ns, GapReason.PACKET_LOSS)
     await site.catalogue.put_gap(gap)
-    done = await cut(site, output, span(run, 10, 70))
-    assert [one.path.name for one in done.files] == ["klip-1.mp4", "klip-2.mp4"]
-    assert [one.pictures for one in done.files] == [30, 20]
-    whole = footage.pictures(video(Codec.H264, 75, 0, 25))
-    assert [data for _, data in played(done.files[0].path)] == whole[10:40]
-    assert [data for _, data in played(done.files[1].path)] == whole[50:70]
+    done = await cut(site, output, span(run, 10, 90))
+    whole = footage.pictures(everything)
+    before, after = whole[10:40], whole[40 + lost : 90]
+    shown = [[data for _, data in played(one.path)] for one in done.files]
+    assert shown == ([before, after] if lost == 30 else [before + after])
+    assert [one.path.name for one in done.files] == (["klip-1.mp4", "klip-2.mp4"] if lost == 30 else ["klip.mp4"])
     (stated,) = side(done)["gaps"]
     assert (ns(stated["start"]), ns(stated["end"]), stated["reason"]) == (gap.start_ns, gap.end_ns, "packet_loss")
-    total = sum(one.end_ns - one.start_ns for one in done.files) + done.missing[0].range.duration_ns
+    total = sum(one.end_ns - one.start_ns for one in done.files) + (gap.end_ns - gap.start_ns if lost == 30 else 0)
     assert abs(total - done.within.duration_ns) < FRAME_NS
 
 
