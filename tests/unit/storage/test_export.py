@@ -142,18 +142,18 @@ async def test_whole_groups_reach_into_the_segment_before(site: Site, output: Pa
     assert len(played(output)) == 75
 
 
-@pytest.mark.parametrize("lost", [10, 30])
+@pytest.mark.parametrize(("first", "lost"), [(40, 10), (45, 30)])  # up to a key each
 async def test_a_gap_within_is_stated_and_from_a_second_on_makes_two_files(site: Site, output: Path, lost: int) -> None:
     everything = video(Codec.H264, 100, 0, 25)
-    units = [u for u in everything if not 40 <= (u.pts - FIRST_PTS) // FRAME < 40 + lost]
+    units = [u for u in everything if not first <= (u.pts - FIRST_PTS) // FRAME < first + lost]
     run = await record(site, units, (25,))
     # The gap's end is rounded; the picture there belongs behind it all the same.
-    end_ns = span(run, 39 + lost, 40 + lost).end_ns + 5000
-    gap = Gap(uuid4(), site.stream_id, span(run, 40, 41).start_ns, end_ns, GapReason.PACKET_LOSS)
+    end_ns = span(run, first + lost - 1, first + lost).end_ns + 5000
+    gap = Gap(uuid4(), site.stream_id, span(run, first, first + 1).start_ns, end_ns, GapReason.PACKET_LOSS)
     await site.catalogue.put_gap(gap)
     done = await cut(site, output, span(run, 10, 90))
     whole = footage.pictures(everything)
-    before, after = whole[10:40], whole[40 + lost : 90]
+    before, after = whole[10:first], whole[first + lost : 90]
     shown = [[data for _, data in played(one.path)] for one in done.files]
     assert shown == ([before, after] if lost == 30 else [before + after])
     assert [one.path.name for one in done.files] == (["klip-1.mp4", "klip-2.mp4"] if lost == 30 else ["klip.mp4"])
