@@ -143,7 +143,9 @@ async def test_whole_groups_reach_into_the_segment_before(site: Site, output: Pa
 
 
 @pytest.mark.parametrize(("first", "lost"), [(40, 10), (45, 30)])  # up to a key each
-async def test_a_gap_within_is_stated_and_from_a_second_on_makes_two_files(site: Site, output: Path, lost: int) -> None:
+async def test_a_gap_is_stated_and_from_a_second_on_makes_two_files(
+    site: Site, output: Path, first: int, lost: int
+) -> None:
     everything = video(Codec.H264, 100, 0, 25)
     units = [u for u in everything if not first <= (u.pts - FIRST_PTS) // FRAME < first + lost]
     run = await record(site, units, (25,))
