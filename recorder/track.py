@@ -41,6 +41,7 @@ from vms.model import (
     SenderReport,
     TimedUnit,
 )
+from vms.ntp import HostClock
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,9 @@ class Track:
         *,
         record: bool = True,
         trust_clock: bool = False,
+        host_clock: Callable[[], HostClock] = HostClock,
     ) -> None:
+        """`host_clock` tells whether this machine's own clock is right; without it that is not known."""
         self.stream_id = stream_id
         self.record = record
         self.counters = Counters()
@@ -104,7 +107,7 @@ class Track:
         self.attempt_units = 0
         self.first_mono_ns = 0  # of the attempt
         self._host, self._spool, self._clock = host, spool, clock
-        self._trust_clock = trust_clock
+        self._trust_clock, self._host_clock = trust_clock, host_clock
         self._segmenter: Segmenter | None = None
         self._held: list[AccessUnit] = []
         self._held_bytes = 0
@@ -330,12 +333,14 @@ class Track:
         self._remap_pts = pts
 
     def _clock_state(self) -> ClockState:
-        clock_map = self.clock_map
-        if clock_map is None:
-            return ClockState()
-        camera = clock_map.camera_offset
+        clock_map, ours = self.clock_map, self._host_clock()
+        camera = None if clock_map is None else clock_map.camera_offset
         return ClockState(
-            camera_offset_ns=None if camera is None else camera.offset_ns, uncertainty_ns=clock_map.uncertainty_ns
+            ntp_synchronised=ours.synchronised,
+            ntp_source=ours.source,
+            ntp_offset_ns=ours.offset_ns,
+            camera_offset_ns=None if camera is None else camera.offset_ns,
+            uncertainty_ns=None if clock_map is None else clock_map.uncertainty_ns,
         )
 
     def _change_config(self, config: CodecConfig, mono_ns: int) -> None:

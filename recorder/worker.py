@@ -34,8 +34,9 @@ from vms.assignment import Assignment, CameraAssignment, read_assignment
 from vms.clock import SystemClock
 from vms.errors import MalformedError
 from vms.localtime import day_range
-from vms.metrics import Metrics, MetricsServer
+from vms.metrics import UNKNOWN, Metrics, MetricsServer
 from vms.model import GapReason, SourceKind, Stream, StreamKind
+from vms.ntp import HostClock, HostClockWatch
 from vms.observe import configure_logging, log_context
 from vms.processes import run_process
 from vms.rtsp.client import RtspOptions
@@ -91,6 +92,7 @@ class Recordings:
             digests=recorder.digests,
         )
         self._patience_s = recorder.stall_timeout_seconds - STALL_MARGIN_S
+        self.host_clock = HostClockWatch(clock)
         self._sessions = SessionFolder(site.run / "sessions")
         self._running: dict[UUID, tuple[Job, Recording, asyncio.Task[None]]] = {}
 
@@ -132,7 +134,13 @@ class Recordings:
 
     def _track(self, stream: Stream, camera: CameraAssignment) -> Track:
         return Track(
-            stream.id, self._host, self._spool, self._clock, record=stream.record, trust_clock=camera.trust_clock
+            stream.id,
+            self._host,
+            self._spool,
+            self._clock,
+            record=stream.record,
+            trust_clock=camera.trust_clock,
+            host_clock=self.host_clock,
         )
 
     def _source(self, job: Job) -> PacketSource:
@@ -257,6 +265,7 @@ async def _keep_metrics(metrics: Metrics, recordings: Recordings) -> None:
     shown: set[tuple[str, str]] = set()
     while True:
         await asyncio.sleep(METRICS_SECONDS)
+        show_host_clock(metrics, recordings.host_clock())
         before, shown = shown, set()
         for job, recording in recordings.running():
             for status in recording.status(0):
@@ -283,6 +292,13 @@ async def _keep_metrics(metrics: Metrics, recordings: Recordings) -> None:
                     metrics.clock_offset.labels(*labels).set(status.camera_offset_ns / 1e9)
         for labels in before - shown:
             forget_state(metrics, *labels)
+
+
+def show_host_clock(metrics: Metrics, clock: HostClock) -> None:
+    """Set the gauges of the machine's clock; what is not known is on no page."""
+    metrics.host_clock_synchronised.set(UNKNOWN if clock.synchronised is None else clock.synchronised)
+    metrics.host_clock_offset.set(UNKNOWN if clock.offset_ns is None else clock.offset_ns / 1e9)
+    metrics.host_clock_max_error.set(UNKNOWN if clock.max_error_ns is None else clock.max_error_ns / 1e9)
 
 
 def forget_state(metrics: Metrics, camera: str, stream: str) -> None:

@@ -66,6 +66,15 @@ class Metrics:
     clock_offset: Gauge = _metric(
         "camera_clock_offset_seconds", "The camera's clock less ours, by its sender reports.", _STREAM
     )
+    host_clock_synchronised: Gauge = _metric(
+        "host_clock_synchronised", "1 while the kernel calls this machine's clock synchronised, else 0."
+    )
+    host_clock_offset: Gauge = _metric(
+        "host_clock_offset_seconds", "What the kernel still has to correct; above 0: our clock is behind."
+    )
+    host_clock_max_error: Gauge = _metric(
+        "host_clock_max_error_seconds", "Bound of the error of this machine's clock, by the kernel."
+    )
     gaps: Counter = _metric("gaps_total", "Gaps that began, by reason.", (*_STREAM, "reason"))
     gap_seconds: Counter = _metric(
         "gap_seconds_total", "Seconds not recorded, counted when a gap ends.", (*_STREAM, "reason")

@@ -23,6 +23,7 @@ from vms.errors import MalformedError, SourceError, UserError
 from vms.feed import FeedClient
 from vms.localtime import format_utc
 from vms.model import StreamKind
+from vms.ntp import HostClock, ask_kernel, host_clock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,7 @@ STALE_NS = 5_000_000_000
 ARCHIVER_SILENT_NS = 10_000_000_000  # it reports every two seconds
 CLOCK_OFF_NS = 1_000_000_000
 FEED_SECONDS = 3.0
+END_OF_TIME_NS = 253_402_300_800 * 10**9  # the year 10000
 MOST_STATUS_BYTES = 1 << 20
 _STARTING = ("connecting", "waiting", "settling")
 
@@ -108,6 +110,7 @@ class SiteStatus:
     archiver: ArchiverLine | None
     streams: tuple[StreamLine, ...]
     problem: str = ""  # why the assignment cannot be read
+    clock: HostClock = field(default_factory=HostClock)
 
     @property
     def nothing_runs(self) -> bool:
@@ -142,6 +145,7 @@ async def gather_status(site: Site) -> SiteStatus:
         archiver=report,
         streams=tuple(stream_lines(assignment, states, now_ns)),
         problem=problem,
+        clock=host_clock(ask_kernel()),
     )
 
 
@@ -170,7 +174,7 @@ def stream_lines(assignment: Assignment, states: Sequence[Mapping[str, Any]] | N
 def judge(who: StreamLine, facts: Mapping[str, Any], now_ns: int) -> StreamLine:
     """`who` with what the recorder says of that stream (docs/reference/feed.md). Pure; believes no shape."""
     state, reason = str(facts.get("state") or "unknown"), facts.get("reason")
-    last_ns, since_ns = _whole(facts.get("last_unit_wall_ns")), _whole(facts.get("gap_since_ns"))
+    last_ns, since_ns = _instant(facts.get("last_unit_wall_ns")), _instant(facts.get("gap_since_ns"))
     age_ns = None if last_ns is None else max(0, now_ns - last_ns)
     fresh = age_ns is not None and age_ns <= STALE_NS
     detail = str(facts.get("detail") or "")
@@ -218,9 +222,11 @@ def read_report(file: Path) -> ArchiverLine | None:
                 "spool_open_bytes", "spool_sealed_bytes", "spool_room_bytes",
             )
         }  # fmt: skip
+        if _instant(numbers["at_ns"]) is None:
+            return None
         return ArchiverLine(
             **numbers,
-            oldest_start_ns=_whole(facts["oldest_start_ns"]),
+            oldest_start_ns=_instant(facts["oldest_start_ns"]),
             catalogue_error=_text(facts["catalogue_error"]),
             store_error=_text(facts["store_error"]),
             spool_hours=None if facts["spool_hours"] is None else _float(facts["spool_hours"]),
@@ -265,6 +271,11 @@ def status_json(status: SiteStatus) -> dict[str, Any]:
                 "error": report.store_error,
             }
         ),
+        "clock": {
+            "synchronised": status.clock.synchronised,
+            "offset_seconds": _seconds(status.clock.offset_ns),
+            "max_error_seconds": _seconds(status.clock.max_error_ns),
+        },
         "retention": report and {"braked": report.retention_braked},
         "streams": [_stream_json(s) for s in status.streams],
     }
@@ -315,8 +326,18 @@ def _whole(value: object) -> int | None:
     return int(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
+def _instant(value: object) -> int | None:
+    """UTC in ns that a calendar can show."""
+    found = _whole(value)
+    return found if found is not None and 0 <= found < END_OF_TIME_NS else None
+
+
 def _float(value: object) -> float:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+
+
+def _seconds(ns: int | None) -> float | None:
+    return None if ns is None else round(ns / 1e9, 6)
 
 
 def _text(value: object) -> str | None:

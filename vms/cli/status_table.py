@@ -146,6 +146,8 @@ def foot_lines(status: SiteStatus, *, plain: bool = False) -> list[RenderableTyp
     ]
     if status.problem:
         texts.append(("cameras", status.problem, Level.BAD))
+    if status.clock.synchronised is False:
+        texts.append(("clock", "not synchronised; recorded times may drift. Is chrony running?", Level.BAD))
     recorder = ("answers", Level.GOOD) if status.recorder_answers else ("does not answer", Level.BAD)
     texts.append(("recorder", *recorder))
     texts += _archiver_lines(status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,6 +28,7 @@ from vms.cli.site_status import (
 )
 from vms.cli.status_table import fit, render, short, size
 from vms.model import SourceKind, Stream, StreamKind
+from vms.ntp import HostClock
 
 NOW = 1_795_300_000_000_000_000
 S = 1_000_000_000
@@ -180,6 +182,13 @@ def test_spool_store_and_retention_are_told() -> None:
     assert "archiver   ● answers" in text
 
 
+def test_a_clock_that_is_not_synchronised_is_told_and_an_unknown_one_is_not() -> None:
+    for clock, told in ((HostClock(False, "kernel"), True), (HostClock(True, "kernel"), False), (HostClock(), False)):
+        status = replace(site(report=REPORT), clock=clock)
+        assert ("clock     ✖ not synchronised" in shown(status, 120)) is told
+        assert status_json(status)["clock"]["synchronised"] is clock.synchronised
+
+
 def test_an_archiver_that_is_silent_is_not_believed() -> None:
     text = shown(site(report=REPORT | {"at_ns": NOW - 90 * S}, answers=False), 100)
     assert "archiver  ✖ does not answer; last heard of 1 min 30 s ago" in text
@@ -222,6 +231,8 @@ def test_the_archivers_file(tmp_path: Path) -> None:
     report = read_report(file)
     assert report is not None
     assert report.backlog_segments == 3
+    file.write_text(json.dumps(REPORT | {"at_ns": 10**30}))
+    assert read_report(file) is None
 
 
 @given(

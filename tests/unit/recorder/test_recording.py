@@ -29,6 +29,7 @@ from vms.errors import SourceError, UserError
 from vms.media.boxes import FileSource
 from vms.media.segment_reader import SegmentReader, verify
 from vms.model import AccessUnit, Codec, GapReason, RunClock, SenderReport, SourceKind
+from vms.ntp import HostClock
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -53,13 +54,20 @@ class Stage:
     """One recording under test."""
 
     def __init__(
-        self, path, clock: SimulatedClock, *scripts: list[Step], record: bool = True, audio: bool = False
+        self,
+        path,
+        clock: SimulatedClock,
+        *scripts: list[Step],
+        record: bool = True,
+        audio: bool = False,
+        host_clock: HostClock | None = None,
     ) -> None:
         self.clock = clock
         self.spool = Spool(path, clock)
         self.spool.prepare()
         host = Host("rejestrator-1", "boot")
-        self.track = Track(STREAM, host, self.spool, clock, record=record)
+        known = host_clock or HostClock()
+        self.track = Track(STREAM, host, self.spool, clock, record=record, host_clock=lambda: known)
         self.sound = Track(SOUND, host, self.spool, clock) if audio else None
         self.source = ScriptedSource(clock, scripts)
         self.recording = Recording(
@@ -465,6 +473,26 @@ async def test_the_cameras_clock_is_measured(tmp_path, clock):
         assert stage.source.kind is SourceKind.RTSP
     (segment,) = check(stage)
     assert segment.start_ns == wall
+
+
+@pytest.mark.parametrize(
+    "ours", [HostClock(True, "kernel", -210_000, 900_000), HostClock(False, "kernel"), HostClock()]
+)
+async def test_a_segment_keeps_what_was_known_of_our_own_clock(tmp_path, clock, ours):
+    async with Stage(tmp_path, clock, play(10), host_clock=ours) as stage:
+        await stage.go(8)
+    (segment,) = check(stage)
+    fd = os.open(segment.path, os.O_RDONLY)
+    try:
+        trailer = SegmentReader(FileSource(fd)).trailer
+    finally:
+        os.close(fd)
+    state = trailer.clock_state
+    assert (state.ntp_synchronised, state.ntp_source, state.ntp_offset_ns) == (
+        ours.synchronised,
+        ours.source,
+        ours.offset_ns,
+    )
 
 
 async def test_two_processes_never_share_a_name(tmp_path, clock):
