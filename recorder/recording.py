@@ -270,8 +270,11 @@ class Recording:
                 )
         known = last_end_ns(track.stream_id, left.runs, left.segments)
         if track.gaps.current is None and (track is self.video or known is not None):
+            detail = "the recorder started"
+            if known is None and track.since_ns:
+                known, detail = track.since_ns, "the recorder was not running yet"
             start = now if known is None else min(known, now)
-            track.gaps.open(start, GapReason.RECORDER_RESTART, "the recorder started")
+            track.gaps.open(start, GapReason.RECORDER_RESTART, detail)
 
     async def _stop(self) -> None:
         self._state = "stopped"

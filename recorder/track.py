@@ -93,9 +93,12 @@ class Track:
         record: bool = True,
         trust_clock: bool = False,
         host_clock: Callable[[], HostClock] = HostClock,
+        since_ns: int = 0,
     ) -> None:
-        """`host_clock` tells whether this machine's own clock is right; without it that is not known."""
+        """`host_clock` tells whether this machine's own clock is right; without it that is not known. `since_ns`: since
+        when a stream that was never recorded is expected; 0: not known."""
         self.stream_id = stream_id
+        self.since_ns = since_ns
         self.record = record
         self.counters = Counters()
         self.relay = Relay()

@@ -141,6 +141,7 @@ class Recordings:
             record=stream.record,
             trust_clock=camera.trust_clock,
             host_clock=self.host_clock,
+            since_ns=camera.since_ns.get(stream.id, 0),
         )
 
     def _source(self, job: Job) -> PacketSource:

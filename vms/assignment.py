@@ -32,7 +32,11 @@ class SealsBytes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CameraAssignment:
-    """One camera as its recorder needs it. `audio` only where the legal profile allows it (L-06)."""
+    """One camera as its recorder needs it. `audio` only where the legal profile allows it (L-06).
+
+    `since_ns`: stream id → since when it is to be recorded, for streams that have not been yet; UTC in ns. It says why
+    time is missing and not what to do, so cameras that differ in nothing else are equal.
+    """
 
     camera_id: UUID
     number: int
@@ -46,6 +50,7 @@ class CameraAssignment:
     streams: tuple[Stream, ...]
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    since_ns: Mapping[UUID, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +60,11 @@ class Assignment:
     cameras: tuple[CameraAssignment, ...] = ()
 
 
-def assign(cameras: Iterable[Camera], profiles: Mapping[UUID, LegalProfile]) -> Assignment:
-    """The assignment that the registry's cameras in service ask for."""
+def assign(
+    cameras: Iterable[Camera], profiles: Mapping[UUID, LegalProfile], awaited: Mapping[UUID, int] | None = None
+) -> Assignment:
+    """The assignment that the registry's cameras in service ask for. `awaited`: `Catalogue.awaited`."""
+    since = awaited or {}
     return Assignment(
         tuple(
             CameraAssignment(
@@ -72,6 +80,7 @@ def assign(cameras: Iterable[Camera], profiles: Mapping[UUID, LegalProfile]) -> 
                 streams=c.streams,
                 username=c.username,
                 password=c.password,
+                since_ns={s.id: since[s.id] for s in c.streams if s.id in since},
             )
             for c in sorted(cameras, key=lambda c: c.number)
             if c.retired_ns is None
@@ -115,7 +124,11 @@ def _to_json(camera: CameraAssignment) -> dict[str, Any]:
         "audio": camera.audio,
         "username": camera.username,
         "password": camera.password,
-        "streams": [{"id": str(s.id), "kind": s.kind.value, "url": s.url, "record": s.record} for s in camera.streams],
+        "streams": [
+            {"id": str(s.id), "kind": s.kind.value, "url": s.url, "record": s.record}
+            | ({"since_ns": camera.since_ns[s.id]} if s.id in camera.since_ns else {})
+            for s in camera.streams
+        ],
     }
 
 
@@ -137,4 +150,11 @@ def _from_json(facts: dict[str, Any]) -> CameraAssignment:
             Stream(UUID(s["id"]), camera_id, StreamKind(s["kind"]), str(s["url"]), bool(s["record"]))
             for s in facts["streams"]
         ),
+        since_ns={UUID(s["id"]): _instant(s["since_ns"]) for s in facts["streams"] if "since_ns" in s},
     )
+
+
+def _instant(value: Any) -> int:
+    if not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError("not a time")
+    return value

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Connection, Select, func, literal, select
+from sqlalchemy import BigInteger, Connection, Select, exists, func, literal, select
 
 from storage.catalogue import coverage, rows
 from storage.catalogue.engine import Database
 from storage.catalogue.facts import overlapping_gaps
-from storage.catalogue.tables import copies, expectations, runs, segments, stores, streams
+from storage.catalogue.tables import copies, expectations, gaps, runs, segments, stores, streams
 from storage.catalogue.values import (
     LONGEST_SEGMENT_NS,
     Copy,
@@ -93,6 +93,29 @@ class Timelines:
         return await self._db.read(
             lambda conn: _expectations(conn, _keys(conn, [stream_id]), within).get(stream_id, [])
         )
+
+    async def awaited(self) -> dict[UUID, int]:
+        """Stream → since when it is expected to record, for streams of which nothing has come since: no segment, no gap.
+
+        Of the time before its first picture only the recorder can say why it is missing; this tells it since when.
+        """
+        later_segment = exists(
+            select(segments.c.arrival).where(
+                segments.c.stream_key == expectations.c.stream_key, segments.c.end_ns > expectations.c.from_ns
+            )
+        )
+        later_gap = exists(
+            select(gaps.c.key).where(
+                gaps.c.stream_key == expectations.c.stream_key,
+                gaps.c.end_ns.is_(None) | (gaps.c.end_ns > expectations.c.from_ns),
+            )
+        )
+        query = (
+            select(streams.c.id, expectations.c.from_ns)
+            .join_from(expectations, streams)
+            .where(expectations.c.to_ns.is_(None), expectations.c.suspended.is_(None), ~later_segment, ~later_gap)
+        )
+        return await self._db.read(lambda conn: {row.id: row.from_ns for row in conn.execute(query)})
 
     async def segments(self, stream_ids: Sequence[UUID], within: TimeRange) -> list[RecordedSegment]:
         """Every segment that overlaps the range, unclipped, with its copies; by start, then arrival.

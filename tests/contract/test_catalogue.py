@@ -243,6 +243,21 @@ async def test_expectations_follow_the_registry(catalogue: Catalogue) -> None:
     assert [(e.from_ns - T0, (e.to_ns or 0) - T0) for e in of_sub] == [(3 * HOUR, 4 * HOUR)]
 
 
+async def test_a_stream_is_awaited_until_something_of_it_came(catalogue: Catalogue) -> None:
+    seen, failed, waiting, off = [await add_camera(catalogue, number, sub=True) for number in (1, 2, 3, 4)]
+    ids = [c.streams[0].id for c in (seen, failed, waiting, off)]
+    assert await catalogue.awaited() == dict.fromkeys(ids, T0)
+    await record(catalogue, run(ids[0], T0 + HOUR), 1)
+    await catalogue.put_gap(Gap(uuid4(), ids[1], T0, None, GapReason.UNREACHABLE))
+    await catalogue.update_camera(replace(off, enabled=False), at_ns=T0 + HOUR)
+    assert await catalogue.awaited() == {ids[2]: T0}
+    relayed = replace(seen, streams=(replace(seen.streams[0], record=False), seen.streams[1]))
+    await catalogue.update_camera(relayed, at_ns=T0 + DAY)
+    await catalogue.update_camera(seen, at_ns=T0 + 2 * DAY)  # recorded again: nothing came since
+    await catalogue.retire_camera(waiting.id, at_ns=T0 + DAY)
+    assert await catalogue.awaited() == {ids[0]: T0 + 2 * DAY}
+
+
 async def test_a_clock_that_went_back_leaves_one_expectation(catalogue: Catalogue) -> None:
     added = await add_camera(catalogue, 1)
     await catalogue.update_camera(replace(added, enabled=False), at_ns=T0 - HOUR)

@@ -109,7 +109,8 @@ class Stack:
     async def assign(self) -> None:
         """Write the assignment that the catalogue now asks for."""
         profiles = {p.id: p for p in await self.catalogue.profiles()}
-        write_assignment(self.site.assignment_file, assign(await self.catalogue.cameras(), profiles), self.site.sealer)
+        wanted = assign(await self.catalogue.cameras(), profiles, await self.catalogue.awaited())
+        write_assignment(self.site.assignment_file, wanted, self.site.sealer)
 
     async def start(self) -> None:
         """Recorder and archiver, over the cameras there are."""

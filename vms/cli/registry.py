@@ -123,7 +123,8 @@ async def refresh_assignment(site: Site, catalogue: Catalogue) -> None:
                 f"another command has been changing cameras for {LOCK_TIMEOUT_S:.0f} s; try again"
             ) from error
         profiles = {p.id: p for p in await catalogue.profiles()}
-        write_assignment(site.assignment_file, assign(await catalogue.cameras(), profiles), site.sealer)
+        wanted = assign(await catalogue.cameras(), profiles, await catalogue.awaited())
+        write_assignment(site.assignment_file, wanted, site.sealer)
 
 
 def _profile_of(legal: LegalSection) -> LegalProfile:

@@ -61,13 +61,14 @@ class Stage:
         record: bool = True,
         audio: bool = False,
         host_clock: HostClock | None = None,
+        since_ns: int = 0,
     ) -> None:
         self.clock = clock
         self.spool = Spool(path, clock)
         self.spool.prepare()
         host = Host("rejestrator-1", "boot")
         known = host_clock or HostClock()
-        self.track = Track(STREAM, host, self.spool, clock, record=record, host_clock=lambda: known)
+        self.track = Track(STREAM, host, self.spool, clock, record=record, host_clock=lambda: known, since_ns=since_ns)
         self.sound = Track(SOUND, host, self.spool, clock) if audio else None
         self.source = ScriptedSource(clock, scripts)
         self.recording = Recording(
@@ -344,6 +345,21 @@ async def test_after_a_crash_nothing_whole_is_lost_and_the_gap_begins_where_it_e
     ended = next(r.run for r in again.runs() if r.run.id == whole.run_id)
     assert (ended.end_ns, ended.end_reason) == (whole.end_ns, GapReason.RECORDER_RESTART)
     assert part.path.name == f"{STREAM}-{whole.run_id}-1.part"
+
+
+@pytest.mark.parametrize("awaited_s", [3600, -5])
+async def test_the_first_start_says_why_nothing_came_before(tmp_path, clock, awaited_s):
+    began = clock.wall_ns()
+    since = began - awaited_s * S  # also by a clock that was ahead of ours
+    async with Stage(tmp_path, clock, play(10), since_ns=since) as stage:
+        await stage.go(3)
+        await stage.spool.drained()
+        gap = stage.gaps()[0]
+    assert (gap.reason, gap.start_ns) == (GapReason.RECORDER_RESTART, min(since, began))
+    async with Stage(tmp_path, clock, play(10), since_ns=since) as again:  # the spool knows better now
+        await again.go(3)
+        await again.spool.drained()
+        assert [g.start_ns for g in again.gaps() if g.start_ns <= began] == [gap.start_ns]
 
 
 async def test_an_open_gap_is_taken_up_again_by_the_next_process(tmp_path, clock):
