@@ -203,10 +203,18 @@ class SpoolSection:
         Path("spool"), "Folder of the spool; a local disk with room for the longest outage of the store."
     )
     budget_bytes: int = setting(
-        0, "Most bytes the spool may take. 0: all of the disk but the reserve.", least=0, most=2**60
+        0,
+        "Bytes the spool is meant to take at most. Today the room that status and metrics show is reckoned with it, and "
+        "the warnings with that; recording does not stop at it. 0: all of the disk but the reserve.",
+        least=0,
+        most=2**60,
     )
     reserve_bytes: int = setting(
-        2 * 2**30, "Free bytes that recording leaves on the spool's disk.", least=64 * 2**20, most=2**50
+        2 * 2**30,
+        "Bytes of the spool's disk that are meant to stay free. Today the room that status and metrics show is reckoned "
+        "without them; recording goes on until the disk is full.",
+        least=64 * 2**20,
+        most=2**50,
     )
 
 
@@ -242,7 +250,9 @@ class MetricsSection:
 
     enabled: bool = setting(True, "Serve metrics.")
     listen: Listen = setting(
-        Listen("127.0.0.1", 9464), "Where `vms up` serves the metrics of all its processes; port 0 takes any free one."
+        Listen("127.0.0.1", 9464),
+        "Where `vms up` serves the metrics of all its processes, and `vms archiver` alone its own; `vms recorder` alone "
+        "takes the next port. Port 0 takes any free one.",
     )
     token: Secret = setting(Secret(), "Bearer token to ask for. Required when listening beyond loopback.")
 
