@@ -90,7 +90,7 @@ class Metrics:
         "spool_flush_seconds", "Time of one group flush of the spool.", (), _LATENCY_BUCKETS
     )
     spool_bytes: Gauge = _metric("spool_bytes", "Bytes in the spool: open, sealed.", ("state",))
-    spool_free_bytes: Gauge = _metric("spool_free_bytes", "Bytes the spool may still take.")
+    spool_free_bytes: Gauge = _metric("spool_free_bytes", "Room of the spool by its budget and reserve.")
     spool_hours: Gauge = _metric("spool_hours", "Hours of recording the spool still has room for at the present rate.")
     feed_subscribers: Gauge = _metric("feed_subscribers", "Open subscriptions to the feed.")
     feed_dropped_units: Counter = _metric(

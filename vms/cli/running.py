@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ STORE_SECONDS = 5.0  # for the store to answer before recording begins without i
 CATALOGUE_PACE = Backoff(first=2.0, longest=15.0)
 RECORDER_STOP_SECONDS = 18.0  # its workers have 15 to seal what is open
 ARCHIVER_STOP_SECONDS = 10.0
+LAST_PORT = 65_535
 ROLES = ("recorder", "archiver")
 
 Tell = Callable[[str], None]
@@ -106,7 +108,7 @@ async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) ->
         for role in ROLES:
             held.enter_context(alone(site, role))
         store = await _check_store(site)  # store and port first, for they may refuse; then nothing was changed
-        metrics = held.enter_context(_metrics(site)) if site.settings.metrics.enabled else None
+        metrics = held.enter_context(metrics_page(site))
         catalogue = await _try_catalogue(site)
         for trouble in (store, catalogue):
             if trouble:
@@ -188,17 +190,41 @@ async def _try_catalogue(site: Site) -> str | None:
 
 
 @contextmanager
-def _metrics(site: Site) -> Iterator[Listen | None]:
-    """Serve the processes' metrics as one page."""
-    for left in site.run.glob("*.metrics"):
-        left.unlink(missing_ok=True)  # nobody runs here, so these are of processes that were killed
+def metrics_page(site: Site, names: tuple[str, ...] = ("",), *, next_port: bool = False) -> Iterator[Listen | None]:
+    """Serve the metrics of the processes whose names begin so as one page; gives where, None where metrics are off.
 
-    def page() -> bytes:
-        return gather({socket.stem: socket for socket in sorted(site.run.glob("*.metrics"))})
-
+    `next_port`: at the port after that of `metrics.listen`, for a recorder beside an archiver. UserError when it is taken.
+    """
     section = site.settings.metrics
-    with MetricsServer.start(page, section.listen, section.token) as server:
+    if not section.enabled:
+        yield None
+        return
+
+    def sockets() -> dict[str, Path]:
+        return {file.stem: file for file in sorted(site.run.glob("*.metrics")) if file.name.startswith(names)}
+
+    for left in sockets().values():
+        if _nobody_answers(left):
+            left.unlink(missing_ok=True)  # of a process that was killed
+    listen = section.listen
+    if next_port and listen.port:
+        if listen.port == LAST_PORT:
+            raise UserError(f"metrics.listen {listen}: the recorder alone takes the port after it, and there is none")
+        listen = Listen(listen.host, listen.port + 1)
+    with MetricsServer.start(lambda: gather(sockets()), listen, section.token) as server:
         yield server.listen
+
+
+def _nobody_answers(file: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(file))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+        except OSError:  # whoever holds it is busy
+            return False
+    return False
 
 
 def _child(name: str, module: str, site: Site, stop_seconds: float, log_file: Path | None) -> ChildSpec:

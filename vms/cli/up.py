@@ -10,6 +10,7 @@ from vms.cli.output import printable
 
 if TYPE_CHECKING:
     from vms.cli.running import RunningSite
+    from vms.settings import Listen
     from vms.site import Site
 
 
@@ -55,8 +56,7 @@ def _introduce(running: RunningSite) -> None:
         enabled = sum(c.enabled for c in cameras)
         hint = "" if enabled else f"; add one: vms --data {site.path} camera add NAME URL"
         say(f"running: recorder ({enabled} cameras), archiver{hint}")
-    if running.metrics is not None:
-        say(f"metrics: http://{running.metrics}/metrics")
+    _say_metrics(running.metrics)
     say("log: here, on standard error")
     say(f"look: vms --data {site.path} status    end: Ctrl-C")
 
@@ -64,13 +64,14 @@ def _introduce(running: RunningSite) -> None:
 def recorder(ctx: typer.Context) -> None:
     """Run only the recorder, in the foreground. It needs the sealed assignment and the spool, no catalogue, no store."""
     from recorder.host import run_host
-    from vms.cli.running import alone
+    from vms.cli.running import alone, metrics_page
     from vms.observe import configure_logging
     from vms.processes import run_process
 
     site = ctx.obj.open_site()
     configure_logging(site.settings.log, site.zone)
-    with alone(site, "recorder"):
+    with alone(site, "recorder"), metrics_page(site, ("recorder", "publish"), next_port=True) as metrics:
+        _say_metrics(metrics)
         run_process(lambda: run_host(site))
 
 
@@ -78,18 +79,24 @@ def archiver(ctx: typer.Context) -> None:
     """Run only the archiver, in the foreground: spool to store, journals, retention. Needs a migrated catalogue."""
     from storage.archive_process import run_archiver
     from storage.archiver import make_way_for_the_recorder
-    from vms.cli.running import alone, forget_report
+    from vms.cli.running import alone, forget_report, metrics_page
     from vms.observe import configure_logging
     from vms.processes import run_process
 
     site = ctx.obj.open_site()
     configure_logging(site.settings.log, site.zone)
     make_way_for_the_recorder()
-    with alone(site, "archiver"):
+    with alone(site, "archiver"), metrics_page(site, ("archiver",)) as metrics:
+        _say_metrics(metrics)
         try:
             run_process(lambda: run_archiver(site))
         finally:
             forget_report(site)
+
+
+def _say_metrics(listen: Listen | None) -> None:
+    if listen is not None:
+        say(f"metrics: http://{listen}/metrics")
 
 
 def say(text: str) -> None:
