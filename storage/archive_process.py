@@ -37,6 +37,14 @@ REPORT_SECONDS = 2.0
 RATE_WINDOW_REPORTS = 60
 RETENTION_PACE = Backoff(first=60.0, longest=600.0, jitter=0.0)
 STATUS_FILE = "archiver.json"
+LAST_DELETION = (
+    "at_ns",
+    "condemned_segments",
+    "condemned_bytes",
+    "removed_objects",
+    "failed_objects",
+    "reported_segments",
+)  # fmt: skip - what the status file has of a `DeletionRun`
 
 
 class Report:
@@ -70,6 +78,7 @@ class Report:
             "spool_room_bytes": room,
             "spool_hours": round(room / rate / 3600, 2) if rate > 0 else None,
             "retention_braked": brake is not None,
+            "deletion": self.deletion and {name: getattr(self.deletion, name) for name in LAST_DELETION},
         }
         new = self._file.with_name(f".{self._file.name}.{os.getpid()}")
         new.write_text(json.dumps(facts))

@@ -47,6 +47,7 @@ class DeletionRun:
     failed_objects: int
     reported_segments: int
     brake: BrakeState | None  # engaged and not confirmed: a person must look at it
+    at_ns: int = 0
 
 
 class Deleter:
@@ -80,7 +81,7 @@ class Deleter:
         reported = 0
         while moved := await self._catalogue.report_deleted(at_ns=now_ns):
             reported += moved
-        return DeletionRun(segments, size_bytes, removed, failed, reported, stopped)
+        return DeletionRun(segments, size_bytes, removed, failed, reported, stopped, now_ns)
 
     async def confirm_brake(self, by: str) -> BrakeState:
         """A person allows what the brake stopped: what was shown and an ordinary day's limit on top, for a day.

@@ -51,12 +51,19 @@ class Braking:
 
         await self._db.write(work)
 
-    async def confirm_brake(self, *, at_ns: int, by: str) -> BrakeState:
-        """Allow the amount that was shown. Raises UserError if the brake is not engaged or nobody is named."""
+    async def confirm_brake(self, *, at_ns: int, by: str, footage_ns: int | None = None) -> BrakeState:
+        """Allow the amount that was shown. Raises UserError if the brake is not engaged or nobody is named.
+
+        `footage_ns`: what the person was shown; refused when it has become another amount meanwhile.
+        """
         if not by.strip():
             raise UserError("say who confirms the deletion")
 
         def work(conn: Connection) -> BrakeState:
+            shown = select(brake.c.footage_ns).with_for_update()
+            amount = conn.scalar(shown)
+            if None not in (amount, footage_ns) and amount != footage_ns:
+                raise UserError("the amount has changed meanwhile; nothing was confirmed, look again")
             row = conn.execute(update(brake).values(confirmed_ns=at_ns, confirmed_by=by).returning(brake)).one_or_none()
             if row is None:
                 raise UserError("nothing stops deletion; there is nothing to confirm")

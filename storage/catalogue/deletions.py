@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Exists, delete, exists, func, insert, select, tuple_, update
 
 from storage import retention
 from storage.catalogue import rows
@@ -34,7 +34,7 @@ from storage.catalogue.tables import (
     stores,
     streams,
 )
-from storage.catalogue.values import Condemned, CondemnedObject, DeletedSegment, Expired, Hold
+from storage.catalogue.values import Condemned, CondemnedObject, DeletedSegment, Expired, Expiring, Hold
 from storage.objects.base import segment_key
 from vms.errors import CatalogueError, UserError
 from vms.model import Gap, GapReason
@@ -95,6 +95,10 @@ class Deletions:
     async def expired(self, now_ns: int) -> list[Expired]:
         """How much of each stream has expired at `now_ns` by its camera's profile and is not held. Nothing changes."""
         return await self._db.read(lambda conn: _expired(conn, now_ns))
+
+    async def next_to_expire(self) -> list[Expiring]:
+        """Of each stream with footage what goes next, as soon as its time has come. Nothing changes."""
+        return await self._db.read(_next_to_expire)
 
     async def condemn_expired(
         self, stream_id: UUID, now_ns: int, *, at_ns: int, after: tuple[int, int] = (0, 0)
@@ -195,13 +199,30 @@ def _place_hold(conn: Connection, hold: Hold) -> int:
     return conn.scalar(lost.where(inside)) or 0
 
 
-def _expired(conn: Connection, now_ns: int) -> list[Expired]:
-    held = exists(
+def _held() -> Exists:
+    """Whether a hold covers any of a segment's row."""
+    return exists(
         select(holds.c.key)
         .join_from(hold_streams, holds)
         .where(hold_streams.c.stream_key == segments.c.stream_key, holds.c.released_ns.is_(None))
         .where(holds.c.from_ns < segments.c.end_ns, holds.c.to_ns > segments.c.start_ns)
     )
+
+
+def _next_to_expire(conn: Connection) -> list[Expiring]:
+    feeds = select(streams.c.key, streams.c.id, legal_profiles.c.days).join_from(streams, cameras).join(legal_profiles)
+    free = select(segments.c.start_ns, segments.c.end_ns).where(~_held()).order_by(segments.c.start_ns).limit(1)
+    found = []
+    for row in conn.execute(feeds.order_by(streams.c.key)).all():
+        first = conn.execute(free.where(segments.c.stream_key == row.key)).one_or_none()
+        if first is not None:
+            expires_ns = first.end_ns + row.days * retention.DAY_NS
+            found.append(Expiring(row.id, first.start_ns, first.end_ns, row.days, expires_ns))
+    return found
+
+
+def _expired(conn: Connection, now_ns: int) -> list[Expired]:
+    held = _held()
     length = func.sum(segments.c.end_ns - segments.c.start_ns)
     amount = select(func.count().label("segments"), length.label("ns"), func.sum(segments.c.size_bytes).label("bytes"))
     feeds = select(streams.c.key, streams.c.id, legal_profiles.c.days).join_from(streams, cameras).join(legal_profiles)

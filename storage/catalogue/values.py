@@ -214,6 +214,17 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
+class Expiring:
+    """The oldest segment of a stream that no hold covers, and when it goes by the profile's days."""
+
+    stream_id: UUID
+    start_ns: int
+    end_ns: int
+    days: int
+    expires_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Condemned:
     """What one call condemned. `more`: the page was full, call again from `resume`."""
 

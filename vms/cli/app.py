@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vms.cli import cameras, demo, publish, records, run, site, status, up
+from vms.cli import cameras, demo, publish, records, retention, run, site, status, up
 from vms.errors import UserError, VmsError
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def _write_utf8() -> None:
 site.register(app)
 cameras.register(app)
 records.register(app)
+retention.register(app)
 up.register(app)
 status.register(app)
 demo.register(app)
