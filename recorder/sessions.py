@@ -1,7 +1,7 @@
 """RTSP session ids on disk, so that a session that outlived a crash is ended at the next start.
 
 Some cameras allow two sessions and keep a dead one for a minute: without this, a crash would cost that minute. One
-small file per stream address, named by its hash; losing one costs only that wait, so nothing is flushed.
+small file per stream and address, named by their hash; losing one costs only that wait, so nothing is flushed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ MAX_IDS = 8
 
 
 class SessionFolder:
-    """A `vms.rtsp.client.SessionStore` in a folder of its own."""
+    """A `vms.rtsp.client.SessionStore` in a folder of its own, for one `owner`.
 
-    def __init__(self, path: Path) -> None:
+    Two streams may have one address: neither must end the session that the other holds, so each is an owner of its own.
+    """
+
+    def __init__(self, path: Path, owner: str) -> None:
         self._path = path
+        self._owner = owner
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def remember(self, url: str, session_id: str) -> None:
@@ -49,4 +53,5 @@ class SessionFolder:
             log.warning("RTSP session ids cannot be kept: %s", error.strerror)
 
     def _file(self, url: str) -> Path:
-        return self._path / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
+        name = hashlib.sha256(f"{self._owner} {url}".encode()).hexdigest()[:32]
+        return self._path / f"{name}.json"

@@ -93,7 +93,7 @@ class Recordings:
         )
         self._patience_s = recorder.stall_timeout_seconds - STALL_MARGIN_S
         self.host_clock = HostClockWatch(clock)
-        self._sessions = SessionFolder(site.run / "sessions")
+        self._sessions = site.run / "sessions"
         self._running: dict[UUID, tuple[Job, Recording, asyncio.Task[None]]] = {}
 
     async def follow(self, wanted: dict[UUID, Job]) -> None:
@@ -146,7 +146,7 @@ class Recordings:
 
     def _source(self, job: Job) -> PacketSource:
         def ours() -> PacketSource:
-            return RtspSource(job.target, RtspOptions(session_store=self._sessions), self._patience_s)
+            return RtspSource(job.target, RtspOptions(session_store=SessionFolder(self._sessions, str(job.stream.id))), self._patience_s)
 
         def libav() -> PacketSource:
             return LibavSource(job.target)

@@ -322,8 +322,9 @@ def SMALL() -> dict[str, Any]:
 
 async def leave_a_session(stack: Stack, _simulator: Simulator) -> None:
     """An earlier life of ours: a session that was never torn down, its id on disk."""
-    url = stack.cameras["lingering_sessions h264"].streams[0].url
-    session = RtspSession.open(url, options=RtspOptions(session_store=SessionFolder(stack.site.run / "sessions")))
+    stream = stack.cameras["lingering_sessions h264"].streams[0]
+    kept = SessionFolder(stack.site.run / "sessions", str(stream.id))
+    session = RtspSession.open(stream.url, options=RtspOptions(session_store=kept))
     await session.__aenter__()
     await session.setup(session.description.media[0], Collected())
     await session.play()
