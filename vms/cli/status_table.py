@@ -173,7 +173,13 @@ def _archiver_lines(status: SiteStatus) -> list[tuple[str, str, Level]]:
     lines.append(("spool", spool, Level.BAD if tight else Level.GOOD))
     lines.append(("store", _store(status, report), Level.BAD if report.store_error or report.set_aside else Level.GOOD))
     if report.retention_braked:
-        lines.append(("retention", "stopped by the clock brake; nothing is deleted until a person confirms: vms retention", Level.BAD))
+        lines.append(
+            (
+                "retention",
+                "stopped by the clock brake; nothing is deleted until a person confirms: vms retention",
+                Level.BAD,
+            )
+        )
     return lines
 
 
