@@ -161,6 +161,13 @@ def desk(site: Path, zygote: Zygote, tmp_path: Path) -> Desk:
     return Desk(tmp_path, Path(shutil.copytree(site, tmp_path / "data")), zygote)
 
 
+@pytest.fixture
+def new_desk(desk: Desk) -> Desk:
+    """The same without a camera in service: there is nothing to record yet."""
+    desk.does("camera", "remove", "1", "--yes")
+    return desk
+
+
 # -- cameras ----------------------------------------------------------------------------------------------------------
 
 
@@ -364,7 +371,8 @@ def test_a_data_folder_of_a_newer_version(desk: Desk) -> None:
         desk.refused(*command, says="format 99.*nothing was changed.*newer version")
 
 
-def test_a_catalogue_of_a_newer_version(desk: Desk) -> None:
+def test_a_catalogue_of_a_newer_version(new_desk: Desk) -> None:
+    desk = new_desk
     with contextlib.closing(sqlite3.connect(desk.data / "catalogue.db")) as catalogue:
         catalogue.execute("update alembic_version set version_num = '9999'")
         catalogue.commit()
@@ -381,7 +389,8 @@ def test_a_catalogue_of_a_newer_version(desk: Desk) -> None:
     desk.refused("up", says="newer")
 
 
-def test_a_catalogue_that_is_corrupt(desk: Desk) -> None:
+def test_a_catalogue_that_is_corrupt(new_desk: Desk) -> None:
+    desk = new_desk
     for name in VOLATILE:
         (desk.data / name).unlink(missing_ok=True)
     (desk.data / "catalogue.db").write_bytes(b"kotek" * 4096)
@@ -562,7 +571,8 @@ def s3_settings(there: S3Location, access_key: str) -> str:
     )
 
 
-def test_credentials_of_the_store_that_are_wrong(desk: Desk, seaweedfs: EmbeddedServer) -> None:
+def test_credentials_of_the_store_that_are_wrong(new_desk: Desk, seaweedfs: EmbeddedServer) -> None:
+    desk = new_desk
     desk.secret(STORE_PASSWORD, "secret-store")
     there = seaweedfs.location
     desk.settings(s3_settings(there, there.access_key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -131,7 +132,50 @@ async def test_a_catalogue_that_is_away_is_told_and_recording_goes_on(data: Path
     assert list((data / "spool" / "sealed").iterdir())
 
 
-async def test_credentials_that_the_store_denies_are_refused_before_anything_starts(
+async def test_a_damaged_catalogue_is_told_and_recording_goes_on(data: Path, tmp_path: Path) -> None:
+    for file in data.glob("catalogue.db*"):
+        file.unlink()
+    (data / "catalogue.db").write_bytes(b"kotek" * 4096)
+    async with vms_running(tmp_path / "up", "--data", data, "up") as up:
+        await recording(data, up)
+        assert re.search("damaged: restore it from your backup; the cameras last assigned are recorded", up.out)
+        assert "Nothing was started" not in up.out + up.err
+        await until("archiving says that it waits", lambda: "archiving waits" in up.err)
+        code, _ = await up.stop()
+        assert code == 0
+    assert "Traceback" not in up.out + up.err
+    assert list((data / "spool" / "sealed").iterdir())
+
+
+async def test_a_store_that_denies_is_told_and_recording_goes_on(data: Path, tmp_path: Path) -> None:
+    """Such as one whose clock is not ours: it answers 403."""
+    said = b"<Error><Code>RequestTimeTooSkewed</Code><Message>x</Message></Error>"
+    answer = (
+        b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+    )
+
+    async def deny(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer % (len(said), said))
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(deny, "127.0.0.1", 0)
+    async with server:
+        env = AWAY | {"VMS_STORE_ENDPOINT": f"127.0.0.1:{server.sockets[0].getsockname()[1]}"}
+        async with vms_running(tmp_path / "up", "--data", data, "up", env=env) as up:
+            await recording(data, up)
+            assert "the store cannot be used" in up.out
+            assert "recording goes on into the spool" in up.out
+            assert "Nothing was started" not in up.out + up.err
+            code, _ = await up.stop()
+            assert code == 0
+    assert "bardzo-tajne" not in up.out + up.err
+    assert list((data / "spool" / "sealed").iterdir())
+
+
+async def test_credentials_that_the_store_denies_are_refused_where_there_is_nothing_to_record_yet(
     tmp_path: Path, minio: EmbeddedServer
 ) -> None:
     location = minio.location

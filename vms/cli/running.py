@@ -3,8 +3,9 @@
 Owns the composition behind `vms up` and `vms demo`: what must be right before anything starts, the order of starting and
 ending, and who may run on a data folder at once. Does not own how a child is watched (`vms.processes`).
 
-Recording depends on nothing else: a store or catalogue that is away is told and waited for, while the recorder records
-from its sealed assignment. Only what waiting cannot cure is refused: credentials, a schema newer than ours, a taken port.
+Recording depends on nothing else: whatever catalogue or store say, away, damaged, newer than ours or refusing us, is told,
+and a site whose sealed assignment names a camera records while the archiver waits. A site with nothing to record yet is
+refused what waiting cannot cure, so that whoever sets it up sees it. A port that is taken is always refused.
 """
 
 from __future__ import annotations
@@ -21,8 +22,17 @@ from pathlib import Path
 from storage.archive_process import STATUS_FILE
 from storage.catalogue import Catalogue, migrate
 from storage.objects import open_store
+from vms.assignment import read_assignment
 from vms.cli.registry import follow_legal_settings, refresh_assignment
-from vms.errors import CatalogueError, CatalogueUnavailable, StoreDenied, StoreError, UserError
+from vms.errors import (
+    CatalogueError,
+    CatalogueUnavailable,
+    MalformedError,
+    StoreDenied,
+    StoreError,
+    StoreUnavailable,
+    UserError,
+)
 from vms.metrics import MetricsServer, gather
 from vms.processes import ChildSpec, ChildState, keep_child, python_module
 from vms.settings import Listen
@@ -32,6 +42,7 @@ from vms.supervise import Backoff, keep_running
 log = logging.getLogger(__name__)
 
 STORE_SECONDS = 5.0  # for the store to answer before recording begins without it
+CATALOGUE_SECONDS = 10.0  # the same for the catalogue, where there is something to record
 CATALOGUE_PACE = Backoff(first=2.0, longest=15.0)
 RECORDER_STOP_SECONDS = 18.0  # its workers have 15 to seal what is open
 ARCHIVER_STOP_SECONDS = 10.0
@@ -78,21 +89,27 @@ class RunningSite:
         spec = _child("recorder", "recorder.host", self.site, RECORDER_STOP_SECONDS, log_file)
         self._tasks["recorder"] = asyncio.create_task(keep_child(spec, self.states["recorder"]), name="recorder")
 
-    def start_archiver(self, log_file: Path | None, *, prepared: bool) -> None:
-        """Start it once the catalogue is as it must be, however long that takes."""
+    def start_archiver(self, log_file: Path | None, preparing: asyncio.Task[None], *, prepared: bool) -> None:
+        """Start it once the catalogue is as it must be, however long that takes. `preparing`: the first try at that."""
         spec = _child("archiver", "storage.archive_process", self.site, ARCHIVER_STOP_SECONDS, log_file)
-        done = prepared
+        done, told = prepared, ""
 
         async def attempt() -> None:
             nonlocal done
             if not done:
-                await prepare_catalogue(self.site)
+                await (prepare_catalogue(self.site) if preparing.done() else preparing)
                 done = True
-                log.info("the catalogue answers again")
+                log.info("the catalogue can be used again")
             await keep_child(spec, self.states["archiver"])
 
+        def on_error(error: Exception, _wait_seconds: float) -> None:
+            nonlocal told
+            if str(error) != told:
+                told = str(error)
+                log.error("archiving waits: %s", told)
+
         self._tasks["archiver"] = asyncio.create_task(
-            keep_running("archiver", attempt, backoff=CATALOGUE_PACE), name="archiver"
+            keep_running("archiver", attempt, backoff=CATALOGUE_PACE, on_error=on_error), name="archiver"
         )
 
 
@@ -101,26 +118,31 @@ async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) ->
     """Prepare and start everything; on leaving, end the recorder first and the archiver after it.
 
     `tell` hears short sentences for the person at the terminal; `log_file` takes the children's standard error. Raises
-    UserError when the site cannot run like this; then nothing was started.
+    UserError when the site cannot run like this; then nothing was started. Neither store nor catalogue is a reason for
+    that once a camera is assigned.
     """
     with contextlib.ExitStack() as held:
         held.enter_context(site.lock())
         for role in ROLES:
             held.enter_context(alone(site, role))
-        store = await _check_store(site)  # store and port first, for they may refuse; then nothing was changed
+        assigned = has_something_to_record(site)
+        store = await _check_store(site, assigned=assigned)  # store and port first: refused, nothing was changed
         metrics = held.enter_context(metrics_page(site))
-        catalogue = await _try_catalogue(site)
-        for trouble in (store, catalogue):
-            if trouble:
-                tell(trouble)
         running = RunningSite(site, metrics, tell)
+        preparing = asyncio.create_task(prepare_catalogue(site), name="catalogue")
         try:
+            catalogue = await _try_catalogue(preparing, assigned=assigned)
+            for trouble in (store, catalogue):
+                if trouble:
+                    tell(trouble)
             running.start_recorder(log_file)
-            running.start_archiver(log_file, prepared=catalogue is None)
+            running.start_archiver(log_file, preparing, prepared=catalogue is None)
             yield running
         finally:
             for role in ROLES:
                 await running.end(role)
+            preparing.cancel()
+            await asyncio.gather(preparing, return_exceptions=True)
 
 
 @contextmanager
@@ -137,12 +159,25 @@ def forget_report(site: Site) -> None:
     (site.run / STATUS_FILE).unlink(missing_ok=True)
 
 
+def has_something_to_record(site: Site) -> bool:
+    """Whether the sealed assignment names a camera. One that cannot be read may: the recorder waits for a better one."""
+    try:
+        return bool(read_assignment(site.assignment_file, site.sealer).cameras)
+    except (MalformedError, OSError):
+        return True
+
+
 async def prepare_catalogue(site: Site) -> None:
     """Bring schema, legal profile and sealed assignment up to date. Raises CatalogueError, UserError."""
     await migrate(site.catalogue_url)
     async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
         await follow_legal_settings(catalogue, site.settings.legal)
-        await refresh_assignment(site, catalogue)
+        try:
+            await refresh_assignment(site, catalogue)
+        except OSError as error:
+            raise UserError(
+                f"{site.assignment_file} cannot be written: {error.strerror}; free space on its disk"
+            ) from error
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -154,38 +189,51 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
-async def _check_store(site: Site) -> str | None:
-    """What to tell when the store does not answer; UserError when it answers that it never will."""
+async def _check_store(site: Site, *, assigned: bool) -> str | None:
+    """What to tell when the store cannot be used; UserError when waiting will not cure it and nothing is `assigned`."""
+    settings = site.path / "site.toml"
+    try:
+        await _ask_store(site)
+    except (StoreDenied, UserError) as error:
+        if not assigned:
+            raise UserError(f"{error}. Nothing was started; correct the section [store] in {settings}") from error
+        return (
+            f"the store cannot be used ({error}); recording goes on into the spool. If the section [store] in {settings} "
+            "is wrong, correct it and start again"
+        )
+    except StoreError as error:
+        return f"the store does not answer ({error}); recording goes on into the spool until it does"
+    return None
+
+
+async def _ask_store(site: Site) -> None:
     store = open_store(site.settings.store)
     try:
         async with asyncio.timeout(STORE_SECONDS):
             await store.check()
-    except StoreDenied as error:
-        raise UserError(
-            f"{error}. Nothing was started; correct the section [store] in {site.path / 'site.toml'}"
-        ) from error
-    except StoreError as error:
-        return f"the store does not answer ({error}); recording goes on into the spool until it does"
-    except TimeoutError:
-        return (
-            f"{store.name} has not answered for {STORE_SECONDS:.0f} s; recording goes on into the spool until it does"
-        )
+    except TimeoutError as error:
+        raise StoreUnavailable(f"{store.name} was silent for {STORE_SECONDS:.0f} s") from error
     finally:
         await store.close()
-    return None
 
 
-async def _try_catalogue(site: Site) -> str | None:
-    """What to tell when the catalogue is away; UserError when only a person can help."""
+async def _try_catalogue(preparing: asyncio.Task[None], *, assigned: bool) -> str | None:
+    """What to tell when the catalogue cannot be used; UserError when only a person can help and nothing is `assigned`.
+
+    Where cameras are `assigned` they wait for it `CATALOGUE_SECONDS` at most; `preparing` then goes on.
+    """
+    await asyncio.wait({preparing}, timeout=CATALOGUE_SECONDS if assigned else None)
+    known = "the cameras last assigned are recorded" if assigned else "no camera is known, so nothing is recorded"
+    if not preparing.done():
+        return f"the catalogue is not ready after {CATALOGUE_SECONDS:.0f} s; {known}, and archiving begins when it is"
     try:
-        await prepare_catalogue(site)
+        preparing.result()
     except CatalogueUnavailable as error:
-        known = (
-            "the cameras last assigned are" if site.assignment_file.exists() else "no camera is known, so nothing is"
-        )
-        return f"{error}; {known} recorded, and archiving begins when it answers"
-    except CatalogueError as error:
-        raise UserError(f"{error}. Nothing was started") from error
+        return f"{error}; {known}, and archiving begins when it answers"
+    except (CatalogueError, UserError) as error:
+        if not assigned:
+            raise UserError(f"{error}. Nothing was started") from error
+        return f"{error}; {known} into the spool, and archiving begins when that is mended"
     return None
 
 
