@@ -5,6 +5,9 @@
 3. Remove every version of every condemned object from the stores within reach, spools included, then strike it off.
 4. Move segments of which nothing is left into the deletion report.
 
+A store that does not answer is left alone for the rest of the run; an object it refuses concerns that object only. Both
+are tried again by the next runs.
+
 Every step may be repeated and begins from what the catalogue says, so a crash anywhere is made good by the next run.
 Steps 3 and 4 also run while the brake is engaged: what is condemned must go. Owns no decision and no rows.
 """
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -22,12 +25,13 @@ from storage import retention
 from storage.catalogue import BrakeState, Catalogue, CondemnedObject
 from storage.retention import BrakeRule, SteadyTime
 from vms.clock import Clock, SystemClock
-from vms.errors import StoreError
+from vms.errors import StoreError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 PARALLEL = 8  # deletions under way at once
 DELETE_SECONDS = 30.0  # of one object
+REFUSALS = 500  # in one run of one store; with wrong credentials there is one for every object
 
 
 class Deletable(Protocol):
@@ -67,6 +71,7 @@ class Deleter:
         self._clock = clock or SystemClock()
         self._rule = rule or BrakeRule()
         self._time = SteadyTime(self._clock.wall_ns(), self._clock.mono_ns())
+        self._resume: dict[str, int] = {}  # store → the last object tried in a run that did not come to the end
 
     async def run_once(self) -> DeletionRun:
         """One pass over all four steps. Raises CatalogueError; what a store refuses is counted and tried next time."""
@@ -128,28 +133,71 @@ class Deleter:
                 return segments, size_bytes
 
     async def _remove_objects(self) -> tuple[int, int]:
-        """(removed, failed). A store that fails once is left alone for the rest of the run."""
-        removed = failed = last = 0
-        away: set[str] = set()
-        while True:
-            page = await self._catalogue.condemned_objects(self._stores.keys() - away, after=last)
-            if not page:
-                return removed, failed
-            last = page[-1].id
-            for start in range(0, len(page), PARALLEL):
-                batch = [item for item in page[start : start + PARALLEL] if item.store not in away]
-                async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._remove(item), name=f"delete {item.key}") for item in batch]
-                gone = [item.id for item, task in zip(batch, tasks, strict=True) if task.result()]
-                away |= {item.store for item, task in zip(batch, tasks, strict=True) if not task.result()}
-                await self._catalogue.objects_gone(gone)
-                removed, failed = removed + len(gone), failed + len(batch) - len(gone)
+        """(removed, failed) over all stores. What one of them refuses is nothing to the others."""
+        removed = failed = 0
+        for store in self._stores:
+            gone, kept = await self._remove_from(store)
+            removed, failed = removed + gone, failed + kept
+        return removed, failed
 
-    async def _remove(self, item: CondemnedObject) -> bool:
+    async def _remove_from(self, store: str) -> tuple[int, int]:
+        """(removed, failed) of one store, from where its last run had to stop, then from the beginning up to there.
+
+        So an object that never goes, or at which the store fails every time, keeps none of the others.
+        """
+        tally = _Tally()
+        begin = self._resume.pop(store, 0)
+        for after, until in ((begin, None), (0, begin)):
+            last = after
+            while tally.goes_on and (until is None or last < until):
+                found = await self._catalogue.condemned_objects([store], after=last)
+                page = found if until is None else [item for item in found if item.id <= until]
+                if not page:
+                    break
+                last = await self._remove_page(page, tally)
+            if not tally.goes_on:
+                self._resume[store] = last
+                break
+        if tally.failed:
+            log.warning("%d objects on %s cannot be deleted now; the first: %s", tally.failed, store, tally.first)
+        return tally.removed, tally.failed
+
+    async def _remove_page(self, page: Sequence[CondemnedObject], tally: _Tally) -> int:
+        """Remove a page, a few at a time, while the store goes on. Returns the id of the last that was tried."""
+        last = page[0].id
+        for start in range(0, len(page), PARALLEL):
+            if not tally.goes_on:
+                break
+            batch = page[start : start + PARALLEL]
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._remove(item, tally), name=f"delete {item.key}") for item in batch]
+            gone = [item.id for item, task in zip(batch, tasks, strict=True) if task.result()]
+            await self._catalogue.objects_gone(gone)
+            tally.removed += len(gone)
+            last = batch[-1].id
+        return last
+
+    async def _remove(self, item: CondemnedObject, tally: _Tally) -> bool:
         try:
             async with asyncio.timeout(DELETE_SECONDS):
                 await self._stores[item.store].delete(item.key)
         except (StoreError, TimeoutError) as error:
-            log.warning("%s on %s cannot be deleted now: %s", item.key, item.store, error or "timed out")
+            tally.failed += 1
+            tally.away |= isinstance(error, (StoreUnavailable, TimeoutError))
+            tally.first = tally.first or f"{item.key}: {error or 'timed out'}"
             return False
         return True
+
+
+@dataclass(slots=True)
+class _Tally:
+    """How one run fares on one store."""
+
+    removed: int = 0
+    failed: int = 0
+    away: bool = False  # it did not answer: left alone for the rest of the run
+    first: str = ""  # what failed first
+
+    @property
+    def goes_on(self) -> bool:
+        return not self.away and self.failed < REFUSALS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -31,14 +31,17 @@ from vms.timeline import TimeRange
 
 
 class Shelf:
-    """A store's `delete`, with an error on command after some calls."""
+    """A store's `delete`, with an error on command after some calls, and for some keys always."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Mapping[str, Exception] | None = None) -> None:
         self.deleted: list[str] = []
+        self.refused = refused or {}
         self.error: VmsError | None = None
         self.fails_after = 0
 
     async def delete(self, key: str) -> None:
+        if key in self.refused:
+            raise self.refused[key]
         if self.error is not None and len(self.deleted) >= self.fails_after:
             raise self.error
         self.deleted.append(key)
@@ -126,6 +129,52 @@ async def test_a_store_that_fails_is_tried_again(catalogue: Catalogue, error: Vm
     assert second.removed_objects == 20
     assert first.reported_segments + second.reported_segments == 30
     assert await catalogue.pending_deletions() == 0
+
+
+async def test_an_object_that_never_goes_keeps_no_other(catalogue: Catalogue) -> None:
+    stream = (await add_camera(catalogue)).streams[0].id
+    made = await record(catalogue, run(stream), 100, archived=True)
+    clock = SimulatedClock(T0 + 31 * DAY)
+    locked = {store_copy(made[n]).key: StoreDenied("locked") for n in (0, 1, 9, 50)}
+    store = Shelf(locked)
+    deleter = Deleter(catalogue, {STORE.name: store}, clock=clock)
+    done = await deleter.run_once()
+    assert (done.removed_objects, done.failed_objects, done.reported_segments) == (96, 4, 96)
+    again = await deleter.run_once()
+    assert (again.removed_objects, again.failed_objects) == (0, 4)
+    store.refused = {}
+    assert (await deleter.run_once()).removed_objects == 4
+    assert await catalogue.pending_deletions() == 0
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("500"), TimeoutError()])
+async def test_an_object_at_which_the_store_always_fails_ends_a_run_and_no_more(
+    catalogue: Catalogue, error: Exception
+) -> None:
+    stream = (await add_camera(catalogue)).streams[0].id
+    made = await record(catalogue, run(stream), 40, archived=True)
+    deleter = Deleter(
+        catalogue, {STORE.name: Shelf({store_copy(made[20]).key: error})}, clock=SimulatedClock(T0 + 31 * DAY)
+    )
+    first = await deleter.run_once()
+    assert (first.removed_objects, first.failed_objects) == (23, 1)  # the batch it was in, and no further
+    second = await deleter.run_once()
+    assert (second.removed_objects, second.failed_objects) == (16, 1)
+    assert await catalogue.pending_deletions() == 1
+
+
+async def test_many_refusals_end_a_run_and_the_next_goes_on_behind_them(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("storage.deleter.REFUSALS", 16)
+    stream = (await add_camera(catalogue)).streams[0].id
+    made = await record(catalogue, run(stream), 60, archived=True)
+    locked = {store_copy(facts).key: StoreDenied("locked") for facts in made[:40]}
+    deleter = Deleter(catalogue, {STORE.name: Shelf(locked)}, clock=SimulatedClock(T0 + 31 * DAY))
+    results = [await deleter.run_once() for _ in range(3)]
+    assert [(done.removed_objects, done.failed_objects) for done in results] == [(0, 16), (0, 16), (20, 16)]
+    assert len([r for r in caplog.records if "cannot be deleted" in r.message]) == 3
+    assert await catalogue.pending_deletions() == 40
 
 
 async def test_a_store_out_of_reach_keeps_its_segments_condemned(catalogue: Catalogue) -> None:
