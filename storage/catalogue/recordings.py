@@ -1,8 +1,9 @@
 """What was recorded: stores, runs, segments and their copies, as the archiver reports them.
 
-Invariants: every call may be repeated; a segment registered once keeps its facts; what was condemned or deleted never
-comes back, and a copy reported late goes the same way; the last present copy of a segment cannot be dropped; arrival
-numbers grow in the order in which registrations become visible. Registering locks the camera's row first.
+Invariants: every call may be repeated; a segment registered once keeps its facts; a run ends no earlier than its
+segments; what was condemned or deleted never comes back, and a copy reported late goes the same way; the last present
+copy of a segment cannot be dropped; arrival numbers grow in the order in which registrations become visible.
+Registering locks the camera's row first.
 """
 
 from __future__ import annotations
@@ -65,13 +66,16 @@ class Recordings:
         return await self._db.read(work)
 
     async def put_run(self, run: RunInfo) -> None:
-        """Note a run when it begins, and again when it has ended. What was once said stands.
+        """Note a run when it begins, and again when it has ended. What was once said stands, but an end may move later.
 
         Raises CatalogueError for a stream that is not registered, or a run of another stream.
         """
-        await self._db.write(
-            lambda conn: rows.put_run_row(conn, run, rows.stream_keys(conn, {run.stream_id})[run.stream_id][0])
-        )
+        await self.put_runs([run])
+
+    async def put_runs(self, items: Sequence[RunInfo]) -> None:
+        """The same for many, in transactions of at most `BATCH`."""
+        for batch in _batches(items):
+            await self._db.write(partial(_put_run_rows, batch=batch))
 
     async def runs(self, stream_id: UUID, start_ns: int, end_ns: int) -> list[RunInfo]:
         """Runs of a stream that began before `end_ns` and had not ended at `start_ns`, oldest first."""
@@ -138,6 +142,12 @@ def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
+def _put_run_rows(conn: Connection, batch: Sequence[RunInfo]) -> None:
+    keys = rows.stream_keys(conn, {run.stream_id for run in batch})
+    for run in batch:
+        rows.put_run_row(conn, run, keys[run.stream_id][0])
+
+
 def _register(conn: Connection, batch: Sequence[Registration]) -> list[Registered]:
     for item in batch:
         rows.check_facts(item.facts)
@@ -184,9 +194,19 @@ def _register(conn: Connection, batch: Sequence[Registration]) -> list[Registere
         )
     if new_rows:
         conn.execute(insert(segments), new_rows)
+        _end_no_earlier(conn, new_rows)
     _put_copies(conn, copy_rows)
     _condemn_late(conn, late)
     return found
+
+
+def _end_no_earlier(conn: Connection, new: Sequence[dict[str, Any]]) -> None:
+    """Move the end of runs that were said to have ended before the end of one of these segments."""
+    ends: dict[int, int] = {}
+    for row in new:
+        ends[row["run_key"]] = max(row["end_ns"], ends.get(row["run_key"], row["end_ns"]))
+    for key, end_ns in sorted(ends.items()):
+        conn.execute(update(runs).where(runs.c.key == key, runs.c.end_ns < end_ns).values(end_ns=end_ns))
 
 
 def _put_runs(

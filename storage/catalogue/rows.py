@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, insert, select
 
-from storage.catalogue.tables import runs, stores, streams
+from storage.catalogue.tables import runs, segments, stores, streams
 from storage.catalogue.values import LONGEST_SEGMENT_NS, Copy, CopyState, SegmentRef, StoreKind
 from vms.errors import CatalogueError
 from vms.model import Codec, RunInfo, SegmentFacts
@@ -123,7 +123,11 @@ def store_key(known: dict[str, tuple[int, StoreKind]], name: str) -> int:
 
 
 def put_run_row(conn: Connection, run: RunInfo, stream_key: int) -> int:
-    """Insert the run, or add its end if it is known without one. What was once said stands. Returns its key."""
+    """Insert the run, or add its end if it is known without one or with an earlier one. Returns its key.
+
+    The rest of what was once said stands. A run ends no earlier than the last of its segments, whatever its fact says:
+    after a crash the end may have been stated before the last segment was found.
+    """
     row = conn.execute(select(runs).where(runs.c.id == run.id)).one_or_none()
     reason = run.end_reason.value if run.end_reason else None
     if row is None:
@@ -142,9 +146,14 @@ def put_run_row(conn: Connection, run: RunInfo, stream_key: int) -> int:
         return new
     if row.stream_key != stream_key:
         raise CatalogueError(f"run {run.id} belongs to another stream")
-    if row.end_ns is None and run.end_ns is not None:
-        conn.execute(runs.update().where(runs.c.key == row.key).values(end_ns=run.end_ns, end_reason=reason))
     key: int = row.key
+    if run.end_ns is not None:
+        last = select(segments.c.end_ns).where(segments.c.run_key == key).order_by(segments.c.number.desc()).limit(1)
+        end_ns = max(run.end_ns, conn.scalar(last) or run.end_ns)
+        if row.end_ns is None or end_ns > row.end_ns:
+            conn.execute(
+                runs.update().where(runs.c.key == key).values(end_ns=end_ns, end_reason=row.end_reason or reason)
+            )
     return key
 
 

@@ -48,7 +48,7 @@ from tests.support.footage_rows import (
     store_copy,
 )
 from vms.errors import CatalogueError, CatalogueUnavailable, MalformedError, UserError
-from vms.model import Codec, Gap, GapReason, LegalProfile, Origin, StreamKind
+from vms.model import Codec, Gap, GapReason, LegalProfile, Origin, RunInfo, StreamKind
 from vms.sealing import Sealer
 from vms.timeline import TimeRange
 
@@ -396,11 +396,36 @@ async def test_runs_begin_and_end_once(catalogue: Catalogue) -> None:
     done = ended(r, T0 + HOUR)
     await catalogue.put_run(done)
     await catalogue.put_run(r)
-    await catalogue.put_run(ended(r, T0 + 2 * HOUR))
+    await catalogue.put_run(ended(r, T0 + MINUTE))
     assert await catalogue.runs(stream.id, T0, T0 + DAY) == [done]
     assert await catalogue.runs(stream.id, T0 + HOUR, T0 + DAY) == []
     with pytest.raises(CatalogueError, match="not in the registry"):
         await catalogue.put_run(run(uuid4()))
+
+
+async def test_the_end_of_a_run_may_move_later_and_never_earlier(catalogue: Catalogue) -> None:
+    stream = (await add_camera(catalogue)).streams[0]
+
+    async def end_of(of: RunInfo) -> RunInfo:
+        return next(found for found in await catalogue.runs(stream.id, T0 - DAY, T0 + DAY) if found.id == of.id)
+
+    first = run(stream.id)
+    await catalogue.put_run(ended(first, T0 + HOUR))
+    await catalogue.put_runs([ended(first, T0 + 2 * HOUR, GapReason.RECORDER_RESTART), ended(first, T0 + MINUTE)])
+    assert await end_of(first) == ended(first, T0 + 2 * HOUR)  # for the reason given first
+
+    salvaged = run(stream.id)
+    await record(catalogue, salvaged, 3)
+    await catalogue.put_run(ended(salvaged, T0 + MINUTE))
+    assert await end_of(salvaged) == ended(salvaged, T0 + 3 * MINUTE)
+    await record(catalogue, salvaged, 2, first=3, start_ns=T0 + 3 * MINUTE)
+    assert await end_of(salvaged) == ended(salvaged, T0 + 5 * MINUTE)
+    await record(catalogue, ended(salvaged, T0 + MINUTE), 5)
+    assert await end_of(salvaged) == ended(salvaged, T0 + 5 * MINUTE)
+
+    going_on = run(stream.id)
+    await record(catalogue, going_on, 2)
+    assert await end_of(going_on) == going_on
 
 
 async def test_gaps_are_opened_closed_and_never_edited(catalogue: Catalogue, caplog: pytest.LogCaptureFixture) -> None:
