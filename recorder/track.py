@@ -121,6 +121,8 @@ class Track:
         self._tail: list[AccessUnit] = []  # given to the segmenter and not yet in the file
         self._memory = MemoryGop()
         self._capture: Callable[[int], int] = lambda _pts: 0
+        self._unended = False  # the open segment has units, and where it ends is not known yet
+        self._taken_pts = 0  # of the last unit of the run
         self._last_end_ns: int | None = None
         self._losses: deque[int] = deque(maxlen=256)
         self._remap_pts = 0
@@ -157,10 +159,8 @@ class Track:
 
     def on_loss(self, packets: int) -> None:
         self.counters.lost_packets += packets
-        if self._tail:
-            self._losses.append(self._tail[-1].pts)
-        elif self._begun is not None and self.clock_map is not None:
-            self._losses.append(self.clock_map.last_pts)
+        if self._begun is not None or self._tail:
+            self._losses.append(self._taken_pts)
 
     def on_sender_report(self, report: SenderReport) -> None:
         if self.clock_map is not None:
@@ -175,6 +175,7 @@ class Track:
         self.failure = None
         self.config = None
         self.clock_map = None
+        self._losses.clear()
         self._held.clear()
         self._held_bytes = 0
 
@@ -201,9 +202,12 @@ class Track:
         try:
             if segmenter is None:
                 self._last_end_ns = self._capture(self._remap_pts)
-            elif not self._broken:
+            else:
                 for action in segmenter.flush(next_pts):
-                    self._carry_out(action)
+                    if not self._broken:
+                        self._carry_out(action)
+                    elif isinstance(action, Hole):
+                        self._note_hole(action)
         except SpoolError as error:
             log.error("stream %s: the end of a segment could not be written: %s", self.stream_id, error)
         finally:
@@ -215,6 +219,7 @@ class Track:
             stated, self._stated = self._stated, False
             self._broken = False
             self._tail.clear()
+            self._losses.clear()  # media time of another run says nothing of where these were
             self._memory.clear()
         if stated:
             ended = replace(run, end_ns=self.last_end_ns(run.start_ns), end_reason=reason)
@@ -257,6 +262,7 @@ class Track:
         if self._broken:
             return  # the attempt is about to end
         if self._segmenter is not None:
+            self._taken_pts = unit.pts
             self._tail.append(unit)
             try:
                 for action in self._segmenter.push(unit):
@@ -364,6 +370,7 @@ class Track:
         if isinstance(action, Fragment):
             assert self._open is not None
             self._spool.write(self._open, action.buffers)
+            self._unended = True
             del self._tail[: action.units]
             if action.key:
                 self._gop = (action.first_pts, action.offset)
@@ -384,6 +391,7 @@ class Track:
         self._open = self._spool.open_segment(self.stream_id, run.id, head.number)
         self._begun = action
         self._gop = None
+        self._unended = False
         self._spool.write(self._open, action.buffers)
         start_ns = head.mapping.capture_ns(head.start_ticks)
         if head.number == 0:
@@ -405,14 +413,16 @@ class Track:
             self.gaps.recorded(start_ns)
         elif self._last_end_ns is not None and start_ns > self._last_end_ns:
             self.gaps.lost(self._last_end_ns, start_ns, GapReason.UNKNOWN, "the clocks were corrected between two runs")
+        self._last_end_ns = start_ns  # so far
 
     def _finish(self, action: Finish) -> None:
         segment = self._open
         assert segment is not None
+        self._last_end_ns = action.facts.end_ns  # every unit is in the file, even if this write is refused
+        self._unended = False
         self._spool.write(segment, action.buffers)
         self._open = None
         self._gop = None
-        self._last_end_ns = action.facts.end_ns
         self.counters.segments += 1
         task = asyncio.get_running_loop().create_task(
             self._seal(segment, action.facts), name=f"seal {segment.path.name}"
@@ -431,16 +441,20 @@ class Track:
         """After a failure: leave the part file for salvage, and nothing more to be written in this run."""
         segment, self._open = self._open, None
         self._broken = True
-        if segment is not None:
-            self._spool.abandon(segment)
-            if self._tail:
-                self._last_end_ns = self._capture(self._tail[0].pts)  # the first that is not in the file
+        if segment is None:
+            return
+        self._spool.abandon(segment)
+        if self._tail and self._unended and self._begun is not None:
+            first = min(unit.pts for unit in self._tail[:17])  # that is not in the file, in output order
+            self._last_end_ns = self._begun.head.mapping.capture_ns(first)
 
     def _note_hole(self, hole: Hole) -> None:
         clock_map = self.clock_map
         assert clock_map is not None
         near = LOSS_NEAR_NS * clock_map.clock_hz // SECOND_NS
         start_ns, end_ns = self._capture(hole.start_pts), self._capture(hole.end_pts)
+        if self._broken and self._last_end_ns is not None and end_ns > self._last_end_ns:
+            return  # what came after it is not on the disk: the gap that follows says why
         if any(hole.start_pts - near <= pts <= hole.end_pts for pts in self._losses):
             missing_ms = hole.missing_ticks * 1000 // clock_map.clock_hz
             self.gaps.lost(start_ns, end_ns, GapReason.PACKET_LOSS, f"{missing_ms} ms of pictures lost on the way")

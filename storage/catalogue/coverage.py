@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ from vms.timeline import TimeRange, cover, merge, subtract
 
 T = TypeVar("T")
 
-_WITHIN_RECORDING = frozenset({GapReason.PACKET_LOSS, GapReason.STALLED, GapReason.NO_KEYFRAME})
+WITHIN_RECORDING = frozenset({GapReason.PACKET_LOSS, GapReason.STALLED, GapReason.NO_KEYFRAME})
 _ORIGINS = {Origin.LIVE: 0, Origin.EDGE: 1, Origin.VEHICLE: 2, Origin.IMPORT: 3}
 
 
@@ -73,14 +74,28 @@ def choose(segments: Sequence[RecordedSegment]) -> list[Chosen]:
     return [Chosen(part, segments[index]) for part, index in best]
 
 
-def is_hole(gap: Gap) -> bool:
-    """Whether a gap may lie inside a segment: the recording went on, but for a while nothing came."""
-    return gap.reason in _WITHIN_RECORDING and gap.end_ns is not None and gap.end_ns > gap.start_ns
+def may_be_hole(gap: Gap) -> bool:
+    """Whether a gap, by itself, may lie inside a segment: the recording went on, but for a while nothing came."""
+    return gap.reason in WITHIN_RECORDING and gap.end_ns is not None and gap.end_ns > gap.start_ns
 
 
-def holes(gaps: Iterable[Gap]) -> list[TimeRange]:
-    """Where live footage misses time although a segment spans it, in order."""
-    return merge(TimeRange(gap.start_ns, gap.end_ns) for gap in gaps if is_hole(gap) and gap.end_ns is not None)
+def holes(gaps: Iterable[Gap], live: Sequence[TimeRange]) -> list[TimeRange]:
+    """Where one of the `live` segments misses time that it spans, in order.
+
+    Such a hole begins after its segment does and ends before it: between pictures that are there. A gap that touches a
+    segment's edge stands beside the recording, however its times were reckoned, and cuts nothing out of it.
+    O((n + m) log m).
+    """
+    order = sorted(live)
+    starts = [segment.start_ns for segment in order]
+    reached = list(itertools.accumulate((segment.end_ns for segment in order), max))
+    found = []
+    for gap in gaps:
+        if may_be_hole(gap) and gap.end_ns is not None:
+            before = bisect_left(starts, gap.start_ns)  # segments that begin before the gap does
+            if before and reached[before - 1] > gap.end_ns:
+                found.append(TimeRange(gap.start_ns, gap.end_ns))
+    return merge(found)
 
 
 def spans(within: TimeRange, whole: Iterable[TimeRange], damaged: Iterable[TimeRange]) -> tuple[Span, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Connection, Select, exists, func, literal, select
+from sqlalchemy import BigInteger, Connection, Select, and_, exists, func, literal, select
 
 from storage.catalogue import coverage, rows
 from storage.catalogue.engine import Database
@@ -63,14 +63,16 @@ class Timelines:
             stated: dict[UUID, list[Gap]] = {}
             for gap in overlapping_gaps(conn, list(keys.values()), within.start_ns, within.end_ns):
                 stated.setdefault(gap.stream_id, []).append(gap)
-            any_holes = any(coverage.is_hole(gap) for gap in itertools.chain(*stated.values()))
+            any_holes = any(coverage.may_be_hole(gap) for gap in itertools.chain(*stated.values()))
             filled = _elsewhere(conn, keys, within) if any_holes else {}
+            around = _around_holes(conn, keys, within) if any_holes else {}
             found = {}
             for stream_id in stream_ids:
                 gaps = stated.get(stream_id, [])
-                holes = subtract(coverage.holes(gaps), filled.get(stream_id, []))
+                local = (still_open or {}).get(stream_id, ())
+                holes = subtract(coverage.holes(gaps, [*around.get(stream_id, ()), *local]), filled.get(stream_id, []))
                 whole, damaged = recorded.get(stream_id, ([], []))
-                whole = subtract([*whole, *(still_open or {}).get(stream_id, ())], holes)
+                whole = subtract([*whole, *local], holes)
                 damaged = subtract(damaged, holes)
                 found[stream_id] = StreamTimeline(
                     stream_id,
@@ -249,6 +251,35 @@ def _elsewhere(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) ->
         select(segments.c.stream_key, segments.c.start_ns, segments.c.end_ns)
         .join_from(segments, runs)
         .where(*_overlapping(list(keys), within), runs.c.origin != Origin.LIVE.value)
+    )
+    found: dict[UUID, list[TimeRange]] = {}
+    for row in conn.execute(query):
+        found.setdefault(keys[row.stream_key], []).append(TimeRange(row.start_ns, row.end_ns))
+    return found
+
+
+def _around_holes(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, list[TimeRange]]:
+    """Stream → live segments that some gap of the range lies strictly inside of (`coverage.holes`).
+
+    One probe of the index per gap: no segment is longer than an hour.
+    """
+    query = (
+        select(segments.c.stream_key, segments.c.start_ns, segments.c.end_ns)
+        .select_from(gaps)
+        .join(
+            segments,
+            and_(
+                segments.c.stream_key == gaps.c.stream_key,
+                segments.c.start_ns < gaps.c.start_ns,
+                segments.c.start_ns > gaps.c.start_ns - LONGEST_SEGMENT_NS,
+                segments.c.end_ns > gaps.c.end_ns,
+            ),
+        )
+        .join(runs, runs.c.key == segments.c.run_key)
+        .where(gaps.c.stream_key.in_(keys), gaps.c.start_ns < within.end_ns, gaps.c.end_ns > within.start_ns)
+        .where(gaps.c.reason.in_([reason.value for reason in coverage.WITHIN_RECORDING]))
+        .where(runs.c.origin == Origin.LIVE.value)
+        .distinct()
     )
     found: dict[UUID, list[TimeRange]] = {}
     for row in conn.execute(query):

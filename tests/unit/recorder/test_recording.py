@@ -560,3 +560,49 @@ async def test_jumps_on_end_leave_sound_segments(tmp_path, clock):
     assert len(set(data)) == len(data)
     assert len(data) >= len(script) - 40  # those between a jump in the first second and the next key
     assert not any(g.reason is GapReason.INTERNAL_ERROR for g in stage.gaps())
+
+
+async def test_packets_lost_on_one_connection_say_nothing_of_holes_on_the_next(tmp_path, clock):
+    before = play(20)
+    before.insert(500, Step(499 * 40 * MS, Lost(12)))
+    before = [*before[:501], Step(20 * S, SourceError(GapReason.UNREACHABLE, "koniec"))]
+    after = play(40, skip=tuple(range(505, 520)))  # the same media time, left out by the camera itself
+    async with Stage(tmp_path, clock, before, after) as stage:
+        await stage.go(58)
+    assert GapReason.PACKET_LOSS not in {g.reason for g in stage.gaps()}
+
+
+async def test_packets_lost_in_one_run_say_nothing_of_holes_in_the_next(tmp_path, clock):
+    script = [*play(20), Step(20 * S, Lost(9))]
+    jumped = play(60, first_pts=1000 + 10 * 25 * FRAME, start_ns=20 * S + 20 * MS, skip=tuple(range(255, 275)))
+    async with Stage(tmp_path, clock, [*script, *jumped]) as stage:
+        await stage.go(60)
+    assert len({s.run_id for s in check(stage)}) == 2
+    assert GapReason.PACKET_LOSS not in {g.reason for g in stage.gaps()}
+
+
+@pytest.mark.parametrize(("ends", "after_s"), [("stalled", 4.8), ("unreachable", 0.3)])
+async def test_a_trailer_that_cannot_be_written_does_not_move_the_end(tmp_path, clock, monkeypatch, ends, after_s):
+    began = clock.wall_ns()
+    script = play(90)
+    if ends == "unreachable":
+        script.append(Step(90 * S, SourceError(GapReason.UNREACHABLE, "koniec")))
+    real = storage.spool_files.OpenSegment.write
+
+    def no_trailer(self, buffers):
+        if b"mfra" in b"".join(buffers):
+            raise storage.spool_files.disk_error(OSError(errno.ENOSPC, "full"), "x")
+        return real(self, buffers)
+
+    async with Stage(tmp_path, clock, script, play(60)) as stage:
+        await stage.go(89.9)
+        monkeypatch.setattr(storage.spool_files.OpenSegment, "write", no_trailer)
+        await stage.go(after_s)
+        monkeypatch.setattr(storage.spool_files.OpenSegment, "write", real)
+        await stage.go(8)
+    segments = check(stage)
+    assert [round((s.facts.end_ns - began) / S, 2) for s in segments][:2] == [60.0, 90.0]
+    gap = stage.gaps()[1]
+    assert (gap.reason.value.endswith(ends), gap.start_ns) == (True, segments[1].facts.end_ns)
+    assert gap.end_ns == segments[2].facts.start_ns
+    assert stage.runs()[0].run.end_ns == segments[1].facts.end_ns

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.catalogue import Catalogue, Chosen, Expectation, Registration, Span, choose, migrate, sqlite_url
-from storage.catalogue.coverage import best_per_instant, missing
+from storage.catalogue.coverage import best_per_instant, holes, missing
 from storage.catalogue.timelines import begins_query
 from storage.catalogue.values import RecordedSegment
 from tests.support.footage_rows import MINUTE, SECOND, SPOOL, T0, add_camera, facts, record, run, spool_copy
@@ -170,3 +170,48 @@ async def test_coverage_is_answered_from_the_index_alone(tmp_path: Path) -> None
         plan = await catalogue._db.read(explain)
         assert "USING COVERING INDEX ix_segments_stream_key_start_ns" in plan
         assert "TEMP B-TREE" not in plan
+
+
+def _gap(start: int, end: int | None, reason: GapReason = GapReason.STALLED, stream: UUID | None = None) -> Gap:
+    return Gap(uuid4(), stream or uuid4(), T0 + start * SECOND, None if end is None else T0 + end * SECOND, reason)
+
+
+_SEGMENTS = [TimeRange(T0 + a * SECOND, T0 + b * SECOND) for a, b in ((0, 60), (60, 95), (100, 160))]
+_BESIDE = [(60, 100), (30, 100), (95, 100), (60, 61), (94, 95), (95, 110), (50, 70), (0, 160), (-5, 200)]
+
+
+def test_only_a_gap_strictly_within_a_live_segment_cuts_it() -> None:
+    assert [holes([_gap(a, b)], _SEGMENTS) for a, b in _BESIDE] == [[]] * len(_BESIDE)
+    within = [_gap(10, 12), _gap(11, 20), _gap(61, 94, GapReason.PACKET_LOSS), _gap(10, 30, GapReason.UNREACHABLE)]
+    assert holes([*within, _gap(110, None)], _SEGMENTS[::-1]) == [
+        TimeRange(T0 + a * SECOND, T0 + b * SECOND) for a, b in ((10, 20), (61, 94))
+    ]
+    assert holes(within, []) == []
+
+
+async def test_a_gap_that_touches_an_edge_cuts_nothing_out_of_what_is_recorded(tmp_path: Path) -> None:
+    """The end of a run may be known too early; footage that is there is shown all the same."""
+    url = sqlite_url(tmp_path / "c.db")
+    await migrate(url)
+    async with Catalogue(url) as catalogue:
+        await catalogue.put_store(SPOOL)
+        stream = (await add_camera(catalogue)).streams[0].id
+        edge = (await add_camera(catalogue, 2)).streams[0].id
+        live = run(stream)
+        kept = [facts(live, n, r.start_ns, r.duration_ns) for n, r in enumerate(_SEGMENTS)]
+        await catalogue.register_many([Registration(f, spool_copy(f), live) for f in kept])
+        await record(catalogue, run(edge, origin=Origin.EDGE), 1)
+        for start, end in _BESIDE:
+            await catalogue.put_gap(_gap(start, end, stream=stream))
+        await catalogue.put_gap(_gap(10, 20, stream=edge))  # a card has no holes that our recorder knows of
+        asked = TimeRange(T0, T0 + 160 * SECOND)
+        fresh = TimeRange(T0 + 200 * SECOND, T0 + 260 * SECOND)  # in the spool only
+        await catalogue.put_gap(_gap(210, 220, stream=stream))
+        await catalogue.put_gap(_gap(160, 230, stream=stream))
+        told = await catalogue.timelines([stream, edge], asked, now_ns=T0 + MINUTE * 10)
+        later = await catalogue.timelines([stream], fresh, now_ns=T0 + MINUTE * 10, still_open={stream: [fresh]})
+    assert [s.range for s in told[stream].spans] == merge(_SEGMENTS)
+    assert [s.range for s in told[edge].spans] == [TimeRange(T0, T0 + MINUTE)]
+    assert [s.range for s in later[stream].spans] == subtract(
+        [fresh], [TimeRange(T0 + 210 * SECOND, T0 + 220 * SECOND)]
+    )
