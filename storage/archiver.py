@@ -31,6 +31,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from uuid import UUID
 
 from storage.catalogue.values import Copy, Registered, Registration, SegmentRef, StoreInfo
 from storage.fact_ledger import FactLedger
@@ -38,6 +39,7 @@ from storage.facts import RunFact
 from storage.journal import HOUR_NS, JournalCatalogue, JournalWriter, hour_of
 from storage.objects.base import ObjectInfo, ObjectStore, put_once, segment_key
 from storage.sealed_file import read_facts, read_run
+from storage.set_aside import SetAside
 from storage.spool import SealedSegment
 from vms.clock import Clock, SystemClock
 from vms.errors import (
@@ -51,6 +53,7 @@ from vms.errors import (
     StoreUnavailable,
     VmsError,
 )
+from vms.localtime import format_utc
 from vms.metrics import Metrics
 from vms.model import Gap, RunInfo, SegmentFacts
 from vms.supervise import Backoff, keep_running
@@ -61,7 +64,8 @@ UPLOADS = 4  # at once; two already fill a disk, more hide the store's latency
 SET_ASIDE_S = 600.0
 REGISTER_BATCH = 200
 JOURNALS_PER_PASS = 50  # so that a restart after long absence does not crowd out uploads
-LOOK_BACK_HOURS = 6  # journals looked at again after a start: a crash may have come between rows and journal
+LOOK_BACK_NS = 35 * 24 * HOUR_NS  # after a start, for hours without a journal: longer than most footage is kept
+LATE_HOURS = 6  # journals looked at again after a start: a crash may have come between a late segment and its journal
 REGISTER_PACE = Backoff(first=1.0, longest=15.0)
 UPLOAD_PACE = Backoff(first=1.0, longest=60.0)
 JOURNAL_PACE = Backoff(first=15.0, longest=300.0)
@@ -95,6 +99,8 @@ class CatalogueView(JournalCatalogue, Protocol):
 
     async def drop_copy(self, ref: SegmentRef, store: str) -> bool: ...
 
+    async def hours_without_journal(self, host: str, since_ns: int) -> list[tuple[UUID, int]]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -108,6 +114,7 @@ class Progress:
     last_upload_s: float | None
     set_aside: int
     journals_waiting: int
+    journals_set_aside: int
     catalogue_error: str | None
     store_error: str | None
 
@@ -130,6 +137,7 @@ class Archiver:
     ) -> None:
         self._spool, self._catalogue, self._store = spool, catalogue, store
         self._spool_store, self._object_store = spool_store, object_store
+        self._host = host
         self._clock = clock or SystemClock()
         self._uploads = uploads
         self._metrics = metrics
@@ -141,7 +149,9 @@ class Archiver:
         self._unsure: set[Path] = (
             set()
         )  # may be in the store already: left by an earlier process, or a put without answer
-        self._aside: dict[Path, int] = {}  # path → monotonic ns of the next try
+        self._aside: SetAside[Path] = SetAside(self._clock, SET_ASIDE_S)
+        self._hours_aside: SetAside[tuple[int, UUID]] = SetAside(self._clock, SET_ASIDE_S)
+        self._looked_back = False  # hours an earlier process left without journal are due
         self._facts = FactLedger(self._journals.touch)
         self._uploaded_segments = self._uploaded_bytes = 0
         self._last_upload_s: float | None = None
@@ -169,6 +179,7 @@ class Archiver:
             last_upload_s=self._last_upload_s,
             set_aside=len(self._aside),
             journals_waiting=self._journals.waiting,
+            journals_set_aside=len(self._hours_aside),
             catalogue_error=self._errors.get("registration"),
             store_error=self._errors.get("upload"),
         )
@@ -184,12 +195,11 @@ class Archiver:
         fact_files = await self._register_facts()
         sealed = await asyncio.to_thread(self._spool.sealed)
         self._let_go_of_absent({s.path for s in sealed} | fact_files)
-        fresh = [s for s in sealed if s.path not in self._known and not self._is_aside(s.path)]
+        fresh = [s for s in sealed if s.path not in self._known and s.path not in self._aside]
         for start in range(0, len(fresh), REGISTER_BATCH):
             await self._register(fresh[start : start + REGISTER_BATCH])
         if first:
             self._unsure |= self._pending.keys()
-            self._look_back()
             self._introduced = True
         self._show_backlog()
 
@@ -197,7 +207,7 @@ class Archiver:
         runs, gaps = await asyncio.to_thread(lambda: (dict(self._spool.runs()), dict(self._spool.gaps())))
         present: dict[Path, RunFact | Gap] = {**runs, **gaps}
         for path, fact in self._facts.untold(present):
-            if not self._is_aside(path):
+            if path not in self._aside:
                 await self._unless_refused(path, self._tell(path, fact))
         return set(present)
 
@@ -207,12 +217,6 @@ class Archiver:
         else:
             await self._catalogue.put_gap(fact)
         self._facts.tell(path, fact)
-
-    def _look_back(self) -> None:
-        hour = hour_of(self._clock.wall_ns())
-        for stream_id in self._facts.stream_ids():
-            for back in range(LOOK_BACK_HOURS + 1):
-                self._journals.touch(stream_id, hour - back * HOUR_NS)
 
     async def _register(self, batch: Sequence[SealedSegment]) -> None:
         items: list[tuple[Path, Registration]] = []
@@ -271,7 +275,7 @@ class Archiver:
         async def work() -> None:
             while queue and not failures:
                 path, facts = queue.popleft()
-                if self._is_aside(path):
+                if path in self._aside:
                     continue
                 try:
                     await self._archive(path, facts)
@@ -327,13 +331,39 @@ class Archiver:
         """Journals of hours that have settled, oldest first, then the closed facts they state leave the spool."""
         if not (self._introduced and self._checked):
             return  # nothing is registered yet, or nowhere to write
-        for hour_ns, stream_id in self._journals.due(self._clock.wall_ns())[:JOURNALS_PER_PASS]:
-            facts = self._facts.of_stream(stream_id)
-            runs = [fact for fact in facts.values() if isinstance(fact, RunFact)]
-            gaps = [fact for fact in facts.values() if isinstance(fact, Gap)]
-            await self._journals.write(hour_ns, stream_id, runs, gaps, self._clock.wall_ns())
-            for path in self._facts.state(hour_ns, facts):
-                await asyncio.to_thread(self._spool.forget, path)
+        if not self._looked_back:
+            await self._look_back()
+            self._looked_back = True
+        due = [hour for hour in self._journals.due(self._clock.wall_ns()) if hour not in self._hours_aside]
+        for hour_ns, stream_id in due[:JOURNALS_PER_PASS]:
+            try:
+                await self._write_journal(hour_ns, stream_id)
+            except (StoreUnavailable, StoreDenied, CatalogueUnavailable):
+                raise
+            except (VmsError, OSError) as error:
+                self._count_failure(error)
+                self._hours_aside.add((hour_ns, stream_id))
+                log.error(
+                    "the journal of stream %s for the hour from %s cannot be written, next try in %.0f s: %s",
+                    stream_id, format_utc(hour_ns), SET_ASIDE_S, error,
+                )  # fmt: skip
+
+    async def _write_journal(self, hour_ns: int, stream_id: UUID) -> None:
+        facts = self._facts.of_stream(stream_id)
+        runs = [fact for fact in facts.values() if isinstance(fact, RunFact)]
+        gaps = [fact for fact in facts.values() if isinstance(fact, Gap)]
+        await self._journals.write(hour_ns, stream_id, runs, gaps, self._clock.wall_ns())
+        for path in self._facts.state(hour_ns, facts):
+            await asyncio.to_thread(self._spool.forget, path)
+
+    async def _look_back(self) -> None:
+        """What an earlier process did not come to: hours without a journal, and late segments of the last ones."""
+        now_ns = self._clock.wall_ns()
+        for stream_id, hour_ns in await self._catalogue.hours_without_journal(self._host, now_ns - LOOK_BACK_NS):
+            self._journals.touch(stream_id, hour_ns)
+        for stream_id in self._facts.stream_ids():
+            for back in range(LATE_HOURS + 1):
+                self._journals.touch(stream_id, hour_of(now_ns) - back * HOUR_NS)
 
     # -- what is set aside, and figures ---------------------------------------------------------------------------
 
@@ -346,23 +376,16 @@ class Archiver:
         except CatalogueError as error:
             self._set_aside(path, error)
 
-    def _is_aside(self, path: Path) -> bool:
-        until_ns = self._aside.get(path)
-        if until_ns is not None and self._clock.mono_ns() >= until_ns:
-            del self._aside[path]
-            until_ns = None
-        return until_ns is not None
-
     def _set_aside(self, path: Path, error: Exception) -> None:
         self._count_failure(error)
-        self._aside[path] = self._clock.mono_ns() + round(SET_ASIDE_S * 1e9)
+        self._aside.add(path)
         log.error("%s cannot be archived and stays in the spool, next try in %.0f s: %s", path.name, SET_ASIDE_S, error)
 
     def _let_go_of_absent(self, present: set[Path]) -> None:
         self._known &= present
         self._unsure &= present
         self._pending = {path: facts for path, facts in self._pending.items() if path in present}
-        self._aside = {path: ns for path, ns in self._aside.items() if path in present}
+        self._aside.keep_only(present)
 
     def _noting(self, name: str, attempt: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def once() -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ from storage.catalogue.values import JournalEntry, RecordedSegment
 from storage.facts import RunFact, encode_gap, encode_run, parse_gap, parse_run
 from storage.objects.base import ObjectStore, journal_key, put_once
 from vms.errors import DigestMismatch, MalformedError
-from vms.model import Gap, RunInfo
+from vms.model import Gap
 from vms.timeline import TimeRange
 
 log = logging.getLogger(__name__)
@@ -71,9 +71,7 @@ class JournalCatalogue(Protocol):
 
     async def segments(self, stream_ids: Sequence[UUID], within: TimeRange) -> list[RecordedSegment]: ...
 
-    async def runs(self, stream_id: UUID, start_ns: int, end_ns: int) -> list[RunInfo]: ...
-
-    async def journals(self, stream_id: UUID, start_ns: int, end_ns: int) -> list[JournalEntry]: ...
+    async def run_hosts(self, run_ids: Collection[UUID]) -> Mapping[UUID, str]: ...
 
     async def record_journal(self, entry: JournalEntry) -> None: ...
 
@@ -260,6 +258,8 @@ class JournalWriter:
     ) -> str | None:
         segments = await self._segments(hour_ns, stream_id)
         whole = build_journal(Journal(stream_id, hour_ns, self._host), runs, gaps, segments)
+        if whole.is_empty:
+            return None
         parts = await self._parts(hour_ns, stream_id)
         fresh = without(whole, parts)
         key = None
@@ -275,12 +275,11 @@ class JournalWriter:
         recorded = await self._catalogue.segments([stream_id], within)
         if not recorded:
             return []
-        of_runs = await self._catalogue.runs(stream_id, min(s.start_ns for s in recorded), within.end_ns)
-        ours = {run.id for run in of_runs if run.host == self._host}
+        host_of = await self._catalogue.run_hosts({s.run_id for s in recorded})
         return [
             SealLine(s.run_id, s.number, s.start_ns, s.end_ns, s.size_bytes, s.digest, s.seal)
             for s in recorded
-            if s.run_id in ours and within.contains(s.start_ns)
+            if host_of.get(s.run_id) == self._host and within.contains(s.start_ns)
         ]
 
     async def _parts(self, hour_ns: int, stream_id: UUID) -> list[Journal]:

@@ -8,7 +8,7 @@ Registering locks the camera's row first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -24,6 +24,7 @@ from storage.catalogue.tables import (
     copies,
     counters,
     deletions,
+    journals,
     runs,
     segments,
     stores,
@@ -31,6 +32,7 @@ from storage.catalogue.tables import (
 )
 from storage.catalogue.values import Copy, Registered, Registration, SegmentRef, StoreInfo, StoreKind
 from storage.objects.base import segment_key
+from storage.retention import HOUR_NS
 from vms.errors import CatalogueError
 from vms.model import GapReason, Origin, RunClock, RunInfo, SegmentFacts
 
@@ -98,6 +100,29 @@ class Recordings:
 
         return await self._db.read(work)
 
+    async def run_hosts(self, run_ids: Collection[UUID]) -> dict[UUID, str]:
+        """Which host recorded each of these runs; those that are not known are left out."""
+        found: dict[UUID, str] = {}
+        for batch in _batches(list(run_ids)):
+            found |= await self._db.read(partial(_run_hosts, run_ids=batch))
+        return found
+
+    async def hours_without_journal(self, host: str, since_ns: int) -> list[tuple[UUID, int]]:
+        """(stream, start of a UTC hour) with segments that begin in it, from `since_ns` on, and no journal of `host`.
+
+        Of the streams of which `host` has recorded anything; an hour may turn out to be another host's alone. Reads
+        one index only, a stream at a time.
+        """
+        of_host = select(streams.c.key, streams.c.id).where(
+            streams.c.key.in_(select(runs.c.stream_key).where(runs.c.host == host))
+        )
+        recorded = await self._db.read(lambda conn: [(row.key, row.id) for row in conn.execute(of_host)])
+        found: list[tuple[UUID, int]] = []
+        for key, stream_id in recorded:
+            hours = await self._db.read(partial(_hours_without_journal, stream_key=key, host=host, since_ns=since_ns))
+            found += [(stream_id, hour_ns) for hour_ns in hours]
+        return found
+
     async def register(self, facts: SegmentFacts, run: RunInfo | None, copy: Copy) -> Registered:
         """Note a sealed segment and where it is: from now on it is on the timeline. See `register_many`."""
         return (await self.register_many([Registration(facts, copy, run)]))[0]
@@ -140,6 +165,19 @@ class Recordings:
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+def _run_hosts(conn: Connection, run_ids: Sequence[UUID]) -> dict[UUID, str]:
+    found = conn.execute(select(runs.c.id, runs.c.host).where(runs.c.id.in_(run_ids)))
+    return {row.id: row.host for row in found}
+
+
+def _hours_without_journal(conn: Connection, *, stream_key: int, host: str, since_ns: int) -> list[int]:
+    written = select(journals.c.hour_ns).where(journals.c.stream_key == stream_key, journals.c.host == host)
+    stated = set(conn.scalars(written.where(journals.c.hour_ns > since_ns - HOUR_NS)))
+    hour = segments.c.start_ns // HOUR_NS
+    recorded = select(hour).where(segments.c.stream_key == stream_key, segments.c.start_ns >= since_ns).distinct()
+    return sorted({number * HOUR_NS for number in conn.scalars(recorded)} - stated)
 
 
 def _put_run_rows(conn: Connection, batch: Sequence[RunInfo]) -> None:

@@ -428,6 +428,28 @@ async def test_the_end_of_a_run_may_move_later_and_never_earlier(catalogue: Cata
     assert await end_of(going_on) == going_on
 
 
+async def test_hours_with_segments_and_without_a_journal_of_the_host(catalogue: Catalogue) -> None:
+    first, second = [(await add_camera(catalogue, number)).streams[0].id for number in (1, 2)]
+    long = run(first)
+    await record(catalogue, long, 3, length_ns=30 * MINUTE)
+    await record(catalogue, long, 2, first=10, start_ns=T0 + 5 * HOUR + MINUTE)
+    await record(catalogue, run(second, host="kamera2"), 1)
+    for hour_ns, host in ((T0, "kamera1"), (T0 + HOUR, "kamera2")):
+        await catalogue.record_journal(JournalEntry(first, hour_ns, host, f"{hour_ns}-{host}", bytes(32), 1))
+    assert await catalogue.hours_without_journal("kamera1", T0 - DAY) == [(first, T0 + HOUR), (first, T0 + 5 * HOUR)]
+    assert await catalogue.hours_without_journal("kamera1", T0 + 2 * HOUR) == [(first, T0 + 5 * HOUR)]
+    assert await catalogue.hours_without_journal("kamera2", T0) == [(second, T0)]
+    assert await catalogue.hours_without_journal("kamera3", T0) == []
+
+
+async def test_the_hosts_of_runs(catalogue: Catalogue) -> None:
+    stream = (await add_camera(catalogue)).streams[0].id
+    many = [run(stream, host=f"kamera{number % 2}") for number in range(1100)]
+    await catalogue.put_runs([*many, ended(many[0], T0 + 1)])
+    assert await catalogue.run_hosts([r.id for r in many] + [uuid4()]) == {r.id: r.host for r in many}
+    assert await catalogue.run_hosts([]) == {}
+
+
 async def test_gaps_are_opened_closed_and_never_edited(catalogue: Catalogue, caplog: pytest.LogCaptureFixture) -> None:
     stream = (await add_camera(catalogue)).streams[0]
     gap = Gap(uuid4(), stream.id, T0, None, GapReason.STALLED, "x" * 500)

@@ -16,11 +16,11 @@ from storage.archiver import SET_ASIDE_S, Archiver
 from storage.catalogue import Copy, Registered, Registration
 from storage.facts import RunFact
 from storage.journal import HOUR_NS, SETTLE_NS, parse_journal
-from storage.objects import FolderStore, segment_key
+from storage.objects import FolderStore, journal_key, segment_key
 from storage.spool_files import FACTS_ATTRIBUTE
 from tests.support.sealed import HOST, OBJECT_STORE, SECOND, SPOOL_STORE, WALL_NS, Site, open_site
 from vms.clock import SimulatedClock
-from vms.errors import CatalogueUnavailable, ObjectMissing, StoreDenied, StoreUnavailable
+from vms.errors import CatalogueUnavailable, ObjectMissing, StoreDenied, StoreError, StoreUnavailable
 from vms.metrics import Metrics
 from vms.model import Gap, GapReason, SegmentFacts
 from vms.timeline import TimeRange
@@ -279,6 +279,64 @@ async def test_closed_facts_leave_the_spool_once_a_journal_states_them(site: Sit
     assert (second.runs, second.gaps) == ((), ())
 
 
+@pytest.mark.parametrize("hours_off", [2, 9, 24 * 30])
+async def test_hours_an_earlier_process_left_without_journal_are_written(
+    site: Site, store: FolderStore, hours_off: int
+) -> None:
+    run = site.run()
+    made = await site.seal(run, [0, 1, 61, 62, 180])  # hours 0, 1 and 3
+    await one_pass(archiver_of(site, store))
+    assert site.files() == []
+    later = archiver_of(site, store, SimulatedClock(WALL_NS + (3 + hours_off) * HOUR_NS))
+    for _ in range(2):
+        await one_pass(later)
+    journals = await journals_of(store)
+    assert [((j.hour_ns - WALL_NS) // HOUR_NS, len(j.segments)) for j in journals] == [(0, 2), (1, 2), (3, 1)]
+    assert {line.digest for j in journals for line in j.segments} == {facts.digest for facts in made}
+
+
+async def test_hours_are_written_although_nothing_of_the_stream_is_in_the_spool(site: Site, store: FolderStore) -> None:
+    await site.seal(site.run(), [61])
+    await one_pass(archiver_of(site, store))
+    for path in site.spool.facts_path.iterdir():
+        path.unlink()
+    await one_pass(archiver_of(site, store, SimulatedClock(WALL_NS + 9 * HOUR_NS)))
+    assert [len(journal.segments) for journal in await journals_of(store)] == [1]
+
+
+async def test_an_hour_that_cannot_be_written_holds_no_other_up(
+    site: Site, store: FolderStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    await site.seal(site.run(), [0, 61, 121])
+
+    class Stubborn:
+        spoilt = journal_key(site.stream_id, WALL_NS, HOST)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        async def put(self, key: str, *args: Any, **kwargs: Any) -> Any:
+            if key == self.spoilt:
+                raise StoreError("no such luck")
+            return await store.put(key, *args, **kwargs)
+
+    stubborn = Stubborn()
+    clock = SimulatedClock(WALL_NS + 4 * HOUR_NS)
+    archiver = archiver_of(site, stubborn, clock)
+    for _ in range(3):
+        await one_pass(archiver)
+    assert [(j.hour_ns - WALL_NS) // HOUR_NS for j in await journals_of(store)] == [1, 2]
+    assert archiver.progress().journals_set_aside == 1
+    assert len([r for r in caplog.records if "journal of stream" in r.message]) == 1
+    stubborn.spoilt = ""
+    await one_pass(archiver)
+    assert len(await journals_of(store)) == 2
+    clock.advance(round(SET_ASIDE_S * SECOND))
+    await one_pass(archiver)
+    assert [(j.hour_ns - WALL_NS) // HOUR_NS for j in await journals_of(store)] == [0, 1, 2]
+    assert archiver.progress().journals_set_aside == 0
+
+
 async def test_metrics_follow(site: Site, store: FolderStore) -> None:
     metrics = Metrics.create()
     made = await site.seal(site.run(), [0, 1])
@@ -409,8 +467,8 @@ async def test_every_step_may_be_the_last(tmp_path: Path, after: bool) -> None:
             spool=fuse.wrap(site.spool, {"forget"}),
             catalogue=fuse.wrap(
                 site.catalogue,
-                {"put_store", "put_run", "put_gap", "register_many", "record_copy", "drop_copy", "segments", "runs",
-                 "record_journal"},
+                {"put_store", "put_run", "put_gap", "register_many", "record_copy", "drop_copy", "segments",
+                 "run_hosts", "hours_without_journal", "record_journal"},
             ),
         )  # fmt: skip
         try:

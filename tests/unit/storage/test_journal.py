@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.catalogue import JournalEntry
+from storage.catalogue import JournalEntry, RecordedSegment
 from storage.facts import RunFact
 from storage.journal import (
     HOUR_NS,
@@ -32,7 +33,7 @@ from storage.journal import (
 )
 from storage.objects import FolderStore, journal_key
 from vms.errors import MalformedError, StoreError
-from vms.model import Anchor, Gap, GapReason, Origin, RunClock, RunInfo
+from vms.model import Anchor, Codec, Gap, GapReason, Origin, RunClock, RunInfo
 
 STREAM = UUID("6d1ac47c-4b4f-4a52-a4a2-b1a8b9a80f11")
 HOUR = 500_000 * HOUR_NS
@@ -150,19 +151,18 @@ def test_white_space_is_refused() -> None:
 
 
 class Rows:
-    """The catalogue's part, in memory: what the writer asks of it is three reads and one row."""
+    """The catalogue's part, in memory: what the writer asks of it is two reads and one row."""
 
     def __init__(self) -> None:
         self.entries: list[JournalEntry] = []
+        self.recorded: list[RecordedSegment] = []
+        self.hosts: dict[UUID, str] = {}
 
     async def segments(self, stream_ids: Any, within: Any) -> list[Any]:
-        return []
+        return [s for s in self.recorded if s.start_ns < within.end_ns and s.end_ns > within.start_ns]
 
-    async def runs(self, stream_id: UUID, start_ns: int, end_ns: int) -> list[RunInfo]:
-        return []
-
-    async def journals(self, stream_id: UUID, start_ns: int, end_ns: int) -> list[JournalEntry]:
-        return self.entries
+    async def run_hosts(self, run_ids: Collection[UUID]) -> dict[UUID, str]:
+        return {run_id: host for run_id, host in self.hosts.items() if run_id in run_ids}
 
     async def record_journal(self, entry: JournalEntry) -> None:
         self.entries.append(entry)
@@ -170,6 +170,25 @@ class Rows:
 
 def a_gap() -> Gap:
     return Gap(uuid4(), STREAM, HOUR, HOUR + 5, GapReason.UNREACHABLE)
+
+
+def a_segment(run_id: UUID, number: int, start_ns: int) -> RecordedSegment:
+    return RecordedSegment(
+        number, STREAM, run_id, number, start_ns, start_ns + 60_000_000_000, 60 * 90_000, 90_000, 1000, bytes(32),
+        number.to_bytes(32), True, False, Codec.H264, 640, 360, Origin.LIVE, (), "store",
+    )  # fmt: skip
+
+
+async def test_every_segment_of_this_host_that_begins_in_the_hour_is_stated(tmp_path: Path) -> None:
+    rows, store = Rows(), FolderStore(tmp_path)
+    ours, theirs = uuid4(), uuid4()
+    rows.hosts = {ours: HOST, theirs: "rejestrator-2"}
+    starts = (HOUR - 30_000_000_000, HOUR, HOUR + HOUR_NS - 1, HOUR + HOUR_NS)
+    rows.recorded = [a_segment(ours, number, start) for number, start in enumerate(starts)]
+    rows.recorded.append(a_segment(theirs, 9, HOUR + 5))
+    key = await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [], 1)
+    journal = parse_journal(await store.read(str(key), 0, 10_000))
+    assert [(line.run_id, line.number) for line in journal.segments] == [(ours, 1), (ours, 2)]
 
 
 async def test_an_hour_is_due_when_it_has_settled(tmp_path: Path) -> None:
