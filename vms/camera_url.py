@@ -1,6 +1,8 @@
 """The address of a camera's stream, checked: a stream URL is code to whatever opens it.
 
 Owns which addresses the house will ever open, and the parting of credentials from them. No name is looked up here.
+Some cameras want user and password in the path or query (`/user=jan&password=…`): what stands there is taken out like that
+before an @, and `{user}` and `{password}` stay in its place until `filled` makes the address for the camera's ears only.
 Invariants: `str()` and `repr()` never hold credentials; no control character, space or backslash gets through; a
 local file is an address only of the libav source.
 """
@@ -10,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from vms.errors import UserError
 from vms.model import SourceKind
@@ -25,10 +27,21 @@ _HOST = re.compile(
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
+USER, PASSWORD = "{user}", "{password}"
+# NAME=VALUE as cameras write it, between & or within a name with underscores: user=jan_password=x_channel=1
+_VALUE = r"=)((?:(?!_[a-z]{1,20}=)[^/?&;])+)"
+_PASSWORD_PART = re.compile(
+    r"((?:^|[/?&;_])(?:password|passwd|passwort|passphrase|loginpass?|pass|pwd|psw)" + _VALUE, re.IGNORECASE
+)
+_USER_PART = re.compile(r"((?:^|[/?&;_])(?:username|user|usr|loginuse|login)" + _VALUE, re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class CameraUrl:
-    """A parsed stream address. `host` has no brackets; `path` keeps its query; for rtsp and rtsps it begins with "/" or is empty."""
+    """A parsed stream address. `host` has no brackets; `path` keeps its query; for rtsp and rtsps it begins with "/" or is empty.
+
+    Where the camera wants credentials in its path, `path` has `{user}` and `{password}` there.
+    """
 
     scheme: str
     host: str
@@ -70,23 +83,55 @@ class CameraUrl:
         userinfo = parts.netloc.rpartition("@")[0]
         username, _, password = userinfo.partition(":")
         username, password = unquote(username), unquote(password)
+        root = "/" if scheme in RTSP_SCHEMES else ""  # a camera's tracks are appended to a path
+        path = f"{parts.path or root}?{parts.query}" if parts.query else parts.path
+        path, username, password = _part(path, username, password)
         if _CONTROL.search(username + password):
             raise UserError("user name or password in the stream address holds a control character")
         if "[" in parts.netloc and ":" not in host:
             raise UserError("the host of the stream address is not an IPv6 address")
-        root = "/" if scheme in RTSP_SCHEMES else ""  # a camera's tracks are appended to a path
-        path = f"{parts.path or root}?{parts.query}" if parts.query else parts.path
-        return cls(scheme, _check_host(host), port, path, username, password)
+        made = cls(scheme, _check_host(host), port, path, username, password)
+        if len(str(made)) > MAX_CHARS:
+            raise UserError(f"a stream address has at most {MAX_CHARS} characters")
+        return made
 
     @property
     def effective_port(self) -> int:
         """The port to connect to; 0 where none makes sense (file)."""
         return self.port or {**RTSP_SCHEMES, **LIBAV_SCHEMES}[self.scheme]
 
+    def filled(self, username: str, password: str) -> str:
+        """The address with these in the places its path has for them. It may hold the password: never to be shown."""
+        text = str(self)
+        if self.scheme == "file":
+            return text
+        return text.replace(USER, quote(username, safe="")).replace(PASSWORD, quote(password, safe=""))
+
     def __str__(self) -> str:
         """The address without credentials."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + (f":{self.port}" if self.port is not None else "") + self.path
+
+
+def check_placeholders(url: CameraUrl) -> None:
+    """UserError where a person wrote another placeholder than there is, which the camera would get as it stands."""
+    others = [name for name in re.findall(r"\{[A-Za-z_]{1,20}\}", url.path) if name not in (USER, PASSWORD)]
+    if others:
+        raise UserError(f"{others[0]} in the stream address means nothing; known are {USER} and {PASSWORD}")
+
+
+def _part(path: str, username: str, password: str) -> tuple[str, str, str]:
+    """Path without credentials, user name, password. A user name alone is no credential and stays."""
+    found = [unquote(m[2]) for m in _PASSWORD_PART.finditer(path) if PASSWORD not in m[2]]
+    if not found:
+        return path, username, password
+    path = _PASSWORD_PART.sub(lambda m: m[0] if PASSWORD in m[2] else m[1] + PASSWORD, path)
+    users = [unquote(m[2]) for m in _USER_PART.finditer(path) if USER not in m[2]]
+    path = _USER_PART.sub(lambda m: m[0] if USER in m[2] else m[1] + USER, path)
+    passwords, users = {*found, password} - {""}, [*users, username]
+    if len(passwords) > 1 or len({*users} - {""}) > 1:
+        raise UserError("the stream address holds two user names or passwords; a camera has one of each")
+    return path, max(users), passwords.pop()
 
 
 def _check_scheme(scheme: str, source: SourceKind) -> str:

@@ -29,8 +29,11 @@ MAX_MESSAGE_CHARS = 16_384
 # Quantifiers are bounded, so that hostile text costs linear time.
 _URL_USERINFO = re.compile(r"""(://)[^\s"'<>/@:]{0,256}(?::[^\s"'<>]{0,256})?@""")
 _AUTHORIZATION = re.compile(r"""((?:proxy-)?authorization['"]?\s{0,8}[:=,]\s{0,8})[^\r\n]{1,4096}""", re.IGNORECASE)
+_PLACEHOLDER = r"""(?!\{password\}(?:[\s"',;&/?_]|$))"""  # of a stream address: no secret, and what advice is about
 _ASSIGNED = re.compile(
-    r"""((?:password|passwd|pwd|hasło|secret|secret_key|token)(?:['"]\s{0,8}[:=]\s{0,8}['"]|=['"]?))[^\s"',;&]{1,4096}""",
+    r"""((?:password|passwd|pwd|hasło|secret|secret_key|token)(?:['"]\s{0,8}[:=]\s{0,8}['"]|=['"]?))"""
+    + _PLACEHOLDER
+    + r"""[^\s"',;&]{1,4096}""",
     re.IGNORECASE,
 )
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160)) if code not in (9, 10)}

@@ -87,7 +87,7 @@ class Order:
 
     def address(self) -> str:
         """With credentials, for libav's ears only."""
-        text = str(self.url)
+        text = self.url.filled(self.username, self.password)
         if not self.username or self.url.scheme == "file":
             return text
         scheme, _, rest = text.partition("://")

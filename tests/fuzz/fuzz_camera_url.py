@@ -30,4 +30,5 @@ def seeds() -> list[bytes]:
         b"srt://kamera.example:9000",
         b"file:///srv/film.mp4",
         b"http://jan:tajne@kamera_1.local./a#b",
+        b"rtsp://10.0.0.1/user=jan&password=tajne&channel=1?pass={password}",
     ]

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import uuid4
 
-from vms.camera_url import RTSP_SCHEMES, CameraUrl
+from vms.camera_url import RTSP_SCHEMES, CameraUrl, check_placeholders
 from vms.cli.camera_edit import changes_between, check_name, check_text, parse_degrees, with_stream_url
 from vms.cli.csv_table import MAX_CELL_CHARS, CsvTable, Row, write_csv
 from vms.errors import UserError
@@ -223,10 +223,12 @@ def _is_whole(cell: str) -> bool:
 def _parse_url(text: str, column: str, source: SourceKind) -> CameraUrl:
     try:
         url = CameraUrl.parse(text, source)
+        check_placeholders(url)
     except UserError as error:
         raise _CellError(column, str(error)) from error
     if url.username or url.password:
-        raise _CellError(column, "must not hold user name or password; use the columns login and hasło_ref")
+        places = "; where the path needs them write {user} and {password}" if "{password}" in url.path else ""
+        raise _CellError(column, f"must not hold user name or password; use the columns login and hasło_ref{places}")
     return url
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from vms.camera_url import CameraUrl
+from vms.camera_url import CameraUrl, check_placeholders
 from vms.errors import UserError
 from vms.localtime import format_utc
 from vms.model import Camera, LegalProfile, SourceKind, Stream, StreamKind
@@ -68,10 +68,11 @@ def parse_degrees(text: str, least: int, most: int) -> float:
 def parse_stream_url(text: str, source: SourceKind) -> CameraUrl:
     """A stream address from the command line. A password in it is refused: it would stand in the process list."""
     url = CameraUrl.parse(text, source)
+    check_placeholders(url)
     if url.password:
         raise UserError(
             "leave the password out of the address: it would stand in the process list and the shell's history. "
-            "Give --user, and --password-file or type it when asked"
+            f"Write {url}, give --user, and --password-file or type it when asked"
         )
     return url
 

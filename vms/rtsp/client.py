@@ -143,6 +143,9 @@ class RtspSession:
         if not 200 <= response.status < 300:
             raise self._connection.refusal("PLAY", response)
         self._play_mono_ns = time.monotonic_ns()
+        wire, turns = self._connection.wire, self._options.turns
+        if turns is not None and wire.transport is not None and self.transport == "tcp":
+            wire.has_read = turns.join(wire.transport, self._options.hurried)
         for track in self.tracks:
             track.punch()
 
@@ -194,6 +197,11 @@ class RtspSession:
                 track.close()
             await connection.close()
 
+    def _address(self) -> str:
+        """What stands in requests: for the camera's ears only. A redirect may bring the path's credentials itself."""
+        url = self._url
+        return url.filled(url.username or self._username, url.password or self._password)
+
     async def _connect(self) -> RtspConnection:
         return await RtspConnection.connect(
             self._url,
@@ -210,13 +218,13 @@ class RtspSession:
 
     async def _describe(self) -> CameraUrl | None:
         """OPTIONS and DESCRIBE on a fresh connection; where to go instead when the camera redirects."""
-        uri = str(self._url)
+        uri = self._address()
         options = await self._request("OPTIONS", uri)
         if options.status == 401 and self._username:
             raise self._connection.refusal("OPTIONS", options)  # a second wrong try might lock us out
         self._public = parse_public(options.headers)
         response = await self._request("DESCRIBE", uri, ("Accept", "application/sdp"))
-        self.server = printable(response.headers.get("Server") or options.headers.get("Server"), 80)
+        self.server = self._connection.scrub(response.headers.get("Server") or options.headers.get("Server"))
         try:
             if response.status in REDIRECTS:
                 return redirect_target(self._url, response.headers.get("Location"))
@@ -304,12 +312,12 @@ class RtspSession:
         raise SourceError(GapReason.REFUSED, f"{self.camera}: more tracks than channels")
 
     def _local_host(self) -> str:
-        return self._address("sockname")
+        return self._socket_address("sockname")
 
     def _peer_host(self) -> str:
-        return self._address("peername")
+        return self._socket_address("peername")
 
-    def _address(self, which: str) -> str:
+    def _socket_address(self, which: str) -> str:
         transport = self._connection.wire.transport
         address = transport.get_extra_info(which) if transport is not None else None
         if not address:
@@ -385,7 +393,7 @@ class RtspSession:
 
     async def _tear_down(self, connection: RtspConnection, session_id: str, seconds: float) -> None:
         """TEARDOWN; any answer means that the camera knows the session no more. SourceError when there is none."""
-        url = self._aggregate() if self._base else str(self._url)
+        url = self._aggregate() if self._base else self._address()
         try:
             async with asyncio.timeout(seconds):
                 await connection.request("TEARDOWN", url, ("Session", session_id), seconds=seconds)

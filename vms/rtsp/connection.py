@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from urllib.parse import quote
 
 from vms.camera_url import CameraUrl
 from vms.errors import MalformedError, SourceError
@@ -40,8 +41,9 @@ class RtspConnection:
         self._user_agent = user_agent
         self._auth = ClientAuth(username, password)
         self._auth_worked = False
-        basic = base64.b64encode(f"{username}:{password}".encode()).decode()
-        self._secrets = (password, basic) if password else ()
+        basic = base64.b64encode(f"{username}:{password}".encode()).decode() if password else ""
+        secrets = (password, quote(password, safe=""), url.password, quote(url.password, safe=""), basic)
+        self._secrets = [secret for secret in secrets if secret]
         self._pending: dict[int, asyncio.Future[Response | None]] = {}
         self._cseq = 0
 
@@ -101,7 +103,9 @@ class RtspConnection:
         try:
             data = Request(method, uri, headers).encode()
         except ValueError as error:
-            raise SourceError(GapReason.REFUSED, f"{self.name}: {method} cannot be written: {error}") from error
+            raise SourceError(
+                GapReason.REFUSED, f"{self.name}: {method} cannot be written: {self.scrub(str(error))}"
+            ) from error
         future: asyncio.Future[Response | None] = asyncio.get_running_loop().create_future()
         self._pending[cseq] = future
         try:

@@ -104,6 +104,29 @@ def test_the_user_in_an_address_is_taken_out(vms: Vms, tmp_path: Path) -> None:
     assert (facts["username"], facts["streams"][0]["url"]) == ("admin", "rtsp://10.0.0.5/x")
 
 
+def test_a_camera_that_wants_its_password_in_the_path(vms: Vms, data: Path, tmp_path: Path) -> None:
+    literal = f"rtsp://10.0.0.5/user=jan&password={CANARY}&channel=1"
+    places = "rtsp://10.0.0.5/user={user}&password={password}&channel=1"
+    refused = vms("camera", "add", "x", literal)
+    assert refused.exit_code == 2
+    assert f"Write {places}, give --user, and --password-file" in refused.stderr
+    (tmp_path / "p").write_text(CANARY)
+    answers = [refused, vms("camera", "add", "x", places, "--user", "jan", "--password-file", tmp_path / "p")]
+    assert show(vms)["streams"][0]["url"] == places
+    (assigned,) = assignment(data).cameras
+    assert (assigned.streams[0].url, assigned.password) == (places, CANARY)
+    answers.append(vms("camera", "edit", "1", "--sub", places.replace("=1", "=2")))
+    assert vms("camera", "edit", "1", "--url", literal).exit_code == 2
+    table = tmp_path / "k.csv"
+    answers += [vms("camera", "show", "1"), vms("camera", "list"), vms("camera", "list", "--json")]
+    answers.append(vms("camera", "export", "-o", table))
+    answers.append(vms("camera", "import", table))
+    assert all(a.exit_code == 0 for a in answers[1:]), [a.output for a in answers]
+    assert "1 unchanged" in answers[-1].output
+    assert CANARY not in table.read_text() + "".join(a.output for a in answers)
+    assert places in answers[3].output
+
+
 def test_the_password_from_standard_input_is_one_line(vms: Vms, tmp_path: Path) -> None:
     vms("camera", "add", "x", URL)
     assert vms("camera", "edit", "1", "--replaced").exit_code == 0

@@ -251,6 +251,8 @@ def test_an_order_is_strict_and_its_address_quotes_credentials():
     body = {"url": "rtsp://kamera/a", "username": "a@b", "password": "p:/?", "transport": "udp", "audio": False}
     order = Order.parse(json.dumps(body).encode())
     assert order.address() == "rtsp://a%40b:p%3A%2F%3F@kamera/a"
+    in_path = Order.parse(json.dumps({**body, "url": "http://kamera/v?user={user}&pwd={password}"}).encode())
+    assert in_path.address().endswith("@kamera/v?user=a%40b&pwd=p%3A%2F%3F")
     assert order.options()["protocol_whitelist"] == "rtsp,rtp,tcp,udp"
     assert order.options()["allowed_media_types"] == "video"
     for bad in (b"", b"{}", b"[]", json.dumps({**body, "audio": 1}).encode(), json.dumps({**body, "url": 5}).encode()):

@@ -309,6 +309,52 @@ async def test_no_message_holds_the_password(caplog: pytest.LogCaptureFixture) -
     assert PASSWORD.encode().hex() not in text
 
 
+async def test_credentials_in_the_path_reach_the_camera_and_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    """XM and HiSilicon cameras want them there; every request line then holds the password."""
+    caplog.set_level(logging.DEBUG)
+    ids, sink, shown = Ids("dawna"), Collected(), []
+    form = "/user={user}&password={password}&channel=1"
+    filled = "/user=jan&password=tajne%20kanarek&channel=1"
+    echo = filled.encode()
+    keys: list[str] = []
+    ids.pending = lambda url: keys.append(url) or ["dawna"]  # type: ignore[func-returns-value]
+    async with Scripted(media=[*pictures(2), GOODBYE]) as camera:
+        url = camera.url.removesuffix("/kam") + form
+        error = await watch(
+            url, sink, username="jan", password="tajne kanarek", options=replace(QUICK, session_store=ids)
+        )
+        asked = {r.method: r.uri for r in camera.requests}
+        shown += [str(error), *keys, *ids.log]
+        assert len(sink.units) == 2
+    assert set(asked) >= {"OPTIONS", "DESCRIBE", "SETUP", "PLAY", "TEARDOWN"}
+    assert all(uri.startswith(f"rtsp://127.0.0.1:{camera.port}{filled}") for uri in asked.values()), asked
+    assert keys == [url]
+    for last in (
+        status(404, reason=echo),
+        status(302, b"Location: rtsp://127.0.0.1:9" + echo),
+        describe(SDP.replace(b"a=control:trackID", b"a=control:" + echo + b" \x7f"), b"rtsp://127.0.0.1" + echo),
+        b"RTSP/1.0 200 OK\r\nCSeq: {cseq}\r\nContent-Length: " + echo + b"\r\n\r\n",
+    ):
+        async with Scripted({"DESCRIBE": [last]}) as camera:
+            literal = camera.url.removesuffix("/kam") + filled
+            session = RtspSession.open(literal, options=QUICK)
+            shown.append(repr(session) + repr(vars(session)["_url"]))
+            caught: BaseException | None = await watch(literal)
+            assert camera.asked("DESCRIBE")[0].uri == literal
+            while caught is not None:
+                shown.append(f"{caught} {caught!r}" if isinstance(caught, SourceError) else "")
+                caught = caught.__cause__ or caught.__context__
+    assert "kanarek" not in "\n".join(shown) + caplog.text
+
+
+async def test_the_server_header_shows_no_credentials() -> None:
+    answer = describe(SDP, b"rtsp://127.0.0.1/").replace(b"Server: Scripted", b"Server: kamera tajne/1 " + b"x" * 90)
+    async with Scripted({"DESCRIBE": [answer]}) as camera:
+        session = RtspSession.open(camera.url, username="u", password="tajne/1", options=QUICK)
+        async with session:
+            assert re.fullmatch("kamera … x{71}…", session.server)
+
+
 @pytest.mark.parametrize("code", [301, 302, 303, 305, 307, 308])
 async def test_a_redirect_on_the_same_host(code: int) -> None:
     sink = Collected()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vms.camera_url import CameraUrl
+from vms.camera_url import CameraUrl, check_placeholders
 from vms.errors import UserError
 from vms.model import SourceKind
 
@@ -99,3 +99,69 @@ def test_a_query_right_after_the_host_gets_its_path() -> None:
     url = CameraUrl.parse("rtsp://10.0.0.5?channel=1")
     assert url.path == "/?channel=1"
     assert CameraUrl.parse(str(url)) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "username", "password"),
+    [
+        ("/user=admin&password=tajne1&channel=1&stream=0.sdp", "/user={user}&password={password}&channel=1&stream=0.sdp", "admin", "tajne1"),
+        ("/user=admin_password=taj_ne1_channel=1_stream=0.sdp", "/user={user}_password={password}_channel=1_stream=0.sdp", "admin", "taj_ne1"),
+        ("/live.sdp?USER=jan&PWD=taj%40ne", "/live.sdp?USER={user}&PWD={password}", "jan", "taj@ne"),
+        ("?loginuse=jan&loginpas=tajne", "/?loginuse={user}&loginpas={password}", "jan", "tajne"),
+        ("/a;passwd=tajne/b", "/a;passwd={password}/b", "", "tajne"),
+        ("/a?pass=tajne&password=tajne", "/a?pass={password}&password={password}", "", "tajne"),
+        ("/user={user}&password={password}", "/user={user}&password={password}", "", ""),
+        ("/user=jan&password={password}", "/user=jan&password={password}", "", ""),
+        ("/user=jan&password=&channel=1", "/user=jan&password=&channel=1", "", ""),
+        ("/bypass=1&user=3", "/bypass=1&user=3", "", ""),
+    ],
+)  # fmt: skip
+def test_credentials_in_path_and_query_are_parted_too(text: str, path: str, username: str, password: str) -> None:
+    url = CameraUrl.parse(f"rtsp://10.0.0.1{text}")
+    assert (url.path, url.username, url.password) == (path, username, password)
+    for shown in (str(url), repr(url), f"{url}"):
+        assert "taj" not in shown
+    assert CameraUrl.parse(str(url)).path == path
+    if password:
+        assert CameraUrl.parse(url.filled(username, password)) == url
+
+
+def test_places_for_credentials_are_filled_and_quoted() -> None:
+    url = CameraUrl.parse("rtsp://10.0.0.1/user={user}&password={password}&channel=1")
+    assert url.filled("jan", "taj/ne&{user}") == "rtsp://10.0.0.1/user=jan&password=taj%2Fne%26%7Buser%7D&channel=1"
+    assert url.filled("", "") == "rtsp://10.0.0.1/user=&password=&channel=1"
+    file = CameraUrl.parse("file:///srv/{password}.mp4", SourceKind.LIBAV)
+    assert file.filled("jan", "tajne") == "file:///srv/{password}.mp4"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["rtsp://h/a?pwd=tajne1&pass=tajne2", "rtsp://jan:tajne1@h/password=tajne2", "rtsp://jan@h/user=eh&pwd=tajne"],
+)
+def test_two_credentials_of_a_kind_are_refused_without_repeating_them(text: str) -> None:
+    with pytest.raises(UserError, match="two user names or passwords") as caught:
+        CameraUrl.parse(text)
+    assert "tajne" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["{username}", "{pass}", "{PASSWORD}"])
+def test_a_placeholder_that_means_nothing_is_told(name: str) -> None:
+    with pytest.raises(UserError, match=r"known are \{user\} and \{password\}"):
+        check_placeholders(CameraUrl.parse(f"rtsp://h/a?pwd2={name}"))
+    check_placeholders(CameraUrl.parse("rtsp://h/{user}/{password}/a"))
+
+
+@given(
+    st.lists(
+        st.sampled_from([*"/?&;_=ax", "user=", "pass=", "password=", "{user}", "{password}", "kanarek"]), max_size=25
+    )
+)
+def test_what_is_shown_of_any_path_parses_back_and_holds_no_password(parts: list[str]) -> None:
+    try:
+        url = CameraUrl.parse("rtsp://h/" + "".join(parts))
+    except UserError as error:
+        assert "kanarek" not in str(error)
+        return
+    again = CameraUrl.parse(str(url))
+    assert (again.path, again.username, again.password) == (url.path, "", "")
+    assert "password=kanarek" not in str(url)
