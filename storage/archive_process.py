@@ -13,6 +13,7 @@ import logging
 import os
 from collections import deque
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 2.0
 RATE_WINDOW_REPORTS = 60
+REPORTS_PER_STRAY_SEARCH = 30  # strays come by a person's hand, and every name is looked at
 RETENTION_PACE = Backoff(first=60.0, longest=600.0, jitter=0.0)
 STATUS_FILE = "archiver.json"
 LAST_DELETION = (
@@ -57,8 +59,8 @@ class Report:
         self._taken: deque[tuple[int, int]] = deque(maxlen=RATE_WINDOW_REPORTS)  # (mono, bytes ever recorded)
         self.deletion: DeletionRun | None = None
 
-    def write(self, usage: SpoolUsage, mono_ns: int, wall_ns: int) -> None:
-        """Replace the status file and set the gauges."""
+    def write(self, usage: SpoolUsage, strays: int, mono_ns: int, wall_ns: int) -> None:
+        """Replace the status file and set the gauges. `strays`: files in the spool whose names are none of ours."""
         progress = self._archiver.progress()
         room = spool_room_bytes(self._section, usage)
         self._taken.append((mono_ns, progress.uploaded_bytes + usage.sealed_bytes + usage.open_bytes))
@@ -76,6 +78,7 @@ class Report:
             "spool_open_bytes": usage.open_bytes,
             "spool_sealed_bytes": usage.sealed_bytes,
             "spool_room_bytes": room,
+            "spool_strays": strays,
             "spool_hours": round(room / rate / 3600, 2) if rate > 0 else None,
             "retention_braked": brake is not None,
             "deletion": self.deletion and {name: getattr(self.deletion, name) for name in LAST_DELETION},
@@ -133,10 +136,13 @@ async def run_archiver(site: Site) -> None:
 
 
 async def _keep_reporting(report: Report, spool: Spool, clock: SystemClock) -> None:
-    while True:
+    strays = 0
+    for number in count():
         try:
             usage = await asyncio.to_thread(spool.usage)
-            report.write(usage, clock.mono_ns(), clock.wall_ns())
+            if number % REPORTS_PER_STRAY_SEARCH == 0:
+                strays = len(await asyncio.to_thread(spool.strays))
+            report.write(usage, strays, clock.mono_ns(), clock.wall_ns())
         except (SpoolError, OSError) as error:
             log.error("the state of spool and store cannot be reported: %s", error)
         await clock.sleep(REPORT_SECONDS)

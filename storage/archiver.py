@@ -27,13 +27,13 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
-from storage.catalogue.values import Copy, Registered, Registration, SegmentRef, StoreInfo
+from storage.catalogue.values import Copy, CopyState, Registered, Registration, SegmentRef, StoreInfo
 from storage.fact_ledger import FactLedger
 from storage.facts import RunFact
 from storage.journal import HOUR_NS, JournalCatalogue, JournalWriter, hour_of
@@ -41,6 +41,7 @@ from storage.objects.base import ObjectInfo, ObjectStore, put_once, segment_key
 from storage.sealed_file import read_facts, read_run
 from storage.set_aside import SetAside
 from storage.spool import SealedSegment
+from storage.spool_watch import SpoolChanges, SpoolWatch, WatchedSpool
 from vms.clock import Clock, SystemClock
 from vms.errors import (
     CatalogueError,
@@ -72,14 +73,8 @@ JOURNAL_PACE = Backoff(first=15.0, longest=300.0)
 NICENESS = 10
 
 
-class SpoolView(Protocol):
+class SpoolView(WatchedSpool, Protocol):
     """What the archiver asks of the spool. All of it blocks and is called in threads."""
-
-    def sealed(self) -> Sequence[SealedSegment]: ...
-
-    def runs(self) -> Iterator[tuple[Path, RunFact]]: ...
-
-    def gaps(self) -> Iterator[tuple[Path, Gap]]: ...
 
     def forget(self, path: Path) -> None: ...
 
@@ -89,9 +84,9 @@ class CatalogueView(JournalCatalogue, Protocol):
 
     async def put_store(self, store: StoreInfo) -> None: ...
 
-    async def put_run(self, run: RunInfo) -> None: ...
+    async def put_runs(self, items: Sequence[RunInfo]) -> None: ...
 
-    async def put_gap(self, gap: Gap) -> bool: ...
+    async def put_gaps(self, items: Sequence[Gap]) -> list[bool]: ...
 
     async def register_many(self, items: Sequence[Registration]) -> list[Registered]: ...
 
@@ -112,6 +107,7 @@ class Progress:
     uploaded_segments: int
     uploaded_bytes: int
     last_upload_s: float | None
+    lost_segments: int  # gone from the spool before they were archived
     set_aside: int
     journals_waiting: int
     journals_set_aside: int
@@ -144,7 +140,8 @@ class Archiver:
         self._journals = JournalWriter(catalogue, store, host)
         self._introduced = False  # the stores are known, and one pass of registration is over
         self._checked = False  # the store was probed
-        self._known: set[Path] = set()  # registered by this process, or found deleted
+        self._watch = SpoolWatch(spool)
+        self._unregistered: dict[Path, SealedSegment] = {}
         self._pending: dict[Path, SegmentFacts] = {}  # registered, not yet archived
         self._unsure: set[Path] = (
             set()
@@ -153,7 +150,7 @@ class Archiver:
         self._hours_aside: SetAside[tuple[int, UUID]] = SetAside(self._clock, SET_ASIDE_S)
         self._looked_back = False  # hours an earlier process left without journal are due
         self._facts = FactLedger(self._journals.touch)
-        self._uploaded_segments = self._uploaded_bytes = 0
+        self._uploaded_segments = self._uploaded_bytes = self._lost_segments = 0
         self._last_upload_s: float | None = None
         self._errors: dict[str, str] = {}  # step → what it failed with last
 
@@ -177,6 +174,7 @@ class Archiver:
             uploaded_segments=self._uploaded_segments,
             uploaded_bytes=self._uploaded_bytes,
             last_upload_s=self._last_upload_s,
+            lost_segments=self._lost_segments,
             set_aside=len(self._aside),
             journals_waiting=self._journals.waiting,
             journals_set_aside=len(self._hours_aside),
@@ -192,10 +190,9 @@ class Archiver:
         if first:
             await self._catalogue.put_store(self._spool_store)
             await self._catalogue.put_store(self._object_store)
-        fact_files = await self._register_facts()
-        sealed = await asyncio.to_thread(self._spool.sealed)
-        self._let_go_of_absent({s.path for s in sealed} | fact_files)
-        fresh = [s for s in sealed if s.path not in self._known and s.path not in self._aside]
+        self._take_in(await asyncio.to_thread(self._watch.look))
+        await self._register_facts()
+        fresh = [sealed for path, sealed in self._unregistered.items() if path not in self._aside]
         for start in range(0, len(fresh), REGISTER_BATCH):
             await self._register(fresh[start : start + REGISTER_BATCH])
         if first:
@@ -203,20 +200,33 @@ class Archiver:
             self._introduced = True
         self._show_backlog()
 
-    async def _register_facts(self) -> set[Path]:
-        runs, gaps = await asyncio.to_thread(lambda: (dict(self._spool.runs()), dict(self._spool.gaps())))
-        present: dict[Path, RunFact | Gap] = {**runs, **gaps}
-        for path, fact in self._facts.untold(present):
-            if path not in self._aside:
-                await self._unless_refused(path, self._tell(path, fact))
-        return set(present)
+    def _take_in(self, changes: SpoolChanges) -> None:
+        self._unregistered |= {sealed.path: sealed for sealed in changes.sealed}
+        for path in changes.sealed_gone | changes.facts_gone:
+            self._unregistered.pop(path, None)
+            self._aside.discard(path)  # one that is still pending is lost, which `_archive` finds out
+        self._facts.update(changes.facts, changes.facts_gone)
 
-    async def _tell(self, path: Path, fact: RunFact | Gap) -> None:
-        if isinstance(fact, RunFact):
-            await self._catalogue.put_run(fact.run)
-        else:
-            await self._catalogue.put_gap(fact)
-        self._facts.tell(path, fact)
+    async def _register_facts(self) -> None:
+        untold = [item for item in self._facts.untold() if item[0] not in self._aside]
+        for start in range(0, len(untold), REGISTER_BATCH):
+            await self._tell(untold[start : start + REGISTER_BATCH])
+
+    async def _tell(self, batch: Sequence[tuple[Path, RunFact | Gap]]) -> None:
+        try:
+            await self._catalogue.put_runs([fact.run for _, fact in batch if isinstance(fact, RunFact)])
+            await self._catalogue.put_gaps([fact for _, fact in batch if isinstance(fact, Gap)])
+        except CatalogueUnavailable:
+            raise
+        except CatalogueError as error:
+            if len(batch) == 1:
+                self._set_aside(batch[0][0], error)
+                return
+            for item in batch:  # one of them is at fault; the others must not wait for it
+                await self._tell([item])
+            return
+        for path, fact in batch:
+            self._facts.tell(path, fact)
 
     async def _register(self, batch: Sequence[SealedSegment]) -> None:
         items: list[tuple[Path, Registration]] = []
@@ -225,27 +235,25 @@ class Archiver:
                 items.append((sealed.path, await self._registration(sealed)))
             except (MalformedError, OSError) as error:
                 self._set_aside(sealed.path, error)
-        if not items:
-            return
+        await self._register_many(items)
+
+    async def _register_many(self, items: Sequence[tuple[Path, Registration]]) -> None:
         try:
             found = await self._catalogue.register_many([item for _, item in items])
         except CatalogueUnavailable:
             raise
-        except CatalogueError:
+        except CatalogueError as error:
             if len(items) == 1:
-                raise
-            for path, item in items:  # one of them is at fault; the others must not wait for it
-                await self._unless_refused(path, self._register_one(path, item))
+                self._set_aside(items[0][0], error)
+                return
+            for one in items:  # one of them is at fault; the others must not wait for it
+                await self._register_many([one])
             return
         for (path, item), result in zip(items, found, strict=True):
             self._registered(path, item.facts, result)
 
-    async def _register_one(self, path: Path, item: Registration) -> None:
-        (result,) = await self._catalogue.register_many([item])
-        self._registered(path, item.facts, result)
-
     def _registered(self, path: Path, facts: SegmentFacts, result: Registered) -> None:
-        self._known.add(path)
+        self._unregistered.pop(path, None)
         if result is Registered.DELETED:
             log.info("%s was deleted before it was archived; its file goes with the condemned", path.name)
             return
@@ -296,34 +304,49 @@ class Archiver:
         began_ns = self._clock.mono_ns()
         try:
             info = await self._put(path, facts)
-        except FileNotFoundError:
-            log.warning("%s has gone from the spool before it was archived", path.name)
-            self._pending.pop(path, None)
-            return
+        except FileNotFoundError as error:
+            found = await self._stored(facts)  # by another archiver of this spool, say
+            if found is None:
+                await self._lose(path, facts, error)
+                return
+            info = found
         copy = Copy(self._object_store.name, info.key, info.size_bytes, facts.digest, info.version)
         ref = SegmentRef.of(facts)
         if not await self._catalogue.record_copy(ref, copy):
             log.info("%s was deleted while it was archived; both copies go with the condemned", path.name)
-            self._pending.pop(path, None)
+            self._done_with(path)
             return
         await self._catalogue.drop_copy(ref, self._spool_store.name)
         await asyncio.to_thread(self._spool.forget, path)
-        self._pending.pop(path, None)
-        self._unsure.discard(path)
+        self._done_with(path)
         self._count_upload(facts.size_bytes, (self._clock.mono_ns() - began_ns) / 1e9)
 
     async def _put(self, path: Path, facts: SegmentFacts) -> ObjectInfo:
         """The object, read back. Where it may be there already, look first rather than send it all in vain."""
-        key = segment_key(facts.stream_id, facts.run_id, facts.number, facts.start_ns)
-        if path in self._unsure:
-            try:
-                info = await self._store.head(key)
-            except ObjectMissing:
-                pass
-            else:
-                if (info.size_bytes, info.digest) == (facts.size_bytes, facts.digest):
-                    return info
-        return await put_once(self._store, key, path, digest=facts.digest, size_bytes=facts.size_bytes)
+        if path in self._unsure and (info := await self._stored(facts)) is not None:
+            return info
+        return await put_once(self._store, _key(facts), path, digest=facts.digest, size_bytes=facts.size_bytes)
+
+    async def _stored(self, facts: SegmentFacts) -> ObjectInfo | None:
+        """The object, if it is in the store with the size and digest of the segment."""
+        try:
+            info = await self._store.head(_key(facts))
+        except ObjectMissing:
+            return None
+        return info if (info.size_bytes, info.digest) == (facts.size_bytes, facts.digest) else None
+
+    async def _lose(self, path: Path, facts: SegmentFacts, error: OSError) -> None:
+        """The file is gone and in no store: its copy is missing, unless the segment was condemned (I1)."""
+        copy = Copy(self._spool_store.name, path.name, facts.size_bytes, facts.digest, state=CopyState.MISSING)
+        if await self._catalogue.record_copy(SegmentRef.of(facts), copy):
+            self._lost_segments += 1
+            self._count_failure(error)
+            log.error("%s has gone from the spool before it was archived: its footage is lost", path.name)
+        self._done_with(path)
+
+    def _done_with(self, path: Path) -> None:
+        self._pending.pop(path, None)
+        self._unsure.discard(path)
 
     # -- step 8 ---------------------------------------------------------------------------------------------------
 
@@ -367,25 +390,10 @@ class Archiver:
 
     # -- what is set aside, and figures ---------------------------------------------------------------------------
 
-    async def _unless_refused(self, path: Path, telling: Awaitable[None]) -> None:
-        """Set `path` aside if the catalogue refuses it; a catalogue that is away is everybody's trouble."""
-        try:
-            await telling
-        except CatalogueUnavailable:
-            raise
-        except CatalogueError as error:
-            self._set_aside(path, error)
-
     def _set_aside(self, path: Path, error: Exception) -> None:
         self._count_failure(error)
         self._aside.add(path)
         log.error("%s cannot be archived and stays in the spool, next try in %.0f s: %s", path.name, SET_ASIDE_S, error)
-
-    def _let_go_of_absent(self, present: set[Path]) -> None:
-        self._known &= present
-        self._unsure &= present
-        self._pending = {path: facts for path, facts in self._pending.items() if path in present}
-        self._aside.keep_only(present)
 
     def _noting(self, name: str, attempt: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def once() -> None:
@@ -418,6 +426,10 @@ class Archiver:
                 self._metrics.catalogue_failures if isinstance(error, CatalogueError) else self._metrics.upload_failures
             )
             counter.labels(type(error).__name__).inc()
+
+
+def _key(facts: SegmentFacts) -> str:
+    return segment_key(facts.stream_id, facts.run_id, facts.number, facts.start_ns)
 
 
 def make_way_for_the_recorder() -> None:

@@ -6,7 +6,7 @@ stays there until the catalogue and every journal it belongs into have it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from uuid import UUID
 
@@ -23,30 +23,37 @@ class FactLedger:
     def __init__(self, touch: Callable[[UUID, int], None]) -> None:
         self._touch = touch
         self._told: dict[Path, Fact] = {}
+        self._untold: dict[Path, Fact] = {}
         self._unstated: dict[
             Path, set[int]
         ] = {}  # file → hours; the file may go when none is left and the fact is final
         self._run_ids: set[UUID] = set()
 
-    def untold(self, present: Mapping[Path, Fact]) -> list[tuple[Path, Fact]]:
-        """Facts that are new or have ended since they were told; also forgets files that are gone."""
-        for gone in self._told.keys() - present.keys():
-            del self._told[gone]
-            self._unstated.pop(gone, None)
-        self._run_ids = {fact.run.id for fact in self._told.values() if isinstance(fact, RunFact)}
-        fresh = []
-        for path, fact in present.items():
+    def update(self, changed: Mapping[Path, Fact], gone: Iterable[Path]) -> None:
+        """Take in what changed in the spool. A fact has something to tell when it is new or its end is."""
+        for path in gone:
+            fact = self._told.pop(path, None)
+            if isinstance(fact, RunFact):
+                self._run_ids.discard(fact.run.id)
+            self._untold.pop(path, None)
+            self._unstated.pop(path, None)
+        for path, fact in changed.items():
             before = self._told.get(path)
             if before is None or _end(before) != _end(fact):
-                fresh.append((path, fact))
+                self._untold[path] = fact
             else:
                 self._told[path] = fact  # more anchors, at most
-        return fresh
+                self._untold.pop(path, None)
+
+    def untold(self) -> list[tuple[Path, Fact]]:
+        """What the catalogue must still be told."""
+        return list(self._untold.items())
 
     def tell(self, path: Path, fact: Fact) -> None:
         """The catalogue has been told `fact`."""
         before = self._told.get(path)
         self._told[path] = fact
+        self._untold.pop(path, None)
         if isinstance(fact, RunFact):
             stream_id = fact.run.stream_id
             self._run_ids.add(fact.run.id)

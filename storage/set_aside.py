@@ -5,7 +5,7 @@ Owns who waits until when, in memory: after a restart everything is tried again 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from vms.clock import Clock
@@ -34,6 +34,6 @@ class SetAside(Generic[K]):
     def add(self, item: K) -> None:
         self._until[item] = self._clock.mono_ns() + self._wait_ns
 
-    def keep_only(self, present: Collection[K]) -> None:
-        """Forget whatever is not among `present`."""
-        self._until = {item: ns for item, ns in self._until.items() if item in present}
+    def discard(self, item: K) -> None:
+        """It waits no longer."""
+        self._until.pop(item, None)

@@ -71,15 +71,21 @@ class PartFile:
 
 
 @dataclass(frozen=True, slots=True)
+class FactStamp:
+    """By which a replaced fact file is told from the one before."""
+
+    mtime_ns: int
+    inode: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpoolUsage:
-    """Bytes and files of the spool, and what its file system has left."""
+    """Bytes in the spool, and what its file system has left."""
 
     open_bytes: int
     sealed_bytes: int
-    sealed_files: int
-    oldest_start_ns: int | None
     free_bytes: int
-    total_bytes: int
 
 
 class Spool:
@@ -91,10 +97,10 @@ class Spool:
         """`on_flush` hears how many seconds each group flush took."""
         self.path = path
         self.open_path, self.sealed_path, self.facts_path = path / "open", path / "sealed", path / "facts"
-        self.flush_failures = 0
         self._clock = clock or SystemClock()
         self._on_flush = on_flush
         self._open: dict[Path, OpenSegment] = {}
+        self._sizes: dict[str, int] = {}  # of sealed files, by name
         self._pending: dict[str, bytes] = {}
         self._writing: asyncio.Future[None] | None = None
         self._dirty = False
@@ -170,32 +176,32 @@ class Spool:
         ours = set(self._open)  # before looking: what is sealed meanwhile is no leftover
         return [part for part in self.parts(stream_id) if part.path not in ours]
 
-    def open_segments(self, stream_id: UUID | None = None) -> list[OpenSegment]:
-        """What this process is writing now."""
-        return [s for s in self._open.values() if stream_id is None or s.stream_id == stream_id]
-
     def sealed(self, stream_id: UUID | None = None) -> list[SealedSegment]:
         """Every sealed segment by stream and start. Touches each file once; call it in a thread where there are many."""
-        found = []
-        for entry in _files(self.sealed_path):
-            match = _SEALED_NAME.fullmatch(entry.name)
-            if match is None or (stream_id is not None and match[1] != str(stream_id)):
-                continue
-            try:
-                size = entry.stat().st_size
-            except FileNotFoundError:
-                continue  # archived and forgotten just now
-            facts = get_facts(entry.path)
-            if facts is not None and (
-                facts.size_bytes != size or (str(facts.run_id), facts.number) != (match[3], int(match[4]))
-            ):
-                facts = None
-            found.append(
-                SealedSegment(
-                    Path(entry.path), UUID(match[1]), int(match[2]), UUID(match[3]), int(match[4]), size, facts
-                )
-            )
-        return sorted(found, key=lambda s: (str(s.stream_id), s.start_ns, s.number))
+        names = (n for n in self.sealed_names() if stream_id is None or n.startswith(f"{stream_id}_"))
+        found = (self.sealed_named(name) for name in names)
+        return sorted((s for s in found if s is not None), key=lambda s: (str(s.stream_id), s.start_ns, s.number))
+
+    def sealed_names(self) -> set[str]:
+        """Every name under `sealed/`, strays included. Touches no file."""
+        return {entry.name for entry in _files(self.sealed_path)}
+
+    def sealed_named(self, name: str) -> SealedSegment | None:
+        """The sealed segment of this name; None for a stray, or one that was archived and forgotten just now."""
+        match = _SEALED_NAME.fullmatch(name)
+        if match is None:
+            return None
+        path = self.sealed_path / name
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return None
+        facts = get_facts(path)
+        if facts is not None and (
+            facts.size_bytes != size or (str(facts.run_id), facts.number) != (match[3], int(match[4]))
+        ):
+            facts = None
+        return SealedSegment(path, UUID(match[1]), int(match[2]), UUID(match[3]), int(match[4]), size, facts)
 
     def strays(self) -> list[Path]:
         """Files whose names are none of ours. Reported, never touched."""
@@ -217,16 +223,14 @@ class Spool:
             raise disk_error(error, "removing an archived file") from error
 
     def usage(self) -> SpoolUsage:
-        """Counts every file; call it in a thread where there are many. Raises `SpoolError`."""
-        sealed, sizes, oldest = 0, 0, None
+        """Measures each sealed file once; one caller at a time, in a thread. Raises `SpoolError`."""
         try:
+            sizes = {}
             for entry in _files(self.sealed_path):
-                match = _SEALED_NAME.fullmatch(entry.name)
                 with contextlib.suppress(FileNotFoundError):
-                    sizes += entry.stat().st_size
-                    sealed += 1
-                if match:
-                    oldest = int(match[2]) if oldest is None else min(oldest, int(match[2]))
+                    known = self._sizes.get(entry.name)
+                    sizes[entry.name] = entry.stat().st_size if known is None else known
+            self._sizes = sizes
             opened = 0
             for entry in _files(self.open_path):
                 with contextlib.suppress(FileNotFoundError):
@@ -234,7 +238,7 @@ class Spool:
             disk = os.statvfs(self.path)
         except OSError as error:
             raise disk_error(error, "measuring the spool") from error
-        return SpoolUsage(opened, sizes, sealed, oldest, disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
+        return SpoolUsage(opened, sum(sizes.values()), disk.f_bavail * disk.f_frsize)
 
     # Facts
 
@@ -290,26 +294,39 @@ class Spool:
 
     def runs(self) -> Iterator[tuple[Path, RunFact]]:
         """Every run fact that parses; one that does not is logged and left where it is."""
-        for path, data in self._facts("run"):
-            try:
-                yield path, parse_run(data)
-            except MalformedError as error:
-                log.error("fact file %s cannot be read: %s", path.name, error)
+        return ((path, fact) for path, fact in self._facts("run-") if isinstance(fact, RunFact))
 
     def gaps(self) -> Iterator[tuple[Path, Gap]]:
         """Every gap fact that parses; one that does not is logged and left where it is."""
-        for path, data in self._facts("gap"):
-            try:
-                yield path, parse_gap(data)
-            except MalformedError as error:
-                log.error("fact file %s cannot be read: %s", path.name, error)
+        return ((path, fact) for path, fact in self._facts("gap-") if isinstance(fact, Gap))
 
-    def _facts(self, kind: str) -> Iterator[tuple[Path, bytes]]:
+    def _facts(self, kind: str) -> Iterator[tuple[Path, RunFact | Gap | None]]:
+        names = (entry.name for entry in _files(self.facts_path) if entry.name.startswith(kind))
+        return ((self.facts_path / name, self.fact_named(name)) for name in names)
+
+    def fact_stamps(self) -> dict[str, FactStamp]:
+        """Every file under `facts/` but those being written, by name, strays included. Opens none."""
+        stamps = {}
         for entry in _files(self.facts_path):
-            match = _FACT_NAME.fullmatch(entry.name)
-            if match and match[1] == kind:
+            if not entry.name.startswith("."):
                 with contextlib.suppress(FileNotFoundError):
-                    yield Path(entry.path), Path(entry.path).read_bytes()
+                    stat = entry.stat()
+                    stamps[entry.name] = FactStamp(stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        return stamps
+
+    def fact_named(self, name: str) -> RunFact | Gap | None:
+        """The fact in this file; None for a stray, one that has gone, and one that does not parse, which is logged."""
+        match = _FACT_NAME.fullmatch(name)
+        if match is None:
+            return None
+        try:
+            data = (self.facts_path / name).read_bytes()
+            return parse_run(data) if match[1] == "run" else parse_gap(data)
+        except FileNotFoundError:
+            return None
+        except MalformedError as error:
+            log.error("fact file %s cannot be read: %s", name, error)
+            return None
 
     # Durability
 
@@ -325,7 +342,6 @@ class Spool:
                 try:
                     await loop.run_in_executor(self._disk, self.flush)
                 except SpoolError as error:
-                    self.flush_failures += 1
                     self._dirty = True
                     log.error("flush failed: %s", error)
                 if self._on_flush is not None:

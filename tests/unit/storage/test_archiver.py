@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from storage.archiver import SET_ASIDE_S, Archiver
-from storage.catalogue import Copy, Registered, Registration
+from storage.catalogue import Copy, CopyState, Registered, Registration
 from storage.facts import RunFact
 from storage.journal import HOUR_NS, SETTLE_NS, parse_journal
 from storage.objects import FolderStore, journal_key, segment_key
@@ -337,6 +337,91 @@ async def test_an_hour_that_cannot_be_written_holds_no_other_up(
     assert archiver.progress().journals_set_aside == 0
 
 
+async def test_a_file_that_went_before_it_was_archived_is_lost_aloud(
+    site: Site, store: FolderStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics.create()
+    made = await site.seal(site.run(), [0, 1, 2])
+    archiver = archiver_of(site, store, metrics=metrics)
+    await archiver.register_sealed()
+    gone = next(path for path in site.spool.sealed_path.iterdir() if path.name.endswith("-1.mp4"))
+    data = gone.read_bytes()
+    gone.unlink()
+    await one_pass(archiver)
+    found = {s.number: s.copies for s in await site.catalogue.segments([site.stream_id], FAR)}
+    assert [(c.store, c.state) for c in found[1]] == [(SPOOL_STORE.name, CopyState.MISSING)]
+    assert [c.store for n in (0, 2) for c in found[n]] == [OBJECT_STORE.name] * 2
+    progress = archiver.progress()
+    assert (progress.lost_segments, progress.backlog_segments, progress.set_aside) == (1, 0, 0)
+    assert metrics.registry.get_sample_value("stroz_upload_failures_total", {"error": "FileNotFoundError"}) == 1
+    assert [r.levelname for r in caplog.records if gone.name in r.message] == ["ERROR"]
+
+    gone.write_bytes(data)  # the disk it lay on is back
+    await one_pass(archiver)
+    assert await locations(site) == {n: sorted([OBJECT_STORE.name]) for n in range(3)}
+    assert (await store.head(key_of(made[1]))).digest == made[1].digest
+
+
+async def test_a_file_that_went_with_its_segment_or_is_stored_already_is_not_lost(
+    site: Site, store: FolderStore
+) -> None:
+    made = await site.seal(site.run(), [0, 100])
+    archiver = archiver_of(site, store)
+    await archiver.register_sealed()
+    first, second = (p.path for p in site.spool.sealed())
+    await store.put(key_of(made[1]), second, digest=made[1].digest, size_bytes=made[1].size_bytes)
+    later = made[0].end_ns + 30 * 24 * HOUR_NS + SECOND
+    assert (await site.catalogue.condemn_expired(site.stream_id, later, at_ns=later)).segments == 1
+    first.unlink()
+    second.unlink()
+    archiver._unsure.clear()
+    await one_pass(archiver)
+    assert (archiver.progress().lost_segments, archiver.progress().backlog_segments) == (0, 0)
+    assert await locations(site) == {100: [OBJECT_STORE.name]}
+
+
+async def test_one_refused_file_alone_is_set_aside(site: Site, store: FolderStore) -> None:
+    stranger = replace(site.run(), stream_id=uuid4())
+    await site.seal(stranger)
+    archiver = archiver_of(site, store)
+    await one_pass(archiver)
+    assert archiver.progress().set_aside == 2  # the segment and its run
+
+
+async def test_a_pass_over_a_spool_without_news_looks_into_no_file(site: Site, store: FolderStore) -> None:
+    await site.seal(site.run(), range(3))
+    gap = Gap(uuid4(), site.stream_id, WALL_NS, None, GapReason.STALLED)
+    site.spool.put_gap(gap)
+    await site.spool.drained()
+    spool, rows = Failing(site.spool, {}), Failing(site.catalogue, {})
+    archiver = archiver_of(site, store, spool=spool, catalogue=rows)
+    await archiver.register_sealed()
+    assert sorted(spool.calls) == ["fact_named"] * 2 + ["fact_stamps"] + ["sealed_named"] * 3 + ["sealed_names"]
+    assert [rows.calls.count(name) for name in ("put_runs", "put_gaps", "register_many")] == [1, 1, 1]
+    spool.calls.clear()
+    rows.calls.clear()
+    await archiver.register_sealed()
+    assert (sorted(spool.calls), rows.calls) == (["fact_stamps", "sealed_names"], [])
+    site.spool.put_gap(replace(gap, end_ns=WALL_NS + SECOND))
+    await site.spool.drained()
+    spool.calls.clear()
+    await archiver.register_sealed()
+    assert spool.calls.count("fact_named") == 1
+    assert (await site.catalogue.gaps([site.stream_id], 0, 2**62))[0].end_ns == WALL_NS + SECOND
+
+
+async def test_many_facts_are_told_in_few_transactions(site: Site, store: FolderStore) -> None:
+    for second in range(450):
+        site.spool.put_gap(
+            Gap(uuid4(), site.stream_id, WALL_NS + second * SECOND, WALL_NS + second * SECOND + 1, GapReason.STALLED)
+        )
+    await site.spool.drained()
+    rows = Failing(site.catalogue, {})
+    await archiver_of(site, store, catalogue=rows).register_sealed()
+    assert rows.calls.count("put_gaps") == 3
+    assert len(await site.catalogue.gaps([site.stream_id], 0, 2**62)) == 450
+
+
 async def test_metrics_follow(site: Site, store: FolderStore) -> None:
     metrics = Metrics.create()
     made = await site.seal(site.run(), [0, 1])
@@ -467,7 +552,7 @@ async def test_every_step_may_be_the_last(tmp_path: Path, after: bool) -> None:
             spool=fuse.wrap(site.spool, {"forget"}),
             catalogue=fuse.wrap(
                 site.catalogue,
-                {"put_store", "put_run", "put_gap", "register_many", "record_copy", "drop_copy", "segments",
+                {"put_store", "put_runs", "put_gaps", "register_many", "record_copy", "drop_copy", "segments",
                  "run_hosts", "hours_without_journal", "record_journal"},
             ),
         )  # fmt: skip
@@ -505,7 +590,7 @@ async def test_registering_what_another_process_registered(site: Site, store: Fo
 
 async def test_a_catalogue_that_is_away_sets_nothing_aside(site: Site, store: FolderStore) -> None:
     await site.seal(site.run(), [0, 1])
-    for name in ("put_run", "register_many", "record_copy", "drop_copy"):
+    for name in ("put_runs", "put_gaps", "register_many", "record_copy", "drop_copy"):
         away = Failing(site.catalogue, {name: CatalogueUnavailable("no answer")})
         archiver = archiver_of(site, store, catalogue=away)
         with pytest.raises(CatalogueUnavailable):

@@ -58,20 +58,18 @@ async def test_a_segment_is_written_and_sealed(spool):
     assert spool.write(segment, [b"ftyp", b"moov"]) == 8
     assert spool.write(segment, [b"moof", memoryview(b"mdat")]) == 16
     assert segment.path.name == f"{STREAM}-{run}-3.part"
-    assert spool.open_segments(STREAM) == [segment]
     assert spool.leftovers() == []
     facts = facts_of(16, run=run, number=3)
     path = await spool.seal(segment, facts)
     assert path == spool.sealed_path / f"{STREAM}_{facts.start_ns}-{run}-3.mp4"
     assert path.read_bytes() == b"ftypmoovmoofmdat"
-    assert spool.open_segments() == []
     assert spool.parts() == []
     (sealed,) = spool.sealed()
     assert (sealed.path, sealed.facts, sealed.size_bytes) == (path, facts, 16)
     usage = spool.usage()
-    assert (usage.open_bytes, usage.sealed_bytes, usage.sealed_files) == (0, 16, 1)
-    assert usage.oldest_start_ns == facts.start_ns
+    assert (usage.open_bytes, usage.sealed_bytes) == (0, 16)
     spool.forget(path)
+    assert spool.usage().sealed_bytes == 0
     spool.forget(path)
     assert spool.sealed(STREAM) == []
 
