@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from uuid import UUID, uuid4
 
-from storage.facts import RunFact
-from vms.model import Gap, GapReason, SegmentFacts
+from vms.model import Gap, GapReason
 
 REMEMBERED = 5000
 MAX_DETAIL = 200
@@ -47,6 +46,8 @@ class GapBook:
         self._current: Gap | None = None
         self._candidate: Gap | None = None
         self._closed: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
+        self._since_ns: int | None = None  # what was asked of `missing_ns` last, and its sum over closed gaps
+        self._sum_ns = 0
 
     @property
     def current(self) -> Gap | None:
@@ -58,7 +59,7 @@ class GapBook:
         mine = sorted((g for g in gaps if g.stream_id == self.stream_id), key=lambda g: (g.start_ns, g.id))
         for gap in mine:
             if gap.end_ns is not None:
-                self._closed.append((gap.start_ns, gap.end_ns))
+                self._remember(gap.start_ns, gap.end_ns)
                 continue
             if self._current is not None:
                 self._close(gap.start_ns)
@@ -95,16 +96,26 @@ class GapBook:
         """A hole within a recording, already over (`recorder.segmenter` has joined holes close to each other)."""
         if end_ns > start_ns:
             self._count(reason)
-            self._closed.append((start_ns, end_ns))
+            self._remember(start_ns, end_ns)
             self.ns_by_reason[reason] = self.ns_by_reason.get(reason, 0) + end_ns - start_ns
             self._put(Gap(uuid4(), self.stream_id, start_ns, end_ns, reason, detail[:MAX_DETAIL]))
 
     def missing_ns(self, since_ns: int, now_ns: int) -> int:
-        """Time missing between `since_ns` and now, as far as this process remembers."""
-        spans = [*self._closed]
-        if self._current is not None:
-            spans.append((self._current.start_ns, now_ns))
-        return sum(max(0, min(end, now_ns) - max(start, since_ns)) for start, end in spans)
+        """Time missing between `since_ns` and now, as far as this process remembers.
+
+        Reckoned once per `since_ns` and kept up to date from then on: asked every second, it must cost nothing.
+        """
+        if since_ns != self._since_ns:
+            self._since_ns = since_ns
+            self._sum_ns = sum(max(0, end - max(start, since_ns)) for start, end in self._closed)
+        current = self._current
+        under_way = 0 if current is None else max(0, now_ns - max(current.start_ns, since_ns))
+        return min(self._sum_ns + under_way, max(0, now_ns - since_ns))
+
+    def _remember(self, start_ns: int, end_ns: int) -> None:
+        self._closed.append((start_ns, end_ns))
+        if self._since_ns is not None:
+            self._sum_ns += max(0, end_ns - max(start_ns, self._since_ns))
 
     def _begin(self, gap: Gap) -> None:
         self._current, self._candidate = gap, None
@@ -116,17 +127,10 @@ class GapBook:
         assert gap is not None
         closed = replace(gap, end_ns=max(end_ns, gap.start_ns))
         self._current = self._candidate = None
-        self._closed.append((gap.start_ns, max(end_ns, gap.start_ns)))
+        self._remember(gap.start_ns, max(end_ns, gap.start_ns))
         self.ns_by_reason[gap.reason] = self.ns_by_reason.get(gap.reason, 0) + max(0, end_ns - gap.start_ns)
         self._put(closed)
 
     def _count(self, reason: GapReason) -> None:
         self.opened += 1
         self.by_reason[reason] = self.by_reason.get(reason, 0) + 1
-
-
-def last_end_ns(stream_id: UUID, runs: Iterable[RunFact], segments: Iterable[SegmentFacts]) -> int | None:
-    """When the recording of a stream last ended, from what is still on disk; None when nothing of it is."""
-    ends = [f.run.end_ns for f in runs if f.run.stream_id == stream_id and f.run.end_ns is not None]
-    ends += [s.end_ns for s in segments if s.stream_id == stream_id]
-    return max(ends, default=None)

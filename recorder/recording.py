@@ -14,18 +14,18 @@ import logging
 import random
 import sys
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from uuid import UUID
 
-from recorder.gaps import last_end_ns
+from recorder.leavings import Leavings, ended, last_end_ns, read_leavings, salvage_stream, written_elsewhere
 from recorder.sources import PacketSource, TrackSinks
 from recorder.track import Track
 from storage.facts import RunFact
-from storage.salvage import salvage
 from storage.spool import Spool
 from vms.clock import Clock
 from vms.errors import SourceError, SpoolError, UserError
-from vms.model import Codec, Gap, GapReason, RunClock, SegmentFacts
+from vms.model import Codec, GapReason, RunClock, SegmentFacts
 from vms.supervise import Backoff, keep_running
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,9 @@ class Recording:
         limits: Limits | None = None,
         backoff: Backoff = RECONNECT,
         rng: random.Random | None = None,
+        left: Mapping[UUID, Leavings] | None = None,
     ) -> None:
+        """`left`: what is in the spool by stream, if somebody has just read it for many."""
         self.name = name
         self.source = source
         self.video, self.audio = video, audio
@@ -113,7 +115,9 @@ class Recording:
         self._limits = limits or Limits()
         self._backoff, self._rng = backoff, rng
         self._state = "waiting"
-        self._recovered = False
+        self._left = left
+        self._adopted: set[UUID] = set()
+        self._elsewhere: dict[UUID, RunFact] = {}  # runs that another process was still writing
         self._began_ns = 0
         self._rates: deque[tuple[int, int, int]] = deque()  # (mono, units, bytes) of the video
 
@@ -171,7 +175,8 @@ class Recording:
 
     async def _watch(self) -> None:
         while True:
-            await self._clock.sleep(self._limits.tick_s)
+            # At the same moments as every other recording: one waking of the process serves them all.
+            await self._clock.sleep(self._limits.tick_s - self._clock.mono_ns() / 1e9 % self._limits.tick_s)
             now = self._clock.mono_ns()
             wall = self._clock.wall_ns()
             for track in self.tracks:
@@ -252,26 +257,44 @@ class Recording:
         for track in self.tracks:
             if not track.record:
                 continue
+            first = track.stream_id not in self._adopted
+            if first or self._elsewhere:
+                # Before salvage: what is let go of meanwhile is looked at again by the next attempt.
+                busy = await asyncio.to_thread(written_elsewhere, self._spool, track.stream_id)
             found = await asyncio.to_thread(salvage_stream, self._spool, track.stream_id)
-            if not self._recovered:
-                left = await asyncio.to_thread(read_leavings, self._spool, track.stream_id, found)
-                self._adopt(track, left)
-        self._recovered = True
+            if first or self._elsewhere:
+                left = await self._leavings_of(track.stream_id, first=first)
+                segments = [*left.segments, *found]
+                self._end_runs([f for f in left.runs if first or f.run.id in self._elsewhere], segments, busy)
+                if first:
+                    self._adopt(track, left, segments)
+                    self._adopted.add(track.stream_id)
+        self._left = None
 
-    def _adopt(self, track: Track, left: Leavings) -> None:
+    async def _leavings_of(self, stream_id: UUID, *, first: bool) -> Leavings:
+        known = self._left
+        if known is None or not first:
+            known = await asyncio.to_thread(read_leavings, self._spool, stream_id)
+        return known.get(stream_id, Leavings())
+
+    def _end_runs(self, facts: list[RunFact], segments: list[SegmentFacts], busy: set[UUID]) -> None:
+        """End runs that a crash left open, but not those whose writer lives."""
+        for fact in facts:
+            self._elsewhere.pop(fact.run.id, None)
+            if fact.run.end_ns is None and fact.run.id in busy:
+                self._elsewhere[fact.run.id] = fact
+            elif fact.run.end_ns is None:
+                self._spool.put_run(ended(fact, segments))
+
+    def _adopt(self, track: Track, left: Leavings, segments: list[SegmentFacts]) -> None:
         now = self._clock.wall_ns()
         track.gaps.adopt(left.gaps)
-        for fact in left.runs:
-            if fact.run.end_ns is None:
-                ends = [s.end_ns for s in left.segments if s.run_id == fact.run.id]
-                end = max([*ends, fact.run.start_ns])
-                self._spool.put_run(
-                    RunFact(replace(fact.run, end_ns=end, end_reason=GapReason.RECORDER_RESTART), fact.anchors)
-                )
-        known = last_end_ns(track.stream_id, left.runs, left.segments)
+        known = last_end_ns(track.stream_id, left.runs, segments)
         if track.gaps.current is None and (track is self.video or known is not None):
             detail = "the recorder started"
-            if known is None and track.since_ns:
+            if any(f.run.stream_id == track.stream_id for f in self._elsewhere.values()):
+                known, detail = now, "the recorder started while another still wrote"
+            elif known is None and track.since_ns:
                 known, detail = track.since_ns, "the recorder was not running yet"
             start = now if known is None else min(known, now)
             track.gaps.open(start, GapReason.RECORDER_RESTART, detail)
@@ -294,11 +317,11 @@ class Recording:
 
     # What there is to say
 
-    def status(self, day_start_ns: int) -> list[StreamStatus]:
-        """One status per track; `day_start_ns` is where "today" began."""
+    def status(self, day_start_ns: int | None) -> list[StreamStatus]:
+        """One status per track; `day_start_ns` is where "today" began. None: nobody asks about today."""
         return [self._status_of(track, day_start_ns) for track in self.tracks]
 
-    def _status_of(self, track: Track, day_start_ns: int) -> StreamStatus:
+    def _status_of(self, track: Track, day_start_ns: int | None) -> StreamStatus:
         now, wall = self._clock.mono_ns(), self._clock.wall_ns()
         counters, gap, clock_map, config = track.counters, track.gaps.current, track.clock_map, track.config
         fps, rate = self._speed() if track is self.video else (0.0, 0)
@@ -326,7 +349,7 @@ class Recording:
             segments=counters.segments,
             attempts=self.attempts,
             gap_since_ns=None if gap is None else gap.start_ns,
-            gap_today_ns=track.gaps.missing_ns(day_start_ns, wall),
+            gap_today_ns=0 if day_start_ns is None else track.gaps.missing_ns(day_start_ns, wall),
             gaps_by_reason=dict(track.gaps.by_reason),
             gap_ns_by_reason=dict(track.gaps.ns_by_reason),
             results=dict(self.results),
@@ -343,35 +366,3 @@ class Recording:
         (t0, units0, bytes0), (t1, units1, bytes1) = self._rates[0], self._rates[-1]
         seconds = max(1, t1 - t0) / 1e9
         return (units1 - units0) / seconds, round(8 * (bytes1 - bytes0) / seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Leavings:
-    """What of one stream is on disk at start."""
-
-    runs: list[RunFact]
-    gaps: list[Gap]
-    segments: list[SegmentFacts]
-
-
-def salvage_stream(spool: Spool, stream_id: UUID) -> list[SegmentFacts]:
-    """Make sealed segments of the stream's leftovers. Blocks. One that cannot be had now never keeps us from recording."""
-    found = []
-    for part in spool.leftovers(stream_id):
-        try:
-            facts = salvage(spool, part)
-        except SpoolError as error:
-            log.error("leftover %s is not salvaged yet: %s", part.path.name, error)
-        else:
-            found += [facts] if facts is not None else []
-    return found
-
-
-def read_leavings(spool: Spool, stream_id: UUID, salvaged: list[SegmentFacts]) -> Leavings:
-    """Facts and segments of the stream that are still in the spool. Blocks."""
-    sealed = [s.facts for s in spool.sealed(stream_id) if s.facts is not None]
-    return Leavings(
-        runs=[f for _, f in spool.runs() if f.run.stream_id == stream_id],
-        gaps=[g for _, g in spool.gaps() if g.stream_id == stream_id],
-        segments=[*sealed, *salvaged],
-    )

@@ -124,6 +124,7 @@ class Track:
         self._unended = False  # the open segment has units, and where it ends is not known yet
         self._taken_pts = 0  # of the last unit of the run
         self._last_end_ns: int | None = None
+        self._sealed_end_ns: int | None = None  # of the run
         self._losses: deque[int] = deque(maxlen=256)
         self._remap_pts = 0
         self._broken = False  # the disk refused a write of this run
@@ -400,7 +401,7 @@ class Track:
         anchor = clock_map.anchor(self._host.boot_id)
         if anchor.mono_ns - last.mono_ns >= ANCHOR_NS and len(self._anchors) < MAX_ANCHORS:
             self._anchors.append(anchor)
-            self._spool.put_run(RunFact(run, tuple(self._anchors)))
+            self._spool.put_run(RunFact(run, tuple(self._anchors), self._sealed_end_ns))
 
     def _begin_recording(self, start_ns: int) -> None:
         """The first segment of a run: the gap before it ends. Between two runs of a connection time may be missing too."""
@@ -408,6 +409,7 @@ class Track:
         assert run is not None
         self.run = replace(run, start_ns=start_ns)
         self._stated = True
+        self._sealed_end_ns = None
         self._spool.put_run(RunFact(self.run, tuple(self._anchors)))
         if self.gaps.current is not None:
             self.gaps.recorded(start_ns)
@@ -436,6 +438,11 @@ class Track:
         except SpoolError as error:
             log.error("stream %s: segment %d was not sealed: %s", self.stream_id, facts.number, error)
             self.failure = error
+            return
+        run = self.run
+        if run is not None and run.id == facts.run_id:  # the file may soon be archived and gone: the fact tells of it
+            self._sealed_end_ns = max(facts.end_ns, self._sealed_end_ns or facts.end_ns)
+            self._spool.put_run(RunFact(run, tuple(self._anchors), self._sealed_end_ns))
 
     def _drop_open(self) -> None:
         """After a failure: leave the part file for salvage, and nothing more to be written in this run."""

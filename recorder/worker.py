@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,35 +20,37 @@ from typing import Any
 from uuid import UUID
 
 from recorder.feed_server import FeedServer, serve, state_of
-from recorder.recording import Recording
+from recorder.leavings import Leavings, read_leavings, settle_orphans
+from recorder.recording import Recording, StreamStatus
 from recorder.segmenter import SegmentPolicy
 from recorder.sessions import SessionFolder
 from recorder.sources import PacketSource, SourceTarget
-from recorder.sources.auto import AutoSource
-from recorder.sources.libav import LibavSource
-from recorder.sources.rtsp import RtspSource
+from recorder.sources.auto import DeferredSource, source_for
 from recorder.track import Host, Track
 from storage.reader import Reader
 from storage.spool import Spool
 from vms.assignment import Assignment, CameraAssignment, read_assignment
 from vms.clock import SystemClock
-from vms.errors import MalformedError
+from vms.errors import MalformedError, SpoolError
 from vms.localtime import day_range
 from vms.metrics import UNKNOWN, Metrics, MetricsServer
-from vms.model import GapReason, SourceKind, Stream, StreamKind
+from vms.model import GapReason, Stream, StreamKind
 from vms.ntp import HostClock, HostClockWatch
 from vms.observe import configure_logging, log_context
 from vms.processes import run_process
 from vms.rtsp.client import RtspOptions
+from vms.rtsp.turns import ReadTurns
 from vms.settings import local_host_name
 from vms.site import Site
+from vms.supervise import Backoff, keep_running
 
 log = logging.getLogger(__name__)
 
 ASSIGNMENT_POLL_SECONDS = 0.5
 METRICS_SECONDS = 1.0
-LAG_SECONDS = 0.05
+LAG_SECONDS = 0.1
 STALL_MARGIN_S = 0.7  # so that a stall is noticed, and its gap opened, within the time that was set
+SIDE_TASKS = Backoff(after_bug=1.0)
 RECONNECT_SPREAD_S = 0.02  # between the first connections of a start: 190 cameras take four seconds
 
 
@@ -79,6 +81,12 @@ def jobs_of(assignment: Assignment, index: int, workers: int) -> dict[UUID, Job]
     return jobs
 
 
+def recorded_streams(assignment: Assignment) -> set[UUID]:
+    """Streams that some worker of this host records, sound included. Pure."""
+    jobs = jobs_of(assignment, 0, 1).values()
+    return {stream.id for job in jobs for stream in (job.stream, job.audio) if stream is not None and stream.record}
+
+
 class Recordings:
     """The running recordings of this worker."""
 
@@ -94,6 +102,8 @@ class Recordings:
         self._patience_s = recorder.stall_timeout_seconds - STALL_MARGIN_S
         self.host_clock = HostClockWatch(clock)
         self._sessions = site.run / "sessions"
+        self._turns = ReadTurns()
+        self._settling: asyncio.Task[None] | None = None
         self._running: dict[UUID, tuple[Job, Recording, asyncio.Task[None]]] = {}
 
     async def follow(self, wanted: dict[UUID, Job]) -> None:
@@ -112,12 +122,46 @@ class Recordings:
             del self._running[stream_id]
         if ending:
             await asyncio.wait(ending)
-        for stream_id, job in wanted.items():
-            if stream_id not in self._running:
-                self._start(job)
-                await asyncio.sleep(RECONNECT_SPREAD_S)
+        missing = [job for stream_id, job in wanted.items() if stream_id not in self._running]
+        left = await self._leavings() if missing else None
+        for job in missing:
+            self._start(job, left)
+            await asyncio.sleep(RECONNECT_SPREAD_S)
 
-    def _start(self, job: Job) -> None:
+    async def _leavings(self) -> Mapping[UUID, Leavings] | None:
+        """What is in the spool, read once for all streams that start now."""
+        try:
+            return await asyncio.to_thread(read_leavings, self._spool)
+        except OSError as error:
+            log.error("the spool cannot be read, every stream tries for itself: %s", error.strerror)
+            return None
+
+    def settle_orphans(self, assignment: Assignment, index: int, workers: int) -> None:
+        """Once per process: salvage what is left of streams that nobody records any more.
+
+        Stream s is worker `s mod workers`'s, for its camera may not be known any more.
+        """
+        if self._settling is not None:
+            return
+        recorded = recorded_streams(assignment)
+
+        def mine(stream_id: UUID) -> bool:
+            return stream_id not in recorded and stream_id.int % workers == index
+
+        async def settle() -> None:
+            try:
+                runs, gaps = await asyncio.to_thread(settle_orphans, self._spool, mine, self._clock.wall_ns())
+            except OSError as error:
+                raise SpoolError(GapReason.DISK_ERROR, f"the spool cannot be read: {error.strerror}") from error
+            for fact in runs:
+                self._spool.put_run(fact)
+            for gap in gaps:
+                self._spool.put_gap(gap)
+            await asyncio.Event().wait()  # it went well, and is not to be done again
+
+        self._settling = self._tasks.create_task(keep_running("leftovers", settle), name="leftovers")
+
+    def _start(self, job: Job, left: Mapping[UUID, Leavings] | None) -> None:
         camera, stream = job.camera, job.stream
         name = f"camera {camera.number} {stream.kind.value}"
         recording = Recording(
@@ -127,6 +171,7 @@ class Recordings:
             self._clock,
             video=self._track(stream, camera),
             audio=None if job.audio is None else self._track(job.audio, camera),
+            left=left,
         )
         with log_context(camera=camera.number, stream=stream.kind.value, stream_id=str(stream.id)):
             task = self._tasks.create_task(recording.run(), name=name)
@@ -145,19 +190,21 @@ class Recordings:
         )
 
     def _source(self, job: Job) -> PacketSource:
-        def ours() -> PacketSource:
-            return RtspSource(job.target, RtspOptions(session_store=SessionFolder(self._sessions, str(job.stream.id))), self._patience_s)
+        kind, owner = job.camera.source, str(job.stream.id)
 
-        def libav() -> PacketSource:
-            return LibavSource(job.target)
+        def build() -> PacketSource:
+            options = RtspOptions(
+                session_store=SessionFolder(self._sessions, owner),
+                turns=self._turns,
+                hurried=lambda: self._is_watched(job.stream.id),
+            )
+            return source_for(job.target, kind, self._clock, options, self._patience_s)
 
-        match job.camera.source:
-            case SourceKind.RTSP:
-                return ours()
-            case SourceKind.LIBAV:
-                return libav()
-            case SourceKind.AUTO:
-                return AutoSource(ours, libav, self._clock)
+        return DeferredSource(build, kind, self._patience_s)
+
+    def _is_watched(self, stream_id: UUID) -> bool:
+        running = self._running.get(stream_id)
+        return running is not None and any(track.relay.subscriptions for track in running[1].tracks)
 
     def track(self, stream_id: UUID) -> tuple[Recording, Track] | None:
         """The recording and track of a stream that runs here."""
@@ -210,9 +257,13 @@ async def run_worker(site: Site, index: int, workers: int) -> None:
                     metrics=metrics,
                 )
                 async with serve(server.application(), str(site.run / f"{name}.sock")):
-                    tasks.create_task(spool.run(), name="spool flush")
-                    tasks.create_task(_keep_metrics(metrics, recordings), name="metrics")
-                    tasks.create_task(_measure_lag(metrics), name="loop lag")
+                    sides: dict[str, Callable[[], Awaitable[None]]] = {
+                        "spool flush": spool.run,
+                        "metrics": CarryOver(metrics, recordings).run,
+                        "loop lag": lambda: _measure_lag(metrics),
+                    }
+                    for what, work in sides.items():  # a bug in one of them must not end recordings
+                        tasks.create_task(keep_running(what, work, backoff=SIDE_TASKS), name=what)
                     await _follow_assignment(site, recordings, index, workers, reload)
         finally:
             await spool.close()
@@ -233,6 +284,7 @@ async def _follow_assignment(
                 log.error("the assignment cannot be read, going on with the last one: %s", error)
             else:
                 await recordings.follow(jobs_of(assignment, index, workers))
+                recordings.settle_orphans(assignment, index, workers)
             seen = now
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(reload.wait(), ASSIGNMENT_POLL_SECONDS)
@@ -241,7 +293,7 @@ async def _follow_assignment(
 def _version(file: Path) -> tuple[int, int] | None:
     try:
         facts = file.stat()
-    except FileNotFoundError:
+    except OSError:
         return None
     return facts.st_mtime_ns, facts.st_ino
 
@@ -255,44 +307,55 @@ async def _measure_lag(metrics: Metrics) -> None:
         metrics.loop_lag.observe(max(0.0, loop.time() - due))
 
 
-async def _keep_metrics(metrics: Metrics, recordings: Recordings) -> None:
-    """Carry the recordings' counters over, once a second, outside their hot path."""
-    seen: dict[tuple[UUID, str], float] = {}
+class CarryOver:
+    """Carries the recordings' counters over to the metrics, once a second, outside their hot path."""
 
-    def grow(counter: Any, key: tuple[UUID, str], value: float) -> None:
-        counter.inc(max(0.0, value - seen.get(key, 0.0)))
-        seen[key] = value
+    def __init__(self, metrics: Metrics, recordings: Recordings) -> None:
+        self._metrics, self._recordings = metrics, recordings
+        self._seen: dict[tuple[UUID, str], float] = {}
+        self._shown: set[tuple[str, str]] = set()
 
-    shown: set[tuple[str, str]] = set()
-    while True:
-        await asyncio.sleep(METRICS_SECONDS)
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(METRICS_SECONDS)
+            self.once()
+
+    def once(self) -> None:
+        metrics, recordings = self._metrics, self._recordings
         show_host_clock(metrics, recordings.host_clock())
-        before, shown = shown, set()
+        before, self._shown = self._shown, set()
         for job, recording in recordings.running():
-            for status in recording.status(0):
+            for status in recording.status(None):
                 kind = job.stream.kind if status.stream_id == job.stream.id else StreamKind.AUDIO
                 labels = str(job.camera.number), kind.value
-                shown.add(labels)
-                key = status.stream_id
-                grow(metrics.access_units.labels(*labels), (key, "units"), status.units)
-                grow(metrics.received_bytes.labels(*labels), (key, "bytes"), status.bytes)
-                grow(metrics.damaged_units.labels(*labels), (key, "damaged"), status.damaged_units)
-                grow(metrics.lost_packets.labels(*labels), (key, "lost"), status.lost_packets)
-                grow(metrics.segments_sealed.labels(*labels), (key, "segments"), status.segments)
-                grow(metrics.stream_bugs.labels(*labels), (key, "bugs"), status.bugs)
-                for result, count in status.results.items():
-                    grow(metrics.connections.labels(*labels, result), (key, f"result {result}"), count)
-                for reason, ns in status.gap_ns_by_reason.items():
-                    grow(metrics.gap_seconds.labels(*labels, reason.value), (key, f"ns {reason.value}"), ns / 1e9)
-                for reason, count in status.gaps_by_reason.items():
-                    grow(metrics.gaps.labels(*labels, reason.value), (key, f"gap {reason.value}"), count)
-                metrics.recording.labels(*labels).set(status.state == "recording")
-                if status.last_unit_wall_ns is not None:
-                    metrics.last_unit_timestamp.labels(*labels).set(status.last_unit_wall_ns / 1e9)
-                if status.camera_offset_ns is not None:
-                    metrics.clock_offset.labels(*labels).set(status.camera_offset_ns / 1e9)
-        for labels in before - shown:
+                self._shown.add(labels)
+                self._show(status, labels)
+        for labels in before - self._shown:
             forget_state(metrics, *labels)
+
+    def _show(self, status: StreamStatus, labels: tuple[str, str]) -> None:
+        metrics, grow, key = self._metrics, self._grow, status.stream_id
+        grow(metrics.access_units.labels(*labels), (key, "units"), status.units)
+        grow(metrics.received_bytes.labels(*labels), (key, "bytes"), status.bytes)
+        grow(metrics.damaged_units.labels(*labels), (key, "damaged"), status.damaged_units)
+        grow(metrics.lost_packets.labels(*labels), (key, "lost"), status.lost_packets)
+        grow(metrics.segments_sealed.labels(*labels), (key, "segments"), status.segments)
+        grow(metrics.stream_bugs.labels(*labels), (key, "bugs"), status.bugs)
+        for result, count in status.results.items():
+            grow(metrics.connections.labels(*labels, result), (key, f"result {result}"), count)
+        for reason, ns in status.gap_ns_by_reason.items():
+            grow(metrics.gap_seconds.labels(*labels, reason.value), (key, f"ns {reason.value}"), ns / 1e9)
+        for reason, count in status.gaps_by_reason.items():
+            grow(metrics.gaps.labels(*labels, reason.value), (key, f"gap {reason.value}"), count)
+        metrics.recording.labels(*labels).set(status.state == "recording")
+        if status.last_unit_wall_ns is not None:
+            metrics.last_unit_timestamp.labels(*labels).set(status.last_unit_wall_ns / 1e9)
+        if status.camera_offset_ns is not None:
+            metrics.clock_offset.labels(*labels).set(status.camera_offset_ns / 1e9)
+
+    def _grow(self, counter: Any, key: tuple[UUID, str], value: float) -> None:
+        counter.inc(max(0.0, value - self._seen.get(key, 0.0)))
+        self._seen[key] = value
 
 
 def show_host_clock(metrics: Metrics, clock: HostClock) -> None:

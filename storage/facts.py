@@ -27,14 +27,20 @@ _T = TypeVar("_T", RunInfo, Anchor, Gap, SegmentFacts)
 
 @dataclass(frozen=True, slots=True)
 class RunFact:
-    """A run and what tied its media time to the clocks, oldest first."""
+    """A run and what tied its media time to the clocks, oldest first.
+
+    `last_end_ns`: while the run is open, where the last of its sealed segments ends; that segment may be archived and
+    gone from the spool. None: nothing is sealed yet, the run has ended, or the fact is from before there was this field.
+    """
 
     run: RunInfo
     anchors: tuple[Anchor, ...] = ()
+    last_end_ns: int | None = None
 
 
 def encode_run(fact: RunFact) -> bytes:
-    return _dump({"version": VERSION, "run": _values(fact.run), "anchors": [_values(a) for a in fact.anchors]})
+    body = {"version": VERSION, "run": _values(fact.run), "anchors": [_values(a) for a in fact.anchors]}
+    return _dump(body if fact.last_end_ns is None else {**body, "last_end_ns": fact.last_end_ns})
 
 
 def encode_gap(gap: Gap) -> bytes:
@@ -47,14 +53,18 @@ def encode_segment(facts: SegmentFacts) -> bytes:
 
 def parse_run(data: bytes) -> RunFact:
     """Raises `MalformedError`."""
-    body = _load(data, "run fact", {"run", "anchors"})
+    body = _load(data, "run fact", {"run", "anchors"}, optional=frozenset({"last_end_ns"}))
     anchors = body["anchors"]
     if not isinstance(anchors, list) or len(anchors) > MAX_ANCHORS:
         raise MalformedError("run fact", "anchors are not a short list")
     run = _build(RunInfo, body["run"], "run fact")
     if run.end_ns is not None and run.end_ns < run.start_ns:
         raise MalformedError("run fact", "ends before it starts")
-    return RunFact(run, tuple(_build(Anchor, a, "run fact") for a in anchors))
+    if "last_end_ns" in body:
+        _read(int, body["last_end_ns"], "run fact", "last_end_ns")
+        if body["last_end_ns"] < run.start_ns:
+            raise MalformedError("run fact", "its last segment ends before it starts")
+    return RunFact(run, tuple(_build(Anchor, a, "run fact") for a in anchors), body.get("last_end_ns"))
 
 
 def parse_gap(data: bytes) -> Gap:
@@ -74,14 +84,14 @@ def _dump(body: dict[str, object]) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def _load(data: bytes, where: str, keys: set[str]) -> dict[str, Any]:
+def _load(data: bytes, where: str, keys: set[str], optional: frozenset[str] = frozenset()) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise MalformedError(where, f"{len(data)} bytes are too many")
     try:
         body = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise MalformedError(where, "is not JSON") from error
-    if not isinstance(body, dict) or body.keys() != keys | {"version"}:
+    if not isinstance(body, dict) or body.keys() - optional != keys | {"version"}:
         raise MalformedError(where, f"must have exactly version, {', '.join(sorted(keys))}")
     if body["version"] != VERSION or isinstance(body["version"], bool):
         raise MalformedError(where, "is of another version")

@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from recorder.sources import PacketSource, SourceTarget, TrackSinks
+from recorder.sources import LIVE_PATIENCE_S, PacketSource, SourceTarget, TrackSinks
 from recorder.sources.libav import LibavSource
 from recorder.sources.rtsp import RtspSource
 from vms.camera_url import RTSP_SCHEMES, CameraUrl
 from vms.clock import Clock, SystemClock
-from vms.errors import MalformedError, SourceError
+from vms.errors import MalformedError, SourceError, UserError
 from vms.media.sink import UnitSink
 from vms.model import AccessUnit, GapReason, SenderReport, SourceKind
 from vms.rtsp.client import RtspOptions
@@ -130,15 +130,68 @@ def _comes_from(error: BaseException | None, kind: type[BaseException]) -> bool:
     return False
 
 
+class DeferredSource:
+    """A source that is built by its first attempt, so that an address that nothing can be built for ends only that."""
+
+    def __init__(
+        self, build: Callable[[], PacketSource], kind: SourceKind, patience_s: float = LIVE_PATIENCE_S
+    ) -> None:
+        """`kind` and `patience_s` are told until there is a source that knows better."""
+        self._build = build
+        self._kind = SourceKind.RTSP if kind is SourceKind.AUTO else kind
+        self._patience_s = patience_s
+        self._source: PacketSource | None = None
+
+    @property
+    def kind(self) -> SourceKind:
+        return self._kind if self._source is None else self._source.kind
+
+    @property
+    def why(self) -> str:
+        return "" if self._source is None else self._source.why
+
+    @property
+    def patience_s(self) -> float:
+        return self._patience_s if self._source is None else self._source.patience_s
+
+    @patience_s.setter
+    def patience_s(self, seconds: float) -> None:
+        self._patience_s = seconds
+        if self._source is not None:
+            self._source.patience_s = seconds
+
+    async def run(self, sinks: TrackSinks) -> None:
+        if self._source is None:
+            try:
+                self._source = self._build()
+            except UserError as error:
+                raise SourceError(GapReason.REFUSED, str(error)) from error
+        await self._source.run(sinks)
+
+
 def source_for(
-    target: SourceTarget, kind: SourceKind, clock: Clock | None = None, options: RtspOptions | None = None
+    target: SourceTarget,
+    kind: SourceKind,
+    clock: Clock | None = None,
+    options: RtspOptions | None = None,
+    patience_s: float = LIVE_PATIENCE_S,
 ) -> PacketSource:
-    """The source a camera's `source` setting asks for. Raises UserError for an address it cannot have."""
+    """The source a camera's `source` setting asks for. Raises UserError for an address it cannot have.
+
+    `patience_s` is that of live streams; what comes a segment at a time is never given less than its own.
+    """
     scheme = CameraUrl.parse(target.url, kind).scheme
+
+    def ours() -> PacketSource:
+        return RtspSource(target, options, patience_s)
+
+    def libav(why: str = "") -> PacketSource:
+        return LibavSource(target, why=why, patience_s=patience_s)
+
     if kind is SourceKind.RTSP:
-        return RtspSource(target, options)
+        return ours()
     if kind is SourceKind.LIBAV:
-        return LibavSource(target)
+        return libav()
     if scheme not in RTSP_SCHEMES:
-        return LibavSource(target, why=f"our own client does not speak {scheme}")
-    return AutoSource(lambda: RtspSource(target, options), lambda: LibavSource(target), clock)
+        return libav(f"our own client does not speak {scheme}")
+    return AutoSource(ours, libav, clock)

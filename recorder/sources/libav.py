@@ -32,12 +32,19 @@ class LibavSource:
 
     kind: SourceKind = SourceKind.LIBAV
 
-    def __init__(self, target: SourceTarget, *, command: tuple[str, ...] = (), why: str = "") -> None:
+    def __init__(
+        self,
+        target: SourceTarget,
+        *,
+        command: tuple[str, ...] = (),
+        why: str = "",
+        patience_s: float = LIVE_PATIENCE_S,
+    ) -> None:
         self.why = why
         self._target = target
         self._command = command or (sys.executable, "-m", "recorder.sources.libav_child")
         scheme = CameraUrl.parse(target.url, SourceKind.LIBAV).scheme
-        self.patience_s = SEGMENTED_PATIENCE_S if scheme in ("http", "https") else LIVE_PATIENCE_S
+        self.patience_s = max(patience_s, SEGMENTED_PATIENCE_S) if scheme in ("http", "https") else patience_s
 
     async def run(self, sinks: TrackSinks) -> None:
         try:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.gaps import GapBook, last_end_ns
+from recorder.gaps import GapBook
+from recorder.leavings import last_end_ns
 from storage.facts import RunFact
 from vms.model import Codec, Gap, GapReason, Origin, RunClock, RunInfo, SegmentFacts
 from vms.timeline import TimeRange, merge

@@ -1,0 +1,121 @@
+"""What earlier processes left in the spool: facts and segments by stream, leftovers to salvage, runs that nobody ended.
+
+Owns how that is read and what is concluded from it; recordings act on it for their streams, a worker for those that
+nobody records any more. Everything here blocks and writes no fact.
+
+Invariants: a run's end is never stated from absence (segments that were archived are told of by `RunFact.last_end_ns`);
+a run whose part file somebody writes is left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from uuid import UUID, uuid4
+
+from storage.facts import RunFact
+from storage.salvage import salvage
+from storage.spool import PartFile, Spool
+from storage.spool_files import OpenSegment
+from vms.errors import SpoolError
+from vms.model import Gap, GapReason, SegmentFacts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Leavings:
+    """What of one stream is on disk."""
+
+    runs: list[RunFact] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    segments: list[SegmentFacts] = field(default_factory=list)
+
+
+def read_leavings(spool: Spool, stream_id: UUID | None = None) -> dict[UUID, Leavings]:
+    """Facts and sealed segments that are in the spool, by stream: of one, or of all in one go."""
+    found: dict[UUID, Leavings] = {}
+    for sealed in spool.sealed(stream_id):
+        if sealed.facts is not None:
+            found.setdefault(sealed.stream_id, Leavings()).segments.append(sealed.facts)
+    for _, fact in spool.runs():
+        if stream_id in (None, fact.run.stream_id):
+            found.setdefault(fact.run.stream_id, Leavings()).runs.append(fact)
+    for _, gap in spool.gaps():
+        if stream_id in (None, gap.stream_id):
+            found.setdefault(gap.stream_id, Leavings()).gaps.append(gap)
+    return found
+
+
+def salvage_stream(spool: Spool, stream_id: UUID) -> list[SegmentFacts]:
+    """Make sealed segments of the stream's leftovers. One that cannot be had now never keeps us from recording."""
+    return _salvage(spool, spool.leftovers(stream_id))
+
+
+def written_elsewhere(spool: Spool, stream_id: UUID) -> set[UUID]:
+    """Runs of the stream that another process is writing now, as the locks on their part files say."""
+    return {part.run_id for part in spool.leftovers(stream_id) if _is_locked(part)}
+
+
+def last_end_ns(stream_id: UUID, runs: Iterable[RunFact], segments: Iterable[SegmentFacts]) -> int | None:
+    """When the recording of a stream last ended, from what is still on disk; None when nothing of it is."""
+    ends = [end for f in runs if f.run.stream_id == stream_id for end in (f.run.end_ns, f.last_end_ns)]
+    known = [end for end in ends if end is not None]
+    known += [s.end_ns for s in segments if s.stream_id == stream_id]
+    return max(known, default=None)
+
+
+def ended(fact: RunFact, segments: Iterable[SegmentFacts]) -> RunFact:
+    """The run that nobody ended, ended where the last that is known of it does."""
+    run = fact.run
+    ends = [s.end_ns for s in segments if s.run_id == run.id]
+    end_ns = max([*ends, run.start_ns if fact.last_end_ns is None else fact.last_end_ns, run.start_ns])
+    return RunFact(replace(run, end_ns=end_ns, end_reason=GapReason.RECORDER_RESTART), fact.anchors)
+
+
+def settle_orphans(spool: Spool, mine: Callable[[UUID], bool], now_ns: int) -> tuple[list[RunFact], list[Gap]]:
+    """Salvage leftovers of streams that nobody records any more and end their runs: the facts to put.
+
+    A stream whose recording broke off misses the time from there until now, for the reason that the recorder did not
+    run. `mine` says whether a stream is without a recording and this worker's to settle.
+    """
+    parts = [part for part in spool.leftovers() if mine(part.stream_id)]
+    busy = {part.run_id for part in parts if _is_locked(part)}
+    salvaged = _salvage(spool, parts)
+    runs: list[RunFact] = []
+    gaps: list[Gap] = []
+    for stream_id, left in read_leavings(spool).items():
+        broken = [f for f in left.runs if f.run.end_ns is None and f.run.id not in busy]
+        if not broken or not mine(stream_id):
+            continue
+        segments = [*left.segments, *(s for s in salvaged if s.stream_id == stream_id)]
+        runs += [ended(fact, segments) for fact in broken]
+        end_ns = last_end_ns(stream_id, [*left.runs, *runs], segments)
+        said = any(gap.end_ns is None or (end_ns is not None and gap.end_ns > end_ns) for gap in left.gaps)
+        if end_ns is not None and end_ns < now_ns and not said:
+            detail = "the recorder had stopped, and the stream is not recorded any more"
+            gaps.append(Gap(uuid4(), stream_id, end_ns, now_ns, GapReason.RECORDER_RESTART, detail))
+    return runs, gaps
+
+
+def _salvage(spool: Spool, parts: Iterable[PartFile]) -> list[SegmentFacts]:
+    found = []
+    for part in parts:
+        try:
+            facts = salvage(spool, part)
+        except SpoolError as error:
+            log.error("leftover %s is not salvaged yet: %s", part.path.name, error)
+        else:
+            found += [facts] if facts is not None else []
+    return found
+
+
+def _is_locked(part: PartFile) -> bool:
+    try:
+        OpenSegment(part.path, part.stream_id, part.run_id, part.number, create=False).close()
+    except BlockingIOError:
+        return True
+    except SpoolError:
+        return False  # gone, or unreadable: nobody can be writing it as far as we can tell
+    return False
