@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -21,8 +23,8 @@ from vms.model import Codec, GapReason
 UNITS = [made_up(n * 3600, key=n % 50 == 0, config=small_config()) for n in range(150)]
 
 
-def actions(units):
-    segmenter = Segmenter(RUN, mapping_at)
+def actions(units, *, digests: bool = True):
+    segmenter = Segmenter(RUN, mapping_at, digests=digests)
     return [a for u in units for a in segmenter.push(u)] + segmenter.flush()
 
 
@@ -39,8 +41,9 @@ def leave(spool: Spool, data: bytes, number: int = 0):
     return part
 
 
-def whole_file(units=UNITS) -> bytes:
-    return b"".join(b"".join(a.buffers) for a in actions(units) if isinstance(a, (Begin, Fragment, Finish)))
+def whole_file(units=UNITS, *, digests: bool = True) -> bytes:
+    made = actions(units, digests=digests)
+    return b"".join(b"".join(a.buffers) for a in made if isinstance(a, (Begin, Fragment, Finish)))
 
 
 def check(spool: Spool, facts) -> list:
@@ -83,6 +86,23 @@ def test_a_file_that_only_had_to_be_renamed_keeps_its_bytes(spool):
     check(spool, facts)
     assert spool.sealed()[0].path.read_bytes() == data
     assert facts == next(a.facts for a in actions(UNITS) if isinstance(a, Finish))
+
+
+def test_recorded_without_digests_it_keeps_its_bytes_and_seal_too(spool):
+    data = whole_file(digests=False)
+    facts = salvage(spool, leave(spool, data))
+    assert spool.sealed()[0].path.read_bytes() == data
+    stated = next(a.facts for a in actions(UNITS, digests=False) if isinstance(a, Finish))
+    assert facts == replace(stated, digest=hashlib.sha256(data).digest())
+
+
+def test_recorded_without_digests_and_with_a_wrong_seal_it_gets_a_new_end(spool):
+    data = bytearray(whole_file(digests=False))
+    seal = next(a.facts for a in actions(UNITS, digests=False) if isinstance(a, Finish)).seal
+    at = bytes(data).rindex(seal)
+    data[at] ^= 1
+    facts = salvage(spool, leave(spool, bytes(data)))
+    check(spool, facts)
 
 
 @pytest.mark.parametrize("data", [b"", b"".join(actions(UNITS)[0].buffers)])
