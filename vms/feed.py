@@ -11,7 +11,8 @@ A stream of frames is the body of a chunked response. Each frame: 1 byte kind, 4
     S  state of the stream changed, JSON {"state", "reason"}; also sent every second, so silence means a dead feed
     E  end of a finite range
 
-A frame longer than 16 MiB, an unknown kind or a unit before its configuration is `MalformedError`.
+A frame longer than `LONGEST_FRAME_BYTES`, which is what the largest unit needs, an unknown kind or a unit before its
+configuration is `MalformedError`.
 """
 
 from __future__ import annotations
@@ -31,9 +32,8 @@ from uuid import UUID
 import aiohttp
 
 from vms.errors import MalformedError, SourceError, UserError
-from vms.model import AccessUnit, Codec, CodecConfig, GapReason, TimedUnit
+from vms.model import LARGEST_UNIT_BYTES, AccessUnit, Codec, CodecConfig, GapReason, TimedUnit
 
-LONGEST_FRAME_BYTES = 16 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 5.0  # the server sends a state frame each second
 LONGEST_REASON_BYTES = 300  # of a refusal that is shown
@@ -43,6 +43,8 @@ _HEADER = struct.Struct(">cI")
 _UNIT = struct.Struct(">qqB")
 _COUNT = struct.Struct(">I")
 _KEY, _DAMAGED = 1, 2
+
+LONGEST_FRAME_BYTES = _UNIT.size + LARGEST_UNIT_BYTES
 
 
 @dataclass(frozen=True, slots=True)

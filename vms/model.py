@@ -106,6 +106,9 @@ class CodecConfig:
     extradata: bytes = b""
 
 
+LARGEST_UNIT_BYTES = 16 << 20  # of one access unit; a larger one is left out where it would come to be
+
+
 @dataclass(frozen=True, slots=True)
 class AccessUnit:
     """One picture or audio frame in decoding order.

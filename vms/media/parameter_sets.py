@@ -2,7 +2,8 @@
 
 Sets in band replace those of the SDP with the same id. A set that does not parse is refused, so that a bad SDP or a
 broken NAL never displaces a good one. The configuration object changes identity only when its content does; contents
-seen before give the same object again, so two sets in turn do not make new ones without end.
+seen before give the same object again, so two sets in turn do not make new ones without end. All sets of a stream together
+have at most `MAX_SETS_BYTES`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from vms.errors import MalformedError
 from vms.media import h264, h265
 from vms.model import Codec, CodecConfig
 
+MAX_SET_BYTES = 0xFFFF  # its length has 16 bits where a segment states it (ISO/IEC 14496-15 §5.3.3.1, §8.3.3.1)
+MAX_SETS_BYTES = 1 << 20
 _REMEMBERED = 16
 
 
@@ -57,6 +60,8 @@ class ParameterSets:
         """Take a parameter set NAL. Raises MalformedError when it does not parse; nothing has changed then."""
         if nal in self._known:
             return
+        if len(nal) > MAX_SET_BYTES or sum(map(len, self._sets.values())) + len(nal) > MAX_SETS_BYTES:
+            raise MalformedError("parameter set", f"{len(nal)} bytes more are too many")
         key = self._parse_h264(nal) if self._h264 else self._parse_h265(nal)
         if key is None:
             return

@@ -11,7 +11,8 @@ everything else wrong:
   packet would, when it was right at the last `PROVEN` borders in a row; markers on NALs without a picture mean nothing.
 
 Invariants: a unit that is handed on has its first slice and no sequence number missing in it; its NALs are those
-received, bit for bit. At most `MAX_UNIT_BYTES` are held.
+received, bit for bit. At most `LARGEST_UNIT_BYTES` are held, and `MAX_WAITING_SETS` parameter sets of at most
+`MAX_SET_BYTES` besides.
 """
 
 from __future__ import annotations
@@ -21,12 +22,11 @@ import struct
 
 from vms.errors import MalformedError
 from vms.media import h264, h265
-from vms.media.parameter_sets import ParameterSets
+from vms.media.parameter_sets import MAX_SET_BYTES, ParameterSets
 from vms.media.reception import MediaTime
 from vms.media.sink import UnitSink
-from vms.model import AccessUnit, Codec, CodecConfig, SenderReport
+from vms.model import LARGEST_UNIT_BYTES, AccessUnit, Codec, CodecConfig, SenderReport
 
-MAX_UNIT_BYTES = 16 << 20
 MAX_WAITING_SETS = 64
 PROVEN = 3
 SCANNED_PICTURES = 25
@@ -76,6 +76,7 @@ class UnitAssembly:
         self._middle: bytes | None = None  # how the next middle fragment begins, if one is due; reset with the NAL
         self._nal_at = -1  # where the length of the NAL under way stands
         self._nal_kind = BAD
+        self._limit = LARGEST_UNIT_BYTES  # of `_data` while a NAL comes in fragments
         self._waiting_sets: list[bytes] = []  # came after a picture: for the next one
         self._scanned = 0  # pictures searched for start codes and found without; -1: search for ever
         self._early = False  # the last unit was closed by its marker
@@ -116,6 +117,15 @@ class UnitAssembly:
         self._early = False
         self._damaged = True
         self._sink.on_loss(1)
+
+    def _overflow(self) -> None:
+        """The NAL under way, in fragments, went over `_limit`."""
+        data, at = self._data, self._nal_at
+        if len(data) <= LARGEST_UNIT_BYTES and data.find(b"\0\0\1", at + 4) >= 0:
+            self._limit = LARGEST_UNIT_BYTES  # several NALs that the camera did not tell apart, a set first
+            return
+        self.malformed += 1
+        self._spoil()
 
     def _take_nal(self, buf: bytes | bytearray | memoryview, at: int, end: int, timestamp: int) -> None:
         """A whole NAL in buf[at:end]."""
@@ -260,7 +270,7 @@ class UnitAssembly:
         """The NAL under way is complete: state its length, or take it out."""
         data, at, kind = self._data, self._nal_at, self._nal_kind
         self._nal_at, self._middle = -1, None
-        if len(data) > MAX_UNIT_BYTES:
+        if len(data) > LARGEST_UNIT_BYTES:
             self._spoil()
             return
         # Searching costs as much as all the rest. Cameras that leave start codes in do so at every picture or in
@@ -273,9 +283,11 @@ class UnitAssembly:
             if not self._h264 and data[at + 4] >> 1 in (36, 37):
                 self._after_end = True
         elif kind == SET:
-            nal = bytes(data[at + 4 :])
+            nal = bytes(data[at + 4 : at + 5 + MAX_SET_BYTES])
             del data[at:]
-            if not self._picture:
+            if len(nal) > MAX_SET_BYTES:
+                self.malformed += 1
+            elif not self._picture:
                 self._take_set(nal)
             elif len(self._waiting_sets) < MAX_WAITING_SETS:
                 self._waiting_sets.append(nal)

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 
 from vms.errors import MalformedError
+from vms.media.parameter_sets import MAX_SET_BYTES
 from vms.media.reception import IGNORE, RESET, SourceGate
 from vms.media.rtcp import ReportBlock
 from vms.media.rtp import payload_bounds
@@ -19,14 +20,14 @@ from vms.media.unit_assembly import (
     DROP,
     FRAGMENT,
     MAX_SPLIT,
-    MAX_UNIT_BYTES,
     PROVEN,
+    SET,
     SLICE,
     START_CODE,
     SUFFIX,
     UnitAssembly,
 )
-from vms.model import CodecConfig
+from vms.model import LARGEST_UNIT_BYTES, CodecConfig
 
 _HEADER = struct.Struct("!BBHII")
 _U16 = struct.Struct("!H")
@@ -66,8 +67,8 @@ class VideoDepacketiser(UnitAssembly):
                 self._seq = (sequence + 1) & 0xFFFF
                 self._arrival_ns = arrival_mono_ns
                 self.packets += 1
-                if len(data) > MAX_UNIT_BYTES:
-                    self._spoil()
+                if len(data) > self._limit:
+                    self._overflow()
                 return
         elif end - start < 12:
             self.malformed += 1
@@ -106,8 +107,8 @@ class VideoDepacketiser(UnitAssembly):
         self._seq = sequence
         self._arrival_ns = arrival_mono_ns
         self.packets += len(parts)
-        if len(data) > MAX_UNIT_BYTES:
-            self._spoil()
+        if len(data) > self._limit:
+            self._overflow()
         return at
 
     def _push_any(self, buf: bytearray | memoryview, start: int, end: int, arrival_ns: int) -> None:
@@ -208,6 +209,7 @@ class VideoDepacketiser(UnitAssembly):
             if not self._begin_nal(header[0], buf, body, end, timestamp):
                 return
             self._nal_at = len(self._data)
+            self._limit = self._nal_at + 4 + MAX_SET_BYTES if kind == SET else LARGEST_UNIT_BYTES
             self._data += b"\0\0\0\0" + header
             self._middle = middle
         elif self._nal_at < 0:
@@ -217,8 +219,8 @@ class VideoDepacketiser(UnitAssembly):
         self._data += buf[body:end]
         if flags & 0x40:
             self._end_nal(timestamp)
-        elif len(self._data) > MAX_UNIT_BYTES:
-            self._spoil()
+        elif len(self._data) > self._limit:
+            self._overflow()
 
     def _take_aggregate(self, buf: bytearray | memoryview, at: int, end: int, timestamp: int) -> None:
         """STAP-A (RFC 6184 §5.7.1) or AP (RFC 7798 §4.4.2)."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 import random
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.media_streams import Remembered, encode, prefixed, rtp_packets
+from vms.errors import MalformedError
 from vms.media.depacketise import Depacketiser, ReorderBuffer, make_depacketiser
+from vms.media.parameter_sets import MAX_SET_BYTES, MAX_SETS_BYTES, ParameterSets
 from vms.media.rtp import build_rtp, packetise, with_parameter_sets
 from vms.media.sdp import MediaDescription
 from vms.media.video_units import VideoDepacketiser
@@ -532,6 +535,69 @@ def test_a_parameter_set_of_10_megabytes_fails_fast() -> None:
     push(depacketiser, [build_rtp(96, i, 0, 1, p) for i, p in enumerate(payloads)])
     assert depacketiser.malformed == 1
     assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize("size", [60_000, 4_000_000])
+def test_parameter_sets_that_wait_for_their_picture_are_held_within_bounds(size: int) -> None:
+    """A set that comes behind a picture is kept unparsed until the next one begins."""
+    sink = Remembered()
+    depacketiser = make_depacketiser(media(Codec.H264), sink)
+    at_ns = push(depacketiser, one_nal_packets(session(Codec.H264, 3)))
+    sequence = depacketiser.packets
+    payloads = packetise(Codec.H264, prefixed(b"\x67\x42" + b"\x55" * size), 50_000)
+    tracemalloc.start()
+    try:
+        for _ in range(100 if size < 100_000 else 8):
+            packets = [build_rtp(96, (sequence := sequence + 1), 3600 * 2, 7, p) for p in payloads]
+            at_ns = push(depacketiser, packets, at_ns=at_ns)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 5 << 20
+    assert peak - held < 4 * size + (1 << 20)
+    before = len(sink.units)
+    push(depacketiser, one_nal_packets(session(Codec.H264, 6), sequence=(sequence + 1) & 0xFFFF), at_ns=at_ns)
+    assert len(sink.units) >= before + 4
+
+
+@both
+def test_a_set_joined_with_a_large_picture_in_one_fragmented_nal_is_taken(codec: Codec) -> None:
+    pictures = session(codec, 4, gop=2, size=100_000)
+    packets = []
+    for i, nals in enumerate(pictures):
+        payloads = packetise(codec, prefixed(b"\0\0\1".join(nals)), 1400)
+        packets += [
+            build_rtp(96, len(packets) + n, 3600 * i, 7, payload, marker=n == len(payloads) - 1)
+            for n, payload in enumerate(payloads)
+        ]
+    sink, depacketiser = receive(codec, packets)
+    assert [u.data for u in sink.units] == units_of(codec, pictures)
+    assert depacketiser.malformed == 0
+
+
+def test_parameter_sets_of_a_stream_have_a_limit_together() -> None:
+    sets = ParameterSets(CodecConfig(Codec.H264))
+    sps, pps = SETS[Codec.H264]
+    sets.take(sps)
+    sets.take(pps)
+    with pytest.raises(MalformedError):
+        sets.take(pps + b"\x11" * MAX_SET_BYTES)
+    refused = 0
+    for number in range(32):
+        try:
+            sets.take(pps + bytes((number + 1,)) * 60_000)
+        except MalformedError:
+            refused += 1
+    assert sum(map(len, sets.config.parameter_sets)) <= MAX_SETS_BYTES
+    for number in range(256):  # ids 0 to 255 as Exp-Golomb, SPS 0
+        bits = f"{number + 1:b}".zfill(2 * len(f"{number + 1:b}") - 1) + "1" * 8
+        head = int(bits.ljust(64, "1"), 2).to_bytes(8, "big")
+        try:
+            sets.take(pps[:1] + head + b"\x11" * 60_000)
+        except MalformedError:
+            refused += 1
+    assert refused >= 256 - MAX_SETS_BYTES // 60_000
+    assert sum(map(len, sets.config.parameter_sets)) <= MAX_SETS_BYTES
 
 
 def test_start_codes_without_end_are_refused() -> None:

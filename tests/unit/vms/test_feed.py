@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.media_streams import Remembered
 from vms import feed
 from vms.errors import MalformedError
-from vms.model import AccessUnit, Codec, CodecConfig, GapReason, TimedUnit
+from vms.media.depacketise import make_depacketiser
+from vms.media.rtp import build_rtp, packetise
+from vms.media.sdp import MediaDescription
+from vms.model import LARGEST_UNIT_BYTES, AccessUnit, Codec, CodecConfig, GapReason, TimedUnit
 
 CONFIG = CodecConfig(
     Codec.H264,
@@ -71,3 +75,27 @@ def test_any_bytes_decode_or_raise_the_typed_error(data: bytes) -> None:
 def test_refused(wire: bytes) -> None:
     with pytest.raises(MalformedError):
         decode(wire)
+
+
+@pytest.mark.parametrize("cut", [1 << 20, 1 << 30])
+def test_the_largest_unit_that_is_recorded_is_a_frame(cut: int) -> None:
+    sent = TimedUnit(AccessUnit(1, bytes(LARGEST_UNIT_BYTES), True, CONFIG, 0), 2)
+    assert decode(feed.encode_config(CONFIG) + feed.encode_unit(sent), cut) == [sent]
+    larger = TimedUnit(AccessUnit(1, bytes(LARGEST_UNIT_BYTES + 1), True, CONFIG, 0), 2)
+    with pytest.raises(MalformedError):
+        decode(feed.encode_config(CONFIG) + feed.encode_unit(larger), cut)
+
+
+def test_no_unit_is_larger() -> None:
+    """What the depacketiser lets through at the very limit."""
+    sink = Remembered()
+    description = MediaDescription("video", 0, "RTP/AVP", 96, "H264", 90_000, 0)
+    for size, units in ((LARGEST_UNIT_BYTES, 1), (LARGEST_UNIT_BYTES + 1, 0)):
+        sink.units.clear()
+        target = make_depacketiser(description, sink)
+        nal = b"\x65\x88" + b"\x11" * (size - 6)
+        payloads = packetise(Codec.H264, len(nal).to_bytes(4, "big") + nal, 60_000)
+        for number, payload in enumerate([*payloads, b"\x41\x9a\x11", b"\x41\x9a\x11"]):
+            packet = bytearray(build_rtp(96, number, 3600 * max(0, number - len(payloads) + 1), 7, payload))
+            target.push(packet, 0, len(packet), number)
+        assert [len(u.data) for u in sink.units if len(u.data) > 100] == [size] * units
