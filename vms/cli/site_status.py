@@ -86,12 +86,15 @@ class ArchiverLine:
     oldest_start_ns: int | None
     uploaded_segments: int
     uploaded_bytes: int
+    lost_segments: int
     set_aside: int
+    journals_set_aside: int
     catalogue_error: str | None
     store_error: str | None
     spool_open_bytes: int
     spool_sealed_bytes: int
     spool_room_bytes: int
+    spool_strays: int
     spool_hours: float | None
     retention_braked: bool
 
@@ -218,8 +221,9 @@ def read_report(file: Path) -> ArchiverLine | None:
         numbers = {
             name: int(facts[name])
             for name in (
-                "at_ns", "backlog_segments", "backlog_bytes", "uploaded_segments", "uploaded_bytes", "set_aside",
-                "spool_open_bytes", "spool_sealed_bytes", "spool_room_bytes",
+                "at_ns", "backlog_segments", "backlog_bytes", "uploaded_segments", "uploaded_bytes", "lost_segments",
+                "set_aside", "journals_set_aside", "spool_open_bytes", "spool_sealed_bytes", "spool_room_bytes",
+                "spool_strays",
             )
         }  # fmt: skip
         if _instant(numbers["at_ns"]) is None:
@@ -256,6 +260,7 @@ def status_json(status: SiteStatus) -> dict[str, Any]:
             "sealed_bytes": report.spool_sealed_bytes,
             "room_bytes": report.spool_room_bytes,
             "hours": report.spool_hours,
+            "strays": report.spool_strays,
         },
         "store": {"where": status.store}
         | (
@@ -267,7 +272,9 @@ def status_json(status: SiteStatus) -> dict[str, Any]:
                 "oldest": None if report.oldest_start_ns is None else format_utc(report.oldest_start_ns),
                 "uploaded_segments": report.uploaded_segments,
                 "uploaded_bytes": report.uploaded_bytes,
+                "lost": report.lost_segments,
                 "set_aside": report.set_aside,
+                "journals_set_aside": report.journals_set_aside,
                 "error": report.store_error,
             }
         ),

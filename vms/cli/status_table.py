@@ -166,12 +166,15 @@ def _archiver_lines(status: SiteStatus) -> list[tuple[str, str, Level]]:
     assert report is not None
     hours = "" if report.spool_hours is None else f", room for {_long(report.spool_hours)}"
     spool = f"{size(report.spool_open_bytes)} open, {size(report.spool_sealed_bytes)} sealed{hours}"
+    if report.spool_strays:
+        spool += f", {report.spool_strays} files that are not ours"
     tight = report.spool_hours is not None and report.spool_hours < 1
     lines = [("archiver", "answers", Level.GOOD)]
     if report.catalogue_error:
         lines.append(("catalogue", report.catalogue_error, Level.BAD))
     lines.append(("spool", spool, Level.BAD if tight else Level.GOOD))
-    lines.append(("store", _store(status, report), Level.BAD if report.store_error or report.set_aside else Level.GOOD))
+    trouble = report.store_error or report.lost_segments or report.set_aside or report.journals_set_aside
+    lines.append(("store", _store(status, report), Level.BAD if trouble else Level.GOOD))
     if report.retention_braked:
         lines.append(
             (
@@ -189,6 +192,10 @@ def _store(status: SiteStatus, report: ArchiverLine) -> str:
         text += f" ({size(report.backlog_bytes)})"
     if report.backlog_segments and report.oldest_start_ns is not None:
         text += f", oldest {short(status.at_ns - report.oldest_start_ns)}"
+    if report.lost_segments:
+        text += f", {report.lost_segments} lost from the spool (see the log)"
+    if report.journals_set_aside:
+        text += f", {report.journals_set_aside} journals set aside (see the log)"
     if report.set_aside:
         text += f", {report.set_aside} set aside (see the log)"
     if report.store_error:

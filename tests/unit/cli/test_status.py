@@ -35,8 +35,8 @@ S = 1_000_000_000
 WHO = StreamLine(12, "Łąkowa 7", "main", "s", Level.OFF, "switched off")
 REPORT: dict[str, Any] = {
     "at_ns": NOW - S, "backlog_segments": 3, "backlog_bytes": 12_000_000, "oldest_start_ns": NOW - 90 * S,
-    "uploaded_segments": 40, "uploaded_bytes": 1_200_000_000, "last_upload_s": 0.1, "set_aside": 0,
-    "journals_waiting": 0, "catalogue_error": None, "store_error": None, "spool_open_bytes": 5_000_000,
+    "uploaded_segments": 40, "uploaded_bytes": 1_200_000_000, "last_upload_s": 0.1, "lost_segments": 0,
+    "set_aside": 0, "journals_waiting": 0, "journals_set_aside": 0, "spool_strays": 0, "catalogue_error": None, "store_error": None, "spool_open_bytes": 5_000_000,
     "spool_sealed_bytes": 12_000_000, "spool_room_bytes": 10**11, "spool_hours": 70.5, "retention_braked": False,
 }  # fmt: skip
 
@@ -187,6 +187,18 @@ def test_a_clock_that_is_not_synchronised_is_told_and_an_unknown_one_is_not() ->
         status = replace(site(report=REPORT), clock=clock)
         assert ("clock     ✖ not synchronised" in shown(status, 120)) is told
         assert status_json(status)["clock"]["synchronised"] is clock.synchronised
+
+
+def test_what_needs_a_person_is_counted() -> None:
+    counted = {"lost_segments": 3, "journals_set_aside": 2, "spool_strays": 4}
+    text = shown(site(report=REPORT | counted), 200)
+    assert "sealed, room for" in text
+    assert ", 4 files that are not ours" in text
+    assert ", 3 lost from the spool (see the log), 2 journals set aside (see the log)" in text
+    told = status_json(site(report=REPORT | counted))
+    assert (told["store"]["lost"], told["store"]["journals_set_aside"], told["spool"]["strays"]) == (3, 2, 4)
+    for name in ("lost_segments", "journals_set_aside"):
+        assert "store     ✖" in shown(site(report=REPORT | {name: 1}), 100)
 
 
 def test_an_archiver_that_is_silent_is_not_believed() -> None:
