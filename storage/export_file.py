@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from storage.catalogue.values import RecordedSegment
 from storage.reader import FAR_PTS, SegmentPart
+from vms.durable import sync_directory
 from vms.errors import UserError
 from vms.media.audio import frame_ticks
 from vms.media.remux import RemuxWriter, Shown
@@ -255,7 +256,7 @@ class ExportWriting:
             _name(temporary, final)
             self._undo.callback(final.unlink, missing_ok=True)
         self._undo.pop_all()
-        _sync_folder(self._output.parent)
+        sync_directory(self._output.parent)
 
     def temporary(self) -> Path:
         """A new temporary name beside the output, taken away by `undo`."""
@@ -409,11 +410,3 @@ def _refers_back(unit: AccessUnit, first: AccessUnit) -> bool:
 def _sha256(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

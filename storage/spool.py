@@ -30,8 +30,9 @@ from pathlib import Path
 from uuid import UUID
 
 from storage.facts import RunFact, encode_gap, encode_run, parse_gap, parse_run
-from storage.spool_files import OpenSegment, disk_error, get_facts, set_facts, sync_file_system, sync_folder
+from storage.spool_files import OpenSegment, disk_error, get_facts, set_facts, sync_file_system
 from vms.clock import Clock, SystemClock
+from vms.durable import sync_directory
 from vms.errors import MalformedError, SpoolError
 from vms.model import Gap, SegmentFacts
 
@@ -148,7 +149,7 @@ class Spool:
             if path.exists():
                 raise FileExistsError(errno.EEXIST, f"{path.name} is sealed already")
             os.rename(segment.path, path)
-            sync_folder(self.sealed_path)
+            sync_directory(self.sealed_path)
         except OSError as error:
             raise disk_error(error, "sealing a segment") from error
         finally:
@@ -280,7 +281,7 @@ class Spool:
                 finally:
                     os.close(fd)
                 os.rename(temporary, self.facts_path / name)
-            sync_folder(self.facts_path)
+            sync_directory(self.facts_path)
         except OSError as error:
             raise disk_error(error, "writing facts") from error
 

@@ -109,15 +109,6 @@ def get_facts(file: str | Path) -> SegmentFacts | None:
         return None
 
 
-def sync_folder(path: Path) -> None:
-    """fsync of a folder, so that a rename in it survives power loss."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+from vms.durable import write_atomically
 from vms.errors import MalformedError
 from vms.model import Camera, LegalProfile, SourceKind, Stream, StreamKind
-from vms.site import write_atomically
 
 FORMAT = 1
 CONTEXT = "assignment"

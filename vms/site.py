@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from vms.durable import sync_directory, write_all, write_atomically
 from vms.errors import UserError
 from vms.localtime import format_utc, load_zone
 from vms.sealing import KEY_BYTES, Sealer
@@ -195,40 +196,12 @@ class Site:
             descriptor = os.open(self.access_log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-                _write_all(descriptor, line)
+                write_all(descriptor, line)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             if is_new:
                 sync_directory(self.path)
-
-
-def write_atomically(file: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a whole file so that a crash leaves either the old one or the new one."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    try:
-        _write_all(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    draft.replace(file)
-    sync_directory(file.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make names created, renamed or removed in `path` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def _absolute(path: Path) -> Path:
@@ -286,7 +259,7 @@ def _create_key(file: Path) -> None:
     draft = file.with_name(f".FORMAT-key-{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        _write_all(descriptor, os.urandom(KEY_BYTES))
+        write_all(descriptor, os.urandom(KEY_BYTES))
         os.fsync(descriptor)
         with contextlib.suppress(FileExistsError):
             os.link(draft, file)

@@ -34,6 +34,7 @@ from storage.objects.base import (
     check_range,
     probe,
 )
+from vms.durable import sync_directory
 from vms.errors import DigestMismatch, ObjectExists, ObjectMissing, StoreDenied, StoreError, StoreUnavailable
 
 INCOMING = ".incoming"
@@ -152,7 +153,7 @@ class FolderStore:
             except FileNotFoundError:
                 if not attempts_left:
                     raise
-        _flush_folder(path.parent)
+        sync_directory(path.parent)
 
     def _make_folders(self, folder: Path) -> None:
         """Create `folder` down from the root, each new one flushed into its parent."""
@@ -161,7 +162,7 @@ class FolderStore:
         if folder != self._root:
             self._make_folders(folder.parent)
             folder.mkdir(mode=0o750, exist_ok=True)
-            _flush_folder(folder.parent)
+            sync_directory(folder.parent)
         else:
             folder.mkdir(mode=0o750, parents=True, exist_ok=True)
 
@@ -219,7 +220,7 @@ class FolderStore:
         try:
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
-                _flush_folder(path.parent)
+                sync_directory(path.parent)
             for folder in path.parents:
                 if folder == self._root:
                     break
@@ -300,11 +301,3 @@ def _recall_digest(fd: int) -> bytes:
         hasher.update(block)
     _remember_digest(fd, hasher.digest())
     return hasher.digest()
-
-
-def _flush_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -342,7 +342,7 @@ def export_table(
 ) -> None:
     """Write the cameras as the table that `camera import` reads. Passwords are left out."""
     from vms.cli.camera_csv import export_cameras
-    from vms.site import write_atomically
+    from vms.durable import write_atomically
 
     cameras, profiles = _load(ctx.obj.open_site())
     table = export_cameras(cameras, profiles)

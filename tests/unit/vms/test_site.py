@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from vms.durable import write_atomically
 from vms.errors import UserError
-from vms.site import AccessEntry, Site, operating_system_user, write_atomically
+from vms.site import AccessEntry, Site, operating_system_user
 from vms.timeline import TimeRange
 
 NS = 1_000_000_000
