@@ -156,12 +156,6 @@ class Recordings:
         """
         return await self._db.write(lambda conn: _drop_copy(conn, ref, store))
 
-    async def last_arrival(self) -> int:
-        """The arrival number of the newest registration; 0 before the first."""
-        return await self._db.read(
-            lambda conn: conn.scalar(select(counters.c.value).where(counters.c.name == "arrival")) or 0
-        )
-
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
