@@ -16,6 +16,8 @@ fastest way through camera and network.
   rate that is simply false ("25 fps" delivered as 21). In the last case the next run begins with the measured rate.
 - After a jump no footage is lost: `observe` returns ticks to add to media time so that units go on at their arrival's
   pace in the old mapping until the run ends.
+- Media time that jumps again and again lets no run begin. After `GIVE_UP_NS` of that it is unusable for as long as the
+  connection lasts (`by_arrival`): media time is then derived from arrival, as it is for timestamps that stand still.
 
 Invariants: the mappings of a run are continuous at their borders and strictly rising; nothing here allocates per unit.
 """
@@ -35,6 +37,8 @@ BUCKET_NS = SECOND_NS
 WINDOW_BUCKETS = 30
 TOLERANCE_NS = 90_000_000
 JUMP_NS = SECOND_NS
+GIVE_UP_NS = 5 * SECOND_NS
+GIVE_UP_JUMPS = 3
 DECAY_NS = 60 * SECOND_NS
 MAX_CORRECTION_PPB = 2_000_000
 LEARN_AFTER_NS = 20 * SECOND_NS  # a shorter segment says nothing about drift
@@ -63,10 +67,14 @@ class ClockMap:
         self.misfit = ""
         self.mapping: ClockMapping | None = None
         self.run_clock = RunClock.ARRIVAL
+        self.by_arrival = False
         self._trust_camera = trust_camera
         self._wall_minus_mono = wall_ns - mono_ns
         self._jump_ticks = JUMP_NS * clock_hz // SECOND_NS
         self._shift = 0
+        self._jumps = 0  # while no run could begin, and since when
+        self._jumping_since = mono_ns
+        self._jumped = ""
         self._base_ppb = 0
         self._next_base_ppb = 0
         self._drift_ppb = 0
@@ -94,9 +102,12 @@ class ClockMap:
         """Take note of a unit. Returns ticks to add to its media time within the present run (0 unless it jumped)."""
         if self._first_mono is None:
             self._reset(pts, arrival_mono_ns)
-        step = pts - self._last_pts
-        if step > self._jump_ticks or step < -self._jump_ticks:
-            self._check_jump(pts, step, arrival_mono_ns)
+        if self.by_arrival:
+            pts = self._derived(pts, arrival_mono_ns)
+        else:
+            step = pts - self._last_pts
+            if step > self._jump_ticks or step < -self._jump_ticks:
+                self._check_jump(pts, step, arrival_mono_ns)
         delay = arrival_mono_ns - (pts - self._origin) * self._unit_ns // self.clock_hz
         if arrival_mono_ns >= self._bucket_end:
             self._roll(arrival_mono_ns, delay, pts)
@@ -114,7 +125,7 @@ class ClockMap:
 
     def on_report(self, report: SenderReport) -> None:
         """A sender report of this stream. Measured always, believed only where the camera is trusted."""
-        if self._first_mono is None:
+        if self._first_mono is None or self.by_arrival:
             return
         media = self._media_ns(report.pts)
         self._reports.append((report.ntp_ns - media, media))
@@ -128,7 +139,7 @@ class ClockMap:
 
     def settled(self, mono_ns: int) -> bool:
         """Whether enough of this connection was seen to begin a run."""
-        return self._first_mono is not None and mono_ns - self._first_mono >= SETTLE_NS
+        return self.by_arrival or (self._first_mono is not None and mono_ns - self._first_mono >= SETTLE_NS)
 
     def start_run(self) -> RunClock:
         """Begin a run with what is known now. Segments before and after it are mapped independently."""
@@ -144,7 +155,9 @@ class ClockMap:
         self.misfit = ""
         self.mapping = None
         self._last_border = None
-        self._shift = 0
+        self._jumps = 0
+        if not self.by_arrival:
+            self._shift = 0
 
     def begin_segment(self, pts: int) -> ClockMapping:
         """The mapping of the segment whose first media time in output order is `pts` (shifted as `observe` said)."""
@@ -178,9 +191,21 @@ class ClockMap:
         return self._base_ppb
 
     @property
-    def last_pts(self) -> int:
-        """Media time of the last unit observed, as it came."""
-        return self._last_pts
+    def shift(self) -> int:
+        """What to add to the media time of the unit observed last, now that its run may have ended."""
+        return self._shift
+
+    @property
+    def jumping(self) -> str:
+        """Why no run can begin, for people; empty when that is not media time's fault."""
+        if self.by_arrival or self._jumps < 2:
+            return ""
+        return f"media time keeps jumping, last by {self._jumped}: no run can begin yet"
+
+    @property
+    def note(self) -> str:
+        """What people should know of the times while recording goes on; empty when nothing is odd."""
+        return "media time is unusable; arrival time is used" if self.by_arrival else ""
 
     @property
     def camera_offset(self) -> CameraOffset | None:
@@ -269,9 +294,27 @@ class ClockMap:
         elapsed = max(0, arrival_mono_ns - self._last_mono) * self.clock_hz // SECOND_NS
         shift = self._shift + self._last_pts + max(1, elapsed) - pts
         self._base_ppb = self._next_base_ppb = 0
+        self._jumped = f"{step / self.clock_hz:+.1f} s"
+        if self.mapping is None:
+            self._count_jump(arrival_mono_ns)
         self._reset(pts, arrival_mono_ns)
         self._shift = shift if self.mapping is not None else 0
-        self.misfit = f"media time jumped by {step / self.clock_hz:+.1f} s"
+        self.misfit = f"media time jumped by {self._jumped}"
+
+    def _count_jump(self, arrival_mono_ns: int) -> None:
+        """One more while no run could begin."""
+        if not self._jumps:
+            self._jumping_since = self._last_mono if self._first_mono is None else self._first_mono
+        self._jumps += 1
+        waited_ns = arrival_mono_ns - self._jumping_since
+        self.by_arrival = self._jumps >= GIVE_UP_JUMPS and waited_ns >= GIVE_UP_NS
+
+    def _derived(self, pts: int, arrival_mono_ns: int) -> int:
+        """Media time by arrival: on the present pace, and strictly rising."""
+        passed = (arrival_mono_ns - (self._first_mono or 0)) * self.clock_hz // SECOND_NS
+        derived = max(self._last_pts + 1, self._origin + passed)
+        self._shift = derived - pts
+        return derived
 
     def _learn(self, pts: int, error: int, rate_ppb: int) -> None:
         """Drift of the camera against the run's rate, from how the error grew over the segment that ends here."""

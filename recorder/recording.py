@@ -197,12 +197,18 @@ class Recording:
             raise SourceError(GapReason.STALLED, f"no picture for {silent:.1f} s")
         if video.run is not None:
             self._state = "recording" if video.record else "relaying"
+        elif video.clock_map is not None and video.clock_map.jumping:
+            self._state = "settling"
+            if video.record:
+                video.gaps.open(self._gap_start(video, wall_ns), GapReason.UNKNOWN, video.clock_map.jumping)
         elif video.settling:
             self._state = "settling"
-        elif (now_ns - video.first_mono_ns) / 1e9 > limits.no_keyframe_s:
+        elif (now_ns - (video.key_mono_ns or video.first_mono_ns)) / 1e9 > limits.no_keyframe_s:
             self._state = "no_keyframe"
             if video.record:
                 detail = f"{video.attempt_units} units came, none of which a decoder can begin with"
+                if video.key_mono_ns:
+                    detail = f"for {limits.no_keyframe_s:.0f} s no picture came that a decoder can begin with"
                 video.gaps.open(self._gap_start(video, wall_ns), GapReason.NO_KEYFRAME, detail)
         audio = self.audio
         if audio is not None and audio.run is not None:
@@ -331,7 +337,7 @@ class Recording:
             stream_id=track.stream_id,
             state=self._state,
             reason=None if gap is None else gap.reason,
-            detail="" if gap is None else gap.detail,
+            detail=gap.detail if gap is not None else "" if clock_map is None else clock_map.note,
             source=self.source.kind.value,
             source_why=self.source.why,
             codec=None if config is None else config.codec,

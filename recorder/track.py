@@ -109,6 +109,7 @@ class Track:
         self.failure: SpoolError | None = None  # of a seal; ends the attempt
         self.attempt_units = 0
         self.first_mono_ns = 0  # of the attempt
+        self.key_mono_ns = 0  # when its last key came; 0: none did
         self._host, self._spool, self._clock = host, spool, clock
         self._trust_clock, self._host_clock = trust_clock, host_clock
         self._segmenter: Segmenter | None = None
@@ -149,14 +150,17 @@ class Track:
             counters.damaged_units += 1
         if unit.key:
             counters.key_units += 1
+            self.key_mono_ns = mono_ns
             if clock_map.misfit and self.run is not None:
                 self.end_run(None, clock_map.misfit, next_pts=unit.pts + shift)
         if self.run is None:
-            self._hold(unit)
-            return
+            shift = clock_map.shift  # that of the run that has ended holds no more
         if shift:
             unit = replace(unit, pts=unit.pts + shift)
-        self._take(unit)
+        if self.run is None:
+            self._hold(unit)
+        else:
+            self._take(unit)
 
     def on_loss(self, packets: int) -> None:
         self.counters.lost_packets += packets
@@ -172,7 +176,7 @@ class Track:
     def begin_attempt(self) -> None:
         """A new connection: nothing measured on the old one holds."""
         self.end_run(GapReason.INTERNAL_ERROR)  # if a bug kept the last attempt from ending it
-        self.attempt_units = 0
+        self.attempt_units = self.key_mono_ns = 0
         self.failure = None
         self.config = None
         self.clock_map = None
@@ -315,6 +319,8 @@ class Track:
             start_ns=clock_map.estimate_ns(first),
         )
         self.counters.runs += 1
+        if clock_map.note:
+            log.warning("stream %s: %s", self.stream_id, clock_map.note)
         # Subscribers get the first units before the segmenter asks for the first mapping, which is this one.
         self._capture = ClockMapping(first, self.run.start_ns, clock_map.clock_hz, clock_map.base_rate_ppb).capture_ns
         self._anchors = [clock_map.anchor(self._host.boot_id)]

@@ -305,3 +305,36 @@ def test_a_trusted_camera_without_a_clock_is_not_followed_to_1970():
     clock.on_report(SenderReport(0, 5 * S, 1000 * S))
     assert clock.start_run() is RunClock.ARRIVAL
     assert abs(clock.begin_segment(0).ns - (WALL + 1000 * S)) < MS
+
+
+def test_jumps_that_let_no_run_begin_make_arrival_the_clock() -> None:
+    clock = ClockMap(90_000, 10**18, 0)
+    pts, gave_up, last = 0, None, -1
+    for n in range(25 * 20):
+        mono = n * 40_000_000
+        pts += 3600 if n % 20 else 900_000
+        shift = clock.observe(pts, mono)
+        if clock.by_arrival:
+            gave_up = mono if gave_up is None else gave_up
+            assert clock.settled(mono)
+            assert pts + shift > last
+            last = pts + shift
+            if mono == gave_up:
+                clock.start_run()
+                mapping = clock.begin_segment(last)
+            assert abs(mapping.capture_ns(last) - (10**18 + mono)) < 20_000
+            clock.on_report(SenderReport(pts, 10**18, mono))
+            assert clock.camera_offset is None
+    assert gave_up is not None
+    assert 5 * 10**9 <= gave_up < 6 * 10**9
+    clock.end_run()
+    assert clock.shift == last - pts  # the next run goes on by arrival too
+
+
+def test_a_few_jumps_do_not_make_media_time_unusable() -> None:
+    clock = ClockMap(90_000, 10**18, 0)
+    for n in range(20):
+        clock.observe(n * 900_000 if n < 3 else 10**9 + n * 90_000, n * 10**9)
+        clock.observe(n * 900_000 + 3600 if n < 3 else 10**9 + n * 90_000 + 3600, n * 10**9 + 40_000_000)
+    assert not clock.by_arrival
+    assert clock.note == ""

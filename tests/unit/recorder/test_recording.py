@@ -496,3 +496,73 @@ async def test_a_trailer_that_cannot_be_written_does_not_move_the_end(tmp_path, 
     assert (gap.reason.value.endswith(ends), gap.start_ns) == (True, segments[1].facts.end_ns)
     assert gap.end_ns == segments[2].facts.start_ns
     assert stage.runs()[0].run.end_ns == segments[1].facts.end_ns
+
+
+def jumping() -> list[Step]:
+    """Ten seconds forward every 0.8 s."""
+    script, pts, config = [], 1000, small_config()
+    for n in range(25 * 60):
+        pts += FRAME if n % 20 else 900_000
+        script.append(Step(n * 40 * MS, made_up(pts, key=n % 20 == 0, config=config)))
+    return script
+
+
+def ticking(ticks: int, every_ms: int, key_every: int = 25) -> list[Step]:
+    """A camera whose clock is not the one it names."""
+    config = small_config()
+    return [
+        Step(n * every_ms * MS, made_up(1000 + n * ticks, key=n % key_every == 0, config=config))
+        for n in range(60_000 // every_ms)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("script", "least_s"),
+    [(jumping(), 52.5), (ticking(40_000_000, 40), 52.5), (ticking(360_000, 1000, 5), 46)],
+    ids=["jumps", "nanoseconds", "four times too fast"],
+)
+async def test_a_camera_whose_media_time_is_unusable_is_recorded_by_arrival(tmp_path, clock, script, least_s):
+    began = clock.wall_ns()
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(4.5)
+        (status,) = stage.recording.status(0)
+        assert (status.state, status.reason) == ("settling", GapReason.UNKNOWN)
+        assert status.detail.startswith("media time keeps jumping, last by +")
+        await stage.go(54)
+        (status,) = stage.recording.status(0)
+        assert (status.state, status.reason) == ("recording", None)
+        assert status.detail == "media time is unusable; arrival time is used"
+        assert (status.runs, status.attempts, status.run_clock) == (1, 1, RunClock.ARRIVAL)
+    segments = check(stage)
+    assert sum(s.facts.end_ns - s.facts.start_ns for s in segments) >= least_s * S
+    units = [u for s in segments for u in read(s)]
+    taken = {s.does.data: began + s.at_ns for s in script}
+    mapping_start = segments[0].start_ns - units[0].pts * S // 90_000
+    assert all(abs(mapping_start + u.pts * S // 90_000 - taken[u.data]) <= 25 * MS for u in units)
+    assert [g.reason for g in stage.gaps()] == [
+        GapReason.RECORDER_RESTART,
+        GapReason.UNKNOWN,
+        GapReason.RECORDER_RESTART,
+    ]
+    assert stage.gaps()[1].end_ns == segments[0].start_ns
+
+
+async def test_media_time_that_becomes_unusable_ends_the_run_and_goes_on_by_arrival(tmp_path, clock):
+    config = small_config()
+    script = play(20)
+    for n in range(25 * 30):
+        unit = made_up(10**9 + n * 40_000_000, key=n % 50 == 0, config=config)
+        script.append(Step(20 * S + n * 40 * MS, unit))
+    async with Stage(tmp_path, clock, script) as stage:
+        await stage.go(48)
+        assert stage.recording.status(0)[0].detail == "media time is unusable; arrival time is used"
+    segments = check(stage)
+    assert len({s.run_id for s in segments}) == 2
+    assert sum(s.facts.end_ns - s.facts.start_ns for s in segments) >= 40 * S
+    gap = stage.gaps()[1]
+    assert (gap.reason, gap.start_ns, gap.end_ns) == (
+        GapReason.UNKNOWN,
+        segments[0].facts.end_ns,
+        segments[1].facts.start_ns,
+    )
+    assert gap.detail.startswith("media time keeps jumping")
