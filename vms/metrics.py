@@ -174,6 +174,7 @@ class MetricsServer:
         self._server = server
         self.listen = listen
         self._socket_path = socket_path
+        self._inode = socket_path.stat().st_ino if socket_path else 0
         self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
 
     @classmethod
@@ -193,11 +194,14 @@ class MetricsServer:
         return made
 
     def stop(self) -> None:
+        """End it. The socket's name goes too, unless a successor has put its own there."""
         self._server.shutdown()
+        if self._socket_path:
+            with contextlib.suppress(FileNotFoundError):
+                if self._socket_path.stat().st_ino == self._inode:  # ours until closed: no other has that number
+                    self._socket_path.unlink()
         self._server.server_close()
         self._thread.join()
-        if self._socket_path:
-            self._socket_path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self

@@ -76,40 +76,38 @@ async def keep_child(
 
 async def _run_child(spec: ChildSpec, state: ChildState) -> str:
     """One life of the child; says how it ended. Stops it when cancelled."""
-    reader, writer = os.pipe()
-    try:
-        with contextlib.ExitStack() as opened:
-            log_file = None if spec.log_file is None else opened.enter_context(spec.log_file.open("ab"))
-            process = await asyncio.create_subprocess_exec(
-                *spec.argv,
-                env={**os.environ, **spec.env, HEARTBEAT_ENV: str(writer)},
-                pass_fds=(writer,),
-                stderr=log_file,
-                start_new_session=True,  # the terminal's Ctrl-C is for us; we pass it on as SIGTERM
+    with contextlib.ExitStack() as ours:
+        reader, writer = os.pipe()
+        ours.callback(os.close, reader)
+        try:
+            with contextlib.ExitStack() as handed_down:  # closed here once the child has them, or never will
+                handed_down.callback(os.close, writer)
+                log_file = None if spec.log_file is None else handed_down.enter_context(spec.log_file.open("ab"))
+                process = await asyncio.create_subprocess_exec(
+                    *spec.argv,
+                    env={**os.environ, **spec.env, HEARTBEAT_ENV: str(writer)},
+                    pass_fds=(writer,),
+                    stderr=log_file,
+                    start_new_session=True,  # the terminal's Ctrl-C is for us; we pass it on as SIGTERM
+                )
+        except OSError as error:
+            return f"could not be started: {error}"
+        state.pid, state.starts = process.pid, state.starts + 1
+        try:
+            if await _beats_until_death(spec, process, reader):
+                return _describe(await process.wait())
+            log.error(
+                "%s hangs: no heartbeat for %.1f s; dumping its stacks and replacing it", spec.name, spec.hang_seconds
             )
-    except OSError as error:
-        os.close(reader)
-        return f"could not be started: {error}"
-    finally:
-        os.close(writer)
-    state.pid, state.starts = process.pid, state.starts + 1
-    try:
-        if await _beats_until_death(spec, process, reader):
-            return _describe(await process.wait())
-        log.error(
-            "%s hangs: no heartbeat for %.1f s; dumping its stacks and replacing it", spec.name, spec.hang_seconds
-        )
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGUSR1)
-            await asyncio.sleep(DUMP_SECONDS)
-            process.kill()
-        await process.wait()
-        return "hung, killed"
-    except asyncio.CancelledError:
-        await _stop(spec, process)
-        raise
-    finally:
-        os.close(reader)
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGUSR1)
+                await asyncio.sleep(DUMP_SECONDS)
+                process.kill()
+            await process.wait()
+            return "hung, killed"
+        except asyncio.CancelledError:
+            await _stop(spec, process)
+            raise
 
 
 async def _beats_until_death(spec: ChildSpec, process: asyncio.subprocess.Process, reader: int) -> bool:

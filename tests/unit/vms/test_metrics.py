@@ -136,3 +136,13 @@ def test_a_socket_left_by_a_killed_process_is_replaced(tmp_path: Path) -> None:
     left.close()
     with MetricsServer.start(lambda: b"x 1\n", tmp_path / "a"):
         assert "x{process" in gather({"a": tmp_path / "a"}).decode()
+
+
+def test_an_older_process_leaves_its_successors_socket_alone(tmp_path: Path) -> None:
+    file = tmp_path / "recorder.metrics"
+    older = MetricsServer.start(lambda: b"stroz_older 1\n", file)
+    newer = MetricsServer.start(lambda: b"stroz_newer 1\n", file)
+    older.stop()
+    assert b"stroz_newer" in gather({"recorder": file})
+    newer.stop()
+    assert not file.exists()

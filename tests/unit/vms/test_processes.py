@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,24 @@ async def test_stopped_in_order(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (tmp_path / "mark").read_text() == "stopped in order"
+
+
+async def test_cancelled_while_it_starts_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starting = asyncio.Event()
+
+    async def never(*_arguments: object, **_options: object) -> None:
+        starting.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", never)
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        starting.clear()
+        task = asyncio.create_task(keep_child(replace(spec(tmp_path, BEATING), log_file=tmp_path / "log")))
+        await starting.wait()
+        task.cancel()
+        await asyncio.wait([task])
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 async def test_killed_is_replaced(tmp_path: Path) -> None:
