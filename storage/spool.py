@@ -42,6 +42,8 @@ FLUSH_SECONDS = 1.0
 CLOSE_SECONDS = 10.0
 STALE_TEMPORARY_SECONDS = 3600
 
+FactStamp = tuple[int, int, int]  # time (ns), inode and size: by which a replaced fact file is told from the one before
+
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _OPEN_NAME = re.compile(rf"({_UUID})-({_UUID})-(0|[1-9][0-9]{{0,8}})\.part", re.ASCII)
 _SEALED_NAME = re.compile(rf"({_UUID})_(0|-?[1-9][0-9]{{0,18}})-({_UUID})-(0|[1-9][0-9]{{0,8}})\.mp4", re.ASCII)
@@ -69,15 +71,6 @@ class PartFile:
     stream_id: UUID
     run_id: UUID
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class FactStamp:
-    """By which a replaced fact file is told from the one before."""
-
-    mtime_ns: int
-    inode: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +221,11 @@ class Spool:
         try:
             sizes = {}
             for entry in _files(self.sealed_path):
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     known = self._sizes.get(entry.name)
                     sizes[entry.name] = entry.stat().st_size if known is None else known
+                except FileNotFoundError:
+                    continue
             self._sizes = sizes
             opened = 0
             for entry in _files(self.open_path):
@@ -309,10 +304,13 @@ class Spool:
         """Every file under `facts/` but those being written, by name, strays included. Opens none."""
         stamps = {}
         for entry in _files(self.facts_path):
-            if not entry.name.startswith("."):
-                with contextlib.suppress(FileNotFoundError):
-                    stat = entry.stat()
-                    stamps[entry.name] = FactStamp(stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            if entry.name.startswith("."):
+                continue
+            try:
+                stat = entry.stat()
+            except FileNotFoundError:
+                continue
+            stamps[entry.name] = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
         return stamps
 
     def fact_named(self, name: str) -> RunFact | Gap | None:
