@@ -145,7 +145,7 @@ class RtspSession:
         self._play_mono_ns = time.monotonic_ns()
         wire, turns = self._connection.wire, self._options.turns
         if turns is not None and wire.transport is not None and self.transport == "tcp":
-            wire.has_read = turns.join(wire.transport, self._options.hurried)
+            turns.join(wire, self._options.hurried)
         for track in self.tracks:
             track.punch()
 

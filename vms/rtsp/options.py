@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from vms.rtsp.transport import Opener, open_tcp
+from vms.rtsp.turns import ReadTurns
 
 
 class SessionStore(Protocol):
@@ -35,3 +37,5 @@ class RtspOptions:
     user_agent: str = "Stroz"
     session_store: SessionStore | None = None
     opener: Opener = open_tcp
+    turns: ReadTurns | None = None  # read media over TCP in turns with others
+    hurried: Callable[[], bool] = bool  # whether somebody waits for every picture, so that turns are not waited for

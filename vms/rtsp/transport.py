@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import os
 import ssl
 import time
 from collections.abc import Callable
@@ -104,6 +105,39 @@ class RtspWire(asyncio.BufferedProtocol):
         if left and position:
             self._view[:left] = self._view[position:end]
         self._filled = left
+
+    def read_now(self, descriptor: int, view: memoryview) -> None:
+        """Take what has come on the paused transport's own socket, past the event loop (`vms.rtsp.turns`).
+
+        `view` is of a bytearray as long as our own, lent for the call: bytes of a frame that is not whole are ours.
+        """
+        own = self._view
+        view[: self._filled] = own[: self._filled]
+        self._view, self._buffer = view, cast("bytearray", view.obj)
+        try:
+            self._read_all(descriptor)
+        finally:
+            self._view, self._buffer = own, cast("bytearray", own.obj)
+            own[: self._filled] = view[: self._filled]
+
+    def _read_all(self, descriptor: int) -> None:
+        transport = self.transport
+        while transport is not None and not self.ended:
+            room = self._view[self._filled :]
+            try:
+                nbytes = os.readv(descriptor, (room,))
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self.abort(error)
+                return
+            if not nbytes:
+                transport.close()  # the peer has; `connection_lost` says so
+                return
+            full = nbytes == len(room)
+            self.buffer_updated(nbytes)
+            if not full:
+                return
 
     def _cut(self, end: int) -> int:
         """Hand out every whole frame and message in the first `end` bytes; the position of what is left."""

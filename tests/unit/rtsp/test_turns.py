@@ -1,0 +1,114 @@
+"""Reading in turns: nothing lost or doubled, the loop takes over while somebody watches, endings are noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from vms.rtsp.transport import RtspWire
+from vms.rtsp.turns import ReadTurns
+
+
+class Owner:
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.error: BaseException | None = None
+
+    def on_message(self, message: object) -> None: ...
+
+    def on_wire_end(self, error: BaseException | None) -> None:
+        self.error = error
+        self.ended.set()
+
+
+class Camera:
+    """A TCP server that sends interleaved frames of its own numbering on channel 0."""
+
+    def __init__(self) -> None:
+        self.writer: asyncio.StreamWriter | None = None
+        self.connected = asyncio.Event()
+        self.sent: list[bytes] = []
+
+    async def serve(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.connected.set()
+
+    async def send(self, frames: int, size: int) -> None:
+        assert self.writer is not None
+        for _ in range(frames):
+            payload = b"\x80" + len(self.sent).to_bytes(4, "big") * (size // 4)
+            self.sent.append(payload)
+            self.writer.write(b"$\0" + len(payload).to_bytes(2, "big") + payload)
+        await self.writer.drain()
+
+
+@contextlib.asynccontextmanager
+async def connected(hurried: Callable[[], bool]) -> AsyncIterator[tuple[Camera, RtspWire, Owner, list[bytes]]]:
+    camera, owner, received = Camera(), Owner(), []
+    server = await asyncio.start_server(camera.serve, "127.0.0.1", 0)
+    wire = RtspWire(owner)
+    wire.channels[0] = lambda buf, start, end, _now: received.append(bytes(buf[start:end]))
+    port = server.sockets[0].getsockname()[1]
+    await asyncio.get_running_loop().create_connection(lambda: wire, "127.0.0.1", port)
+    await camera.connected.wait()
+    ReadTurns(0.01).join(wire, hurried)
+    try:
+        yield camera, wire, owner, received
+    finally:
+        wire.abort()
+        if camera.writer is not None:
+            camera.writer.close()
+        server.close()
+        await server.wait_closed()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("size", [40, 1400, 65_000])
+async def test_every_frame_once_and_in_order(size: int) -> None:
+    async with connected(lambda: False) as (camera, _, _, received):
+        for _ in range(20):
+            await camera.send(30, size)
+        await until(lambda: len(received) >= len(camera.sent))
+        assert received == camera.sent
+
+
+async def test_changing_over_to_the_loop_and_back_loses_nothing() -> None:
+    watched = False
+    async with connected(lambda: watched) as (camera, wire, _, received):
+        for turn in range(30):
+            watched = turn % 3 == 1
+            await camera.send(10, 1400)
+            await asyncio.sleep(0.012)
+        await until(lambda: len(received) >= len(camera.sent))
+        assert received == camera.sent
+        assert wire.garbage_bytes == 0
+
+
+@pytest.mark.parametrize("watched", [False, True])
+async def test_an_end_is_noticed(watched: bool) -> None:
+    async with connected(lambda: watched) as (camera, wire, owner, received):
+        await camera.send(3, 100)
+        await until(lambda: len(received) == 3)
+        assert camera.writer is not None
+        camera.writer.close()
+        async with asyncio.timeout(5):
+            await owner.ended.wait()
+        assert wire.ended
+
+
+async def test_a_reset_is_noticed() -> None:
+    async with connected(lambda: False) as (camera, _, owner, received):
+        await camera.send(3, 100)
+        await until(lambda: len(received) == 3)
+        assert camera.writer is not None
+        camera.writer.transport.abort()
+        async with asyncio.timeout(5):
+            await owner.ended.wait()
