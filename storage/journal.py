@@ -117,14 +117,17 @@ def build_journal(
 
 
 def without(journal: Journal, stated: Iterable[Journal]) -> Journal:
-    """What of `journal` none of the parts written before states. A run, gap or segment once stated is not repeated."""
+    """What of `journal` none of the parts written before states. A run, gap or segment once stated is not repeated.
+
+    But a run is stated again with another end: after a crash it may have been said to end too early.
+    """
     parts = list(stated)
-    runs = {(f.run.id, f.run.end_ns is not None) for part in parts for f in part.runs}
+    runs = {(f.run.id, f.run.end_ns) for part in parts for f in part.runs}
     gaps = {gap.id for part in parts for gap in part.gaps}
     lines = {(line.run_id, line.number) for part in parts for line in part.segments}
     return replace(
         journal,
-        runs=tuple(f for f in journal.runs if (f.run.id, f.run.end_ns is not None) not in runs),
+        runs=tuple(f for f in journal.runs if (f.run.id, f.run.end_ns) not in runs),
         gaps=tuple(gap for gap in journal.gaps if gap.id not in gaps),
         segments=tuple(line for line in journal.segments if (line.run_id, line.number) not in lines),
     )

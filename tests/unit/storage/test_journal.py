@@ -105,6 +105,14 @@ def test_a_run_is_stated_when_it_begins_and_when_it_ends() -> None:
     assert stated == [(RunFact(replace(info, end_ns=None, end_reason=None)),), (), (), (fact,)]
 
 
+def test_a_run_that_ended_later_than_stated_is_stated_again() -> None:
+    info = RunInfo(uuid4(), STREAM, Origin.LIVE, HOST, 2, RunClock.ARRIVAL, HOUR + 5, HOUR + 7, GapReason.STALLED)
+    early, late = RunFact(info), RunFact(replace(info, end_ns=HOUR + 9))
+    first = build_journal(EMPTY, [early], [], [])
+    assert without(build_journal(EMPTY, [early], [], []), [first]).is_empty
+    assert without(build_journal(EMPTY, [late], [], []), [first]).runs == (late,)
+
+
 def test_a_first_part_fits() -> None:
     many = [Gap(uuid4(), STREAM, HOUR + i, HOUR + i + 1, GapReason.STALLED, "x" * 200) for i in range(200)]
     journal = build_journal(EMPTY, [], many, [])
