@@ -166,3 +166,46 @@ def test_the_last_end_is_found_in_runs_and_segments():
     assert last_end_ns(STREAM, [], []) is None
     assert last_end_ns(STREAM, [RunFact(run), RunFact(other), RunFact(replace(run, end_ns=None))], []) == 50 * S
     assert last_end_ns(STREAM, [RunFact(run)], [segment]) == 70 * S
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(1, 50), st.booleans(), st.sampled_from([0, 0, 0, 40, 300])), max_size=40),
+)
+def test_the_running_sum_is_the_sum(steps: list[tuple[int, bool, int]]) -> None:
+    """Asked after every event, and of other days in between, it is what adding up everything gives."""
+    book = GapBook(STREAM, lambda _gap: None)
+    now, spans, opened = 0, [], None
+    for length, toggles, since in steps:
+        if opened is not None and toggles:
+            book.recorded(now)
+            spans.append((opened, now))
+            opened = None
+        elif opened is None and toggles:
+            book.open(now, GapReason.STALLED)
+            opened = now
+        elif opened is None:
+            book.lost(max(0, now - 3), now, GapReason.PACKET_LOSS)
+            spans.append((max(0, now - 3), now))
+        now += length
+        everything = [*spans, *([] if opened is None else [(opened, now)])]
+        total = sum(max(0, end - max(start, since)) for start, end in everything)
+        assert book.missing_ns(since, now) == min(total, max(0, now - since))
+
+
+def test_asking_again_does_not_add_up_again() -> None:
+    book = GapBook(STREAM, lambda _gap: None)
+    for n in range(3000):
+        book.lost(n * S, n * S + S // 2, GapReason.PACKET_LOSS)
+    assert book.missing_ns(0, 3000 * S) == 1500 * S
+
+    class Untouchable:
+        def __iter__(self):
+            raise AssertionError("added up again")
+
+        def append(self, _span):
+            pass
+
+    book._closed = Untouchable()
+    book.lost(3000 * S, 3001 * S, GapReason.PACKET_LOSS)
+    book.open(3002 * S, GapReason.STALLED)
+    assert book.missing_ns(0, 3003 * S) == 1502 * S
