@@ -13,6 +13,7 @@ from uuid import UUID
 
 from recorder.leavings import Leavings
 from recorder.recording import Recording
+from recorder.segmenter import SegmentPolicy
 from recorder.sources.scripted import ScriptedSource, Step
 from recorder.track import Host, Track
 from storage.spool import Spool
@@ -55,11 +56,12 @@ class Stage:
         host_clock: HostClock | None = None,
         since_ns: int = 0,
         left: dict[UUID, Leavings] | None = None,
+        policy: SegmentPolicy | None = None,
     ) -> None:
         self.clock = clock
         self.spool = Spool(path, clock)
         self.spool.prepare()
-        host = Host("rejestrator-1", "boot")
+        host = Host("rejestrator-1", "boot", policy=policy or SegmentPolicy())
         known = host_clock or HostClock()
         self.track = Track(STREAM, host, self.spool, clock, record=record, host_clock=lambda: known, since_ns=since_ns)
         self.sound = Track(SOUND, host, self.spool, clock) if audio else None
@@ -93,9 +95,9 @@ class Stage:
                 await task
             await self.spool.close()
 
-    async def go(self, seconds: float) -> None:
-        for _ in range(round(seconds * 50)):
-            self.clock.advance(20 * MS)
+    async def go(self, seconds: float, *, step_ms: int = 20) -> None:
+        for _ in range(round(seconds * 1000 / step_ms)):
+            self.clock.advance(step_ms * MS)
             await spin()
 
     def gaps(self):
