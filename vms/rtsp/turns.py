@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -79,18 +80,26 @@ class _Group:
 
     def __init__(self, period_s: float) -> None:
         self._period_s = period_s
-        self._members: list[_Member] = []
+        self._members: deque[_Member] = deque()
+        self._running = False
         self._view = memoryview(bytearray(BUFFER_BYTES))  # one for all: it stays in the processor's cache
 
     def add(self, member: _Member) -> None:
-        if not self._members:
-            self._again()
         self._members.append(member)
+        if not self._running:
+            self._running = True
+            self._again()
 
     def _again(self) -> None:
         asyncio.get_running_loop().call_later(self._period_s, self._turn)
 
     def _turn(self) -> None:
-        self._members = [member for member in self._members if member.take_turn(self._view)]
-        if self._members:
-            self._again()
+        try:
+            for _ in range(len(self._members)):
+                member = self._members.popleft()  # so that one whose turn raises is out, and keeps nobody waiting
+                if member.take_turn(self._view):
+                    self._members.append(member)
+        finally:
+            self._running = bool(self._members)
+            if self._running:
+                self._again()

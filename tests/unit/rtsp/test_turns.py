@@ -112,3 +112,45 @@ async def test_a_reset_is_noticed() -> None:
         camera.writer.transport.abort()
         async with asyncio.timeout(5):
             await owner.ended.wait()
+
+
+async def test_one_that_fails_in_its_turn_keeps_nobody_waiting() -> None:
+    turns = ReadTurns(0.01)
+    failures: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+
+    class Transport:
+        def is_closing(self) -> bool:
+            return False
+
+        def get_extra_info(self, name: str) -> object:
+            return None if name == "sslcontext" else self
+
+        def setsockopt(self, *_: object) -> None: ...
+
+        def fileno(self) -> int:
+            return -1
+
+        def pause_reading(self) -> None: ...
+
+    class Wire:
+        ended = False
+
+        def __init__(self, broken: bool) -> None:
+            self.transport = Transport()
+            self.turns = 0
+            self.broken = broken
+
+        def read_now(self, _descriptor: int, _view: memoryview) -> None:
+            self.turns += 1
+            if self.broken:
+                raise RuntimeError("a bug")
+
+    wires = [Wire(number % 2 == 0) for number in range(9)]
+    for wire in wires:
+        turns.join(wire, lambda: False)  # type: ignore[arg-type]
+    await until(lambda: all(wire.turns >= 3 for wire in wires if not wire.broken))
+    assert all(wire.turns == 1 for wire in wires if wire.broken)
+    assert len(failures) == 5
+    for wire in wires:
+        wire.ended = True
