@@ -197,15 +197,19 @@ class Recordings:
             options = RtspOptions(
                 session_store=SessionFolder(self._sessions, owner),
                 turns=self._turns,
-                hurried=lambda: self._is_watched(job.stream.id),
+                hurried=lambda: self._is_hurried(job.stream.id),
             )
             return source_for(job.target, kind, self._clock, options, self._patience_s)
 
         return DeferredSource(build, kind, self._patience_s)
 
-    def _is_watched(self, stream_id: UUID) -> bool:
+    def _is_hurried(self, stream_id: UUID) -> bool:
+        """Whether somebody watches, or arrival is all that tells the time."""
         running = self._running.get(stream_id)
-        return running is not None and any(track.relay.subscriptions for track in running[1].tracks)
+        return running is not None and any(
+            track.relay.subscriptions or (track.clock_map is not None and track.clock_map.by_arrival)
+            for track in running[1].tracks
+        )
 
     def track(self, stream_id: UUID) -> tuple[Recording, Track] | None:
         """The recording and track of a stream that runs here."""

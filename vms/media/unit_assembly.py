@@ -378,6 +378,11 @@ class UnitAssembly:
             report, self._report = self._report, None
             self._give_report(*report)
 
+    @property
+    def by_arrival(self) -> bool:
+        """Whether units get their times from when they come, the stream's own being of no use."""
+        return self._time.frozen
+
     def flush(self) -> None:
         if self._nal_at < 0 and self._marked and self._trust >= 0:
             self._hand_on(len(self._data) if self._tail_at < 0 else self._tail_at)

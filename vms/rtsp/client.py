@@ -145,7 +145,8 @@ class RtspSession:
         self._play_mono_ns = time.monotonic_ns()
         wire, turns = self._connection.wire, self._options.turns
         if turns is not None and wire.transport is not None and self.transport == "tcp":
-            turns.join(wire, self._options.hurried)
+            hurried = self._options.hurried
+            turns.join(wire, lambda: hurried() or any(track.by_arrival for track in self.tracks))
         for track in self.tracks:
             track.punch()
 

@@ -135,6 +135,11 @@ class Track:
         elif self._wire is not None:
             self._wire.write_frame(self._rtcp_channel, packet)
 
+    @property
+    def by_arrival(self) -> bool:
+        """Whether media time is taken from arrival, so that reading late would be misdating."""
+        return isinstance(self.depacketiser, VideoDepacketiser) and self.depacketiser.by_arrival
+
     def flush(self) -> None:
         """The session ends: what is whole goes to the sink. Once."""
         if self._flushed:

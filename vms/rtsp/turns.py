@@ -3,7 +3,8 @@
 A process that wakes a thousand times a second for one picture each spends more on waking than on pictures: caches,
 branch predictor and, in a virtual machine, the processor itself are cold every time. So the event loop leaves these
 connections alone, and ten times a second a group of them is read one after the other, past the loop, what has gathered
-at once. What is being watched is not delayed: while `hurried`, the loop reads it as it comes.
+at once. What is being watched is not delayed: while `hurried`, and in a connection's first seconds, from which its
+clock is told, the loop reads it as it comes.
 
 The period shares no factor with the picture intervals of cameras, so that within seconds some picture is read as it
 comes: the lower envelope of arrival, which gives capture time, is a few milliseconds late at most. TLS needs the loop.
@@ -14,12 +15,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 PERIOD_S = 0.101  # at 4 Mbit/s 50 kB gather, less than a socket's buffer; 101 and 40 or 33.3 ms have no common phase
+SETTLE_S = 2.0
 GROUPS = 3  # so that 190 cameras' turns are a few milliseconds each on the event loop
 BUFFER_BYTES = 256 * 1024
 RECEIVE_BUFFER_BYTES = 512 * 1024  # asked for; the kernel gives what it allows
@@ -37,7 +40,8 @@ class Wire(Protocol):
 class ReadTurns:
     """The turns of one event loop's connections."""
 
-    def __init__(self, period_s: float = PERIOD_S) -> None:
+    def __init__(self, period_s: float = PERIOD_S, settle_s: float = SETTLE_S) -> None:
+        self._settle_s = settle_s
         self._groups = itertools.cycle([_Group(period_s) for _ in range(GROUPS)])
 
     def join(self, wire: Wire, hurried: Callable[[], bool]) -> None:
@@ -48,7 +52,9 @@ class ReadTurns:
         kernel_socket: socket.socket | None = transport.get_extra_info("socket")
         if kernel_socket is not None:
             kernel_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-            next(self._groups).add(_Member(wire, transport, kernel_socket.fileno(), hurried))
+            next(self._groups).add(
+                _Member(wire, transport, kernel_socket.fileno(), hurried, time.monotonic() + self._settle_s)
+            )
 
 
 @dataclass(slots=True)
@@ -57,13 +63,14 @@ class _Member:
     transport: asyncio.Transport
     descriptor: int
     hurried: Callable[[], bool]
+    from_s: float  # monotonic time of the first turn
     in_turns: bool = False
 
     def take_turn(self, view: memoryview) -> bool:
         """Read, or leave it to the loop while somebody watches. False: the connection is no more."""
         if self.wire.ended or self.transport.is_closing():
             return False
-        if self.hurried():
+        if self.hurried() or time.monotonic() < self.from_s:
             if self.in_turns:
                 self.in_turns = False
                 self.transport.resume_reading()

@@ -54,7 +54,7 @@ async def connected(hurried: Callable[[], bool]) -> AsyncIterator[tuple[Camera, 
     port = server.sockets[0].getsockname()[1]
     await asyncio.get_running_loop().create_connection(lambda: wire, "127.0.0.1", port)
     await camera.connected.wait()
-    ReadTurns(0.01).join(wire, hurried)
+    ReadTurns(0.01, settle_s=0.0).join(wire, hurried)
     try:
         yield camera, wire, owner, received
     finally:
@@ -115,7 +115,7 @@ async def test_a_reset_is_noticed() -> None:
 
 
 async def test_one_that_fails_in_its_turn_keeps_nobody_waiting() -> None:
-    turns = ReadTurns(0.01)
+    turns = ReadTurns(0.01, settle_s=0.0)
     failures: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
 
