@@ -67,7 +67,8 @@ class MediaTime:
         if self._last is not None:
             last_pts, last_ns = self._last
             expected = last_pts + (timed.capture_ns - last_ns) * clock_hz // SECOND_NS
-            if abs(pts - expected) > clock_hz // JUMP_DIVISOR:
+            repeats = pts <= last_pts and not unit.config.reorder_depth  # a connection that began again at once
+            if repeats or abs(pts - expected) > clock_hz // JUMP_DIVISOR:
                 pts = max(expected, last_pts + clock_hz // 25)
                 self._shift = pts - unit.pts
         self._last = pts, timed.capture_ns

@@ -20,6 +20,7 @@ from vms.timeline import TimeRange, cover, merge, subtract
 T = TypeVar("T")
 
 WITHIN_RECORDING = frozenset({GapReason.PACKET_LOSS, GapReason.STALLED, GapReason.NO_KEYFRAME})
+MEET_NS = 2_000_000  # segments of a run meet at a tick; a clock mapping rounds by less than this
 _ORIGINS = {Origin.LIVE: 0, Origin.EDGE: 1, Origin.VEHICLE: 2, Origin.IMPORT: 3}
 
 
@@ -80,15 +81,15 @@ def may_be_hole(gap: Gap) -> bool:
 
 
 def holes(gaps: Iterable[Gap], live: Sequence[TimeRange]) -> list[TimeRange]:
-    """Where one of the `live` segments misses time that it spans, in order.
+    """Where `live` segments, those that meet taken together, miss time that they span, in order.
 
-    Such a hole begins after its segment does and ends before it: between pictures that are there. A gap that touches a
-    segment's edge stands beside the recording, however its times were reckoned, and cuts nothing out of it.
+    Such a hole begins after its recording does and ends before it: between pictures that are there. A gap that touches
+    the recording's edge stands beside it, however its times were reckoned, and cuts nothing out of it.
     O((n + m) log m).
     """
-    order = sorted(live)
-    starts = [segment.start_ns for segment in order]
-    reached = list(itertools.accumulate((segment.end_ns for segment in order), max))
+    order = merge(live, join_ns=MEET_NS)
+    starts = [recording.start_ns for recording in order]
+    reached = [recording.end_ns for recording in order]
     found = []
     for gap in gaps:
         if may_be_hole(gap) and gap.end_ns is not None:

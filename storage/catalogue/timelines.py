@@ -259,7 +259,7 @@ def _elsewhere(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) ->
 
 
 def _around_holes(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, list[TimeRange]]:
-    """Stream → live segments that some gap of the range lies strictly inside of (`coverage.holes`).
+    """Stream → live segments that some gap of the range overlaps (`coverage.holes` looks which it lies inside of).
 
     One probe of the index per gap: no segment is longer than an hour.
     """
@@ -270,9 +270,9 @@ def _around_holes(conn: Connection, keys: Mapping[int, UUID], within: TimeRange)
             segments,
             and_(
                 segments.c.stream_key == gaps.c.stream_key,
-                segments.c.start_ns < gaps.c.start_ns,
+                segments.c.start_ns < gaps.c.end_ns,
                 segments.c.start_ns > gaps.c.start_ns - LONGEST_SEGMENT_NS,
-                segments.c.end_ns > gaps.c.end_ns,
+                segments.c.end_ns > gaps.c.start_ns,
             ),
         )
         .join(runs, runs.c.key == segments.c.run_key)

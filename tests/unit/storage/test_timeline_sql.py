@@ -177,7 +177,7 @@ def _gap(start: int, end: int | None, reason: GapReason = GapReason.STALLED, str
 
 
 _SEGMENTS = [TimeRange(T0 + a * SECOND, T0 + b * SECOND) for a, b in ((0, 60), (60, 95), (100, 160))]
-_BESIDE = [(60, 100), (30, 100), (95, 100), (60, 61), (94, 95), (95, 110), (50, 70), (0, 160), (-5, 200)]
+_BESIDE = [(60, 100), (30, 100), (95, 100), (94, 95), (95, 110), (0, 160), (-5, 200)]
 
 
 def test_only_a_gap_strictly_within_a_live_segment_cuts_it() -> None:
@@ -187,6 +187,9 @@ def test_only_a_gap_strictly_within_a_live_segment_cuts_it() -> None:
         TimeRange(T0 + a * SECOND, T0 + b * SECOND) for a, b in ((10, 20), (61, 94))
     ]
     assert holes(within, []) == []
+    over_a_border = TimeRange(T0 + 50 * SECOND, T0 + 70 * SECOND)  # two segments that meet are one recording
+    assert holes([_gap(50, 70)], _SEGMENTS) == [over_a_border]
+    assert holes([_gap(50, 70)], [_SEGMENTS[0], _SEGMENTS[2]]) == []
 
 
 async def test_a_gap_that_touches_an_edge_cuts_nothing_out_of_what_is_recorded(tmp_path: Path) -> None:
