@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -74,6 +75,9 @@ failures = st.lists(
 )
 
 
+@pytest.mark.xfail(
+    reason="open fault: a joined loss that reaches over the end of a segment is not wholly shown as missing (CHANGELOG)"
+)
 @settings(
     max_examples=25,
     deadline=None,
