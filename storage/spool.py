@@ -105,10 +105,12 @@ class Spool:
         try:
             for folder in (self.open_path, self.sealed_path, self.facts_path):
                 folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-            for entry in os.scandir(self.facts_path):
-                old = time.time() - entry.stat().st_mtime > STALE_TEMPORARY_SECONDS
-                if entry.name.startswith(".") and entry.name.endswith(".tmp") and old:
-                    os.unlink(entry.path)
+            with os.scandir(self.facts_path) as entries:
+                for entry in entries:
+                    if entry.name.startswith(".") and entry.name.endswith(".tmp"):
+                        with contextlib.suppress(FileNotFoundError):  # renamed just now by whoever writes it
+                            if time.time() - entry.stat().st_mtime > STALE_TEMPORARY_SECONDS:
+                                os.unlink(entry.path)
         except OSError as error:
             raise disk_error(error, f"preparing {self.path}") from error
 
