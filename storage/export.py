@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from storage.catalogue.coverage import Chosen, choose
+from storage.catalogue.coverage import MEET_NS, Chosen, choose
 from storage.catalogue.values import Missing, RecordedSegment
 from storage.export_file import (
     ExportedFile,
@@ -30,7 +30,7 @@ from storage.export_file import (
     refuse_existing,
     side_file,
 )
-from storage.reader import FAR_PTS, JOIN_NS, Reader, SegmentPart, bounds, goes_on
+from storage.reader import FAR_PTS, Reader, SegmentPart, bounds, goes_on
 from storage.segment_bytes import in_thread
 from storage.side_file import side_document
 from vms.errors import MalformedError, StoreError, UserError
@@ -290,8 +290,8 @@ def _any_between(borders: Sequence[int], least_ns: int, most_ns: int) -> bool:
 
 def _moved(part: TimeRange, ends: frozenset[int]) -> TimeRange:
     """The range with borders at a gap's end moved before that end by what rounding may amount to."""
-    start_ns = part.start_ns - JOIN_NS if part.start_ns in ends else part.start_ns
-    end_ns = part.end_ns - JOIN_NS if part.end_ns in ends else part.end_ns
+    start_ns = part.start_ns - MEET_NS if part.start_ns in ends else part.start_ns
+    end_ns = part.end_ns - MEET_NS if part.end_ns in ends else part.end_ns
     return TimeRange(start_ns, max(end_ns, start_ns + 1))
 
 

@@ -24,7 +24,7 @@ from typing import BinaryIO
 from uuid import UUID
 
 from storage.catalogue import Catalogue
-from storage.catalogue.coverage import Chosen, choose
+from storage.catalogue.coverage import MEET_NS, Chosen, choose
 from storage.catalogue.values import Copy, CopyState, RecordedSegment, SegmentRef, StreamTimeline
 from storage.local_segments import local_segments
 from storage.objects.base import ObjectStore
@@ -38,7 +38,6 @@ from vms.timeline import TimeRange
 
 BATCH_UNITS = 64
 WRITING_NS = 3_000_000_000  # an open segment that ended longer ago than this is not being written
-JOIN_NS = 2_000_000  # neighbours meet at a tick; a clock mapping rounds by less than this
 LEADING_NS = 5_000_000_000  # pictures shown before a segment's first random-access picture follow its start closely
 LONGEST_LEAD_IN = 24  # segments; two hours without a random-access picture
 FAR_PTS = 1 << 62
@@ -78,7 +77,7 @@ class Reader:
             within,
             now_ns=now_ns,
             still_open={stream_id: [segment.range for segment in local]},
-            tolerance_ns=JOIN_NS,
+            tolerance_ns=MEET_NS,
         )
         return timelines[stream_id]
 
@@ -296,7 +295,7 @@ def goes_on(before: Chosen, after: Chosen) -> bool:
     return (
         before.segment.run_id == after.segment.run_id
         and after.segment.number - before.segment.number in (0, 1)
-        and after.range.start_ns - before.range.end_ns <= JOIN_NS
+        and after.range.start_ns - before.range.end_ns <= MEET_NS
         and (before.segment.number == after.segment.number or before.range.end_ns >= before.segment.end_ns)
     )
 
@@ -308,7 +307,7 @@ def bounds(opened: SegmentReader, part: Chosen, *, goes_on: bool = False) -> tup
     """
     mapping, segment = opened.head.mapping, part.segment
     start, end = mapping.ticks_at(part.range.start_ns), mapping.ticks_at(part.range.end_ns)
-    slack = JOIN_NS if goes_on else 0
+    slack = MEET_NS if goes_on else 0
     if part.range.start_ns <= segment.start_ns + slack:
         start = -FAR_PTS
     if part.range.end_ns >= segment.end_ns and segment.location != "open":

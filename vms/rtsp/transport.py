@@ -27,8 +27,8 @@ from vms.camera_url import CameraUrl
 from vms.errors import MalformedError, SourceError, VmsError
 from vms.model import GapReason
 from vms.rtsp.message import Message, MessageParser, printable
+from vms.rtsp.turns import BUFFER_BYTES
 
-BUFFER_BYTES = 256 * 1024
 MAX_GARBAGE_BYTES = 256 * 1024  # between two messages or frames that make sense
 MAX_UNSENT_BYTES = 256 * 1024  # a peer that reads nothing is not buffered for any further
 

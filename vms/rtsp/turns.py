@@ -24,7 +24,7 @@ from typing import Protocol
 PERIOD_S = 0.101  # at 4 Mbit/s 50 kB gather, less than a socket's buffer; 101 and 40 or 33.3 ms have no common phase
 SETTLE_S = 2.0  # the recorder learns a stream's clock in its first second
 GROUPS = 3  # so that 190 cameras' turns are a few milliseconds each on the event loop
-BUFFER_BYTES = 256 * 1024
+BUFFER_BYTES = 256 * 1024  # one read at most; a wire's own buffer is as long as the one lent to it in its turn
 RECEIVE_BUFFER_BYTES = 512 * 1024  # asked for; the kernel gives what it allows
 
 
