@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Self
 
 from storage.catalogue.braking import Braking
+from storage.catalogue.checking import Checking
 from storage.catalogue.deletions import Deletions
 from storage.catalogue.engine import Database
 from storage.catalogue.facts import Facts
@@ -18,7 +19,7 @@ from storage.catalogue.registry import Registry, Sealer
 from storage.catalogue.timelines import Timelines
 
 
-class Catalogue(Registry, Recordings, Facts, Timelines, Deletions, Braking):
+class Catalogue(Registry, Recordings, Facts, Timelines, Deletions, Braking, Checking):
     """Use from one event loop. `sealer` opens camera passwords; processes that need none leave it out."""
 
     def __init__(self, url: str, sealer: Sealer | None = None) -> None:

@@ -127,11 +127,11 @@ class Timelines:
 
         def work(conn: Connection) -> list[RecordedSegment]:
             where = _overlapping(list(_keys(conn, stream_ids)), within)
-            query = _segments_query().where(*where).order_by(segments.c.start_ns, segments.c.arrival)
+            query = segments_query().where(*where).order_by(segments.c.start_ns, segments.c.arrival)
             found = conn.execute(query.limit(MOST_SEGMENTS + 1)).all()
             if len(found) > MOST_SEGMENTS:
                 raise CatalogueError(f"more than {MOST_SEGMENTS} segments in one answer; ask for a shorter range")
-            return _with_copies(conn, found, select(segments.c.arrival).where(*where))
+            return with_copies(conn, found, select(segments.c.arrival).where(*where))
 
         return await self._db.read(work)
 
@@ -139,11 +139,11 @@ class Timelines:
         """One segment, or None if it was never registered, or is condemned or deleted."""
 
         def work(conn: Connection) -> RecordedSegment | None:
-            query = _segments_query().where(runs.c.id == ref.run_id, segments.c.number == ref.number)
+            query = segments_query().where(runs.c.id == ref.run_id, segments.c.number == ref.number)
             row = conn.execute(query).one_or_none()
             if row is None:
                 return None
-            return _with_copies(conn, [row], select(literal(row.arrival, BigInteger)))[0]
+            return with_copies(conn, [row], select(literal(row.arrival, BigInteger)))[0]
 
         return await self._db.read(work)
 
@@ -151,9 +151,9 @@ class Timelines:
         """What was registered after this arrival number, in that order. For whoever follows the catalogue."""
 
         def work(conn: Connection) -> list[RecordedSegment]:
-            query = _segments_query().where(segments.c.arrival > arrival).order_by(segments.c.arrival).limit(limit)
+            query = segments_query().where(segments.c.arrival > arrival).order_by(segments.c.arrival).limit(limit)
             found = conn.execute(query).all()
-            return _with_copies(conn, found, select(literal(-1, BigInteger))) if not found else _with_copies(
+            return with_copies(conn, found, select(literal(-1, BigInteger))) if not found else with_copies(
                 conn, found, select(segments.c.arrival).where(
                     segments.c.arrival > arrival, segments.c.arrival <= found[-1].arrival
                 )
@@ -302,12 +302,14 @@ def _expectations(conn: Connection, keys: Mapping[int, UUID], within: TimeRange)
     return found
 
 
-def _segments_query() -> Select[Any]:
+def segments_query() -> Select[Any]:
+    """Rows of segments with their run's id and origin and their stream's id."""
     columns = (runs.c.id.label("run_id"), runs.c.origin, streams.c.id.label("stream_id"))
     return select(segments, *columns).join_from(segments, runs).join(streams, streams.c.key == segments.c.stream_key)
 
 
-def _with_copies(conn: Connection, found: Sequence[Any], arrivals: Select[Any]) -> list[RecordedSegment]:
+def with_copies(conn: Connection, found: Sequence[Any], arrivals: Select[Any]) -> list[RecordedSegment]:
+    """Rows of `segments_query` as values, with the copies of `arrivals`."""
     of: dict[int, list[Any]] = {}
     query = select(copies, stores.c.name, stores.c.kind).join_from(copies, stores)
     for row in conn.execute(query.where(copies.c.arrival.in_(arrivals)).order_by(stores.c.key)):
