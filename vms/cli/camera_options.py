@@ -1,12 +1,15 @@
-"""The options of `vms camera add` and `edit`, and what they make of a camera.
+"""The options that `vms camera add` and `edit` share, and what they make of a camera.
 
 Owns the options' names and help and their checks; passwords are read here, and refused on the command line.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,10 +46,35 @@ RecordAudio = Annotated[
 ]
 Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="In service, or switched off with a gap.")]
 
-WISHES = (
-    "name", "url", "sub", "user", "password_file", "ask_password", "password", "transport", "source", "street", "lat",
-    "lon", "azimuth", "angle", "group", "pin", "trust_clock", "record", "record_sub", "record_audio", "enabled",
-)  # fmt: skip
+_SHARED: dict[str, Any] = {
+    "sub": Sub, "user": User, "password_file": PasswordFile, "password": Password, "transport": Transport,
+    "source": Source, "profile": Profile, "street": Street, "lat": Lat, "lon": Lon, "azimuth": Azimuth, "angle": Angle,
+    "group": Group, "pin": Pin, "trust_clock": TrustClock, "record": Record, "record_sub": RecordSub,
+    "record_audio": RecordAudio, "enabled": Enabled,
+}  # fmt: skip
+
+
+def with_camera_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the shared options too, which come to it as one dictionary, its parameter `wishes`.
+
+    typer reads options from the signature: the shared ones stand there in place of `wishes`.
+    """
+    shape = inspect.signature(command, eval_str=True)
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in _SHARED.items()
+    ]
+    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in shape.parameters.values() if p.name != "wishes"]
+
+    @wraps(command)
+    def taking(**given: Any) -> None:
+        wishes = {name: given.pop(name) for name in _SHARED}
+        command(**given, wishes=wishes)
+
+    # The command's own come first, but for the last, which says how to answer.
+    vars(taking)["__signature__"] = shape.replace(parameters=[*own[:-1], *shared, own[-1]])
+    taking.__annotations__ = {p.name: p.annotation for p in (*own, *shared)}
+    return taking
 
 
 def apply_wishes(camera: Camera, wishes: dict[str, Any]) -> Camera:

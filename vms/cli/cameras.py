@@ -19,29 +19,14 @@ from uuid import uuid4
 import typer
 
 from vms.cli.camera_options import (
-    WISHES,
-    Angle,
-    Azimuth,
     CameraArgument,
-    Enabled,
-    Group,
-    Lat,
-    Lon,
-    Password,
     PasswordFile,
     Pin,
-    Profile,
-    Record,
-    RecordAudio,
-    RecordSub,
-    Source,
-    Street,
-    Sub,
     Transport,
-    TrustClock,
     User,
     apply_wishes,
     check_audio,
+    with_camera_options,
     with_profile,
 )
 from vms.cli.output import JsonFlag, note, print_facts, print_json, print_table, working
@@ -60,46 +45,28 @@ def register(app: typer.Typer) -> None:
 
 
 @cameras_app.command(epilog="Example: vms camera add 'Rynek 1' rtsp://10.0.0.5/Streaming/Channels/101 --user stroz")
+@with_camera_options
 def add(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="Name, as people say it.", show_default=False)],
     url: Annotated[str, typer.Argument(help="Address of the main stream, without password.", show_default=False)],
     number: Annotated[int | None, typer.Option("--number", min=1, max=999_999, help="Default: the next free.")] = None,
-    sub: Sub = None,
-    user: User = None,
-    password_file: PasswordFile = None,
-    password: Password = None,
-    transport: Transport = None,
-    source: Source = None,
-    profile: Profile = None,
-    street: Street = None,
-    lat: Lat = None,
-    lon: Lon = None,
-    azimuth: Azimuth = None,
-    angle: Angle = None,
-    group: Group = None,
-    pin: Pin = None,
-    trust_clock: TrustClock = None,
-    record: Record = None,
-    record_sub: RecordSub = None,
-    record_audio: RecordAudio = None,
-    enabled: Enabled = None,
+    *,
+    wishes: dict[str, Any],
     as_json: JsonFlag = False,
 ) -> None:
     """Add a camera. It is recorded as soon as the recorder reads its new assignment."""
-    given = locals()
     from vms.cli.camera_edit import camera_json
     from vms.cli.registry import changing
 
-    wishes = {k: given[k] for k in WISHES if k in given}
     site = ctx.obj.create_site()
-    draft = apply_wishes(Camera(uuid4(), number or 1, name, uuid4(), ()), wishes)
+    draft = apply_wishes(Camera(uuid4(), number or 1, name, uuid4(), ()), wishes | {"name": name, "url": url})
 
     async def work() -> tuple[Camera, list[LegalProfile]]:
         async with changing(site) as registry:
             profiles, default = await registry.profiles()
             camera = replace(draft, profile_id=default.id, number=number or await registry.next_number())
-            camera = with_profile(camera, profiles, profile)
+            camera = with_profile(camera, profiles, wishes["profile"])
             check_audio(camera, profiles)
             return await registry.add(camera), profiles
 
@@ -169,34 +136,18 @@ def show(ctx: typer.Context, camera: CameraArgument, as_json: JsonFlag = False) 
 
 
 @cameras_app.command(epilog="Example: vms camera edit 12 --name 'Rynek 1 (północ)' --record-sub")
+@with_camera_options
 def edit(
     ctx: typer.Context,
     camera: CameraArgument,
     name: Annotated[str | None, typer.Option("--name")] = None,
     url: Annotated[str | None, typer.Option("--url", help="Address of the main stream, without password.")] = None,
     number: Annotated[int | None, typer.Option("--number", min=1, max=999_999)] = None,
-    sub: Sub = None,
     no_sub: Annotated[bool, typer.Option("--no-sub", help="Take the sub-stream away.")] = False,
-    user: User = None,
-    password_file: PasswordFile = None,
     ask_password: Annotated[bool, typer.Option("--ask-password", help="Ask for a new password.")] = False,
-    password: Password = None,
-    transport: Transport = None,
-    source: Source = None,
-    profile: Profile = None,
-    street: Street = None,
-    lat: Lat = None,
-    lon: Lon = None,
-    azimuth: Azimuth = None,
-    angle: Angle = None,
-    group: Group = None,
-    pin: Pin = None,
-    trust_clock: TrustClock = None,
-    record: Record = None,
-    record_sub: RecordSub = None,
-    record_audio: RecordAudio = None,
-    enabled: Enabled = None,
     replaced: Annotated[bool, typer.Option("--replaced", help="Note that it is another device from now on.")] = False,
+    *,
+    wishes: dict[str, Any],
     as_json: JsonFlag = False,
 ) -> None:
     """Change a camera. What is not named stays; footage stays with the camera."""
@@ -204,17 +155,16 @@ def edit(
     from vms.cli.camera_edit import camera_json, changes_between, with_stream_url
     from vms.cli.registry import changing
 
-    if sub is not None and no_sub:
+    if wishes["sub"] is not None and no_sub:
         raise UserError("give either --sub or --no-sub, not both")
-    given = locals()
-    wishes = {k: given[k] for k in WISHES if k in given} | {"number": number}
+    wishes |= {"name": name, "url": url, "number": number, "ask_password": ask_password}
     site = ctx.obj.open_site()
 
     async def work() -> tuple[Camera, Camera, list[LegalProfile]]:
         async with changing(site) as registry:
             before = find_camera(await registry.cameras(), camera)
             profiles, _ = await registry.profiles()
-            after = with_profile(apply_wishes(before, wishes), profiles, profile)
+            after = with_profile(apply_wishes(before, wishes), profiles, wishes["profile"])
             after = with_stream_url(after, StreamKind.SUB, None) if no_sub else after
             check_audio(after, profiles)
             if after != before or replaced:
