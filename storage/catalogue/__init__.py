@@ -9,6 +9,7 @@ from storage.catalogue.catalogue import Catalogue
 from storage.catalogue.coverage import Chosen, choose
 from storage.catalogue.engine import sqlite_url
 from storage.catalogue.finding import find_camera
+from storage.catalogue.rebuilding import RebuildState
 from storage.catalogue.registry import Sealer
 from storage.catalogue.schema import check, downgrade, migrate
 from storage.catalogue.values import (
@@ -54,6 +55,7 @@ __all__ = [
     "Hold",
     "JournalEntry",
     "Missing",
+    "RebuildState",
     "RecordedSegment",
     "Registered",
     "Registration",

@@ -14,12 +14,13 @@ from storage.catalogue.checking import Checking
 from storage.catalogue.deletions import Deletions
 from storage.catalogue.engine import Database
 from storage.catalogue.facts import Facts
+from storage.catalogue.rebuilding import Rebuilding
 from storage.catalogue.recordings import Recordings
 from storage.catalogue.registry import Registry, Sealer
 from storage.catalogue.timelines import Timelines
 
 
-class Catalogue(Registry, Recordings, Facts, Timelines, Deletions, Braking, Checking):
+class Catalogue(Registry, Recordings, Facts, Timelines, Deletions, Braking, Checking, Rebuilding):
     """Use from one event loop. `sealer` opens camera passwords; processes that need none leave it out."""
 
     def __init__(self, url: str, sealer: Sealer | None = None) -> None:

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Exists, delete, exists, func, insert, select, tuple_, update
 
 from storage import retention
-from storage.catalogue import rows
+from storage.catalogue import rows, spans
 from storage.catalogue.engine import Database, upsert
 from storage.catalogue.facts import insert_gap
 from storage.catalogue.locks import lock_cameras
@@ -335,6 +335,7 @@ def _move_to_condemned(
         conn.execute(upsert(conn, condemned_objects).on_conflict_do_nothing(), objects)
     conn.execute(delete(copies).where(copies.c.arrival.in_(by_arrival)))
     conn.execute(delete(segments).where(segments.c.arrival.in_(by_arrival)))
+    spans.take_away(conn, stream_key, chosen)
     for span in merge(TimeRange(row.start_ns, row.end_ns) for row in chosen):
         gap = Gap(uuid4(), stream_id, span.start_ns, span.end_ns, GapReason.DELETED, basis)
         insert_gap(conn, gap, stream_key)

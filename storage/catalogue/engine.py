@@ -170,21 +170,21 @@ class Database:
         async with translated(), asyncio.timeout(TIMEOUT_SECONDS), self._reader.begin() as connection:
             return await connection.run_sync(work)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, seconds: float = TIMEOUT_SECONDS) -> T:
         """`work(connection)` in one transaction, committed on return, repeated on collisions. Raises CatalogueError."""
         async with translated():
             for attempt in range(1, ATTEMPTS):
                 try:
-                    return await self._write_once(work)
+                    return await self._write_once(work, seconds)
                 except DBAPIError as error:
                     if not _is_collision(error):
                         raise
                 await asyncio.sleep(0.02 * 2**attempt * (1 + random.random()))  # noqa: S311 - jitter
-            return await self._write_once(work)
+            return await self._write_once(work, seconds)
 
-    async def _write_once(self, work: Callable[[Connection], T]) -> T:
+    async def _write_once(self, work: Callable[[Connection], T], seconds: float) -> T:
         if not self.is_sqlite:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await self._transaction(work)
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await self._writers.acquire()

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
-from storage.catalogue import rows
+from storage.catalogue import rows, spans
 from storage.catalogue.engine import Database, upsert
 from storage.catalogue.locks import lock_cameras
 from storage.catalogue.tables import (
@@ -226,6 +226,7 @@ def _register(conn: Connection, batch: Sequence[Registration]) -> list[Registere
         )
     if new_rows:
         conn.execute(insert(segments), new_rows)
+        spans.add(conn, new_rows)
         _end_no_earlier(conn, new_rows)
     _put_copies(conn, copy_rows)
     _condemn_late(conn, late)

@@ -23,6 +23,7 @@ from vms.errors import CatalogueError, UserError
 T = TypeVar("T")
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
+MIGRATION_SECONDS = 3600.0  # filling a new table from millions of rows takes minutes
 _LOCK = 7_303_014  # PostgreSQL advisory lock of this schema's migrations; any number of our own
 
 
@@ -85,7 +86,7 @@ async def _locked(url: str, work: Callable[[Connection], T]) -> T:
         return work(conn)
 
     try:
-        return await database.write(alone)
+        return await database.write(alone, seconds=MIGRATION_SECONDS)
     finally:
         await database.close()
 

@@ -172,8 +172,20 @@ segments = Table(
     Column("seal", LargeBinary, nullable=False),
     UniqueConstraint("run_key", "number"),
     CheckConstraint(f"end_ns > start_ns AND end_ns - start_ns <= {LONGEST_SEGMENT_NS}", name="length"),
-    # The timeline is answered from this index alone.
     Index(None, "stream_key", "start_ns", "end_ns", "flags"),
+)
+
+# The timeline is answered from this table: the segments' ranges merged, cut at UTC midnights (`storage.catalogue.spans`).
+spans = Table(
+    "spans",
+    metadata,
+    _to("streams"),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("damaged", Boolean, nullable=False),
+    Column("end_ns", BigInteger, nullable=False),
+    PrimaryKeyConstraint("stream_key", "start_ns", "damaged"),
+    CheckConstraint("end_ns > start_ns", name="length"),
+    sqlite_with_rowid=False,
 )
 
 stores = Table(
@@ -299,6 +311,18 @@ brake = Table(
     Column("engaged_ns", BigInteger, nullable=False),
     Column("footage_ns", BigInteger, nullable=False),
     Column("limit_ns", BigInteger, nullable=False),
+    Column("confirmed_ns", BigInteger),
+    Column("confirmed_by", Text),
+    CheckConstraint("key = 1", name="one_row"),
+)
+
+rebuild = Table(
+    "rebuild",
+    metadata,
+    Column("key", Integer, primary_key=True, autoincrement=False),
+    Column("store", Text, nullable=False),
+    Column("started_ns", BigInteger, nullable=False),
+    Column("finished_ns", BigInteger),
     Column("confirmed_ns", BigInteger),
     Column("confirmed_by", Text),
     CheckConstraint("key = 1", name="one_row"),

@@ -1,9 +1,8 @@
-"""What of streams is recorded over a range: coverage merged in SQL, and segments one by one.
+"""What of streams is recorded over a range: coverage as merged spans, and segments one by one.
 
-Coverage reads one index only (stream, start, end, flags) and merges segments into spans with window functions, so what
-leaves the database is a few rows per stream however long the range. The past is what the catalogue knows; open segments
-are files, and whoever sees them passes their ranges in. A segment covers its whole range, but for the holes that the
-recorder stated within it.
+Coverage is read from the spans that are kept beside the segments (`storage.catalogue.spans`): a few rows per stream and
+day, one query for all streams. The past is what the catalogue knows; open segments are files, and whoever sees them
+passes their ranges in. A segment covers its whole range, but for the holes that the recorder stated within it.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Connection, Select, and_, exists, func, literal, select
+from sqlalchemy import BigInteger, Connection, Select, and_, exists, literal, select
 
-from storage.catalogue import coverage, rows
+from storage.catalogue import coverage, rows, spans
 from storage.catalogue.engine import Database
 from storage.catalogue.facts import overlapping_gaps
 from storage.catalogue.tables import copies, expectations, gaps, runs, segments, stores, streams
@@ -58,7 +57,7 @@ class Timelines:
 
         def work(conn: Connection) -> dict[UUID, StreamTimeline]:
             keys = _keys(conn, stream_ids)
-            recorded = _spans(conn, keys, within, tolerance_ns)
+            recorded = {keys[key]: found for key, found in spans.overlapping(conn, keys, within, tolerance_ns).items()}
             wanted = _expectations(conn, keys, within)
             stated: dict[UUID, list[Gap]] = {}
             for gap in overlapping_gaps(conn, list(keys.values()), within.start_ns, within.end_ns):
@@ -191,66 +190,16 @@ def _overlapping(keys: Sequence[int], within: TimeRange) -> tuple[Any, ...]:
     )
 
 
-def begins_query(keys: Sequence[int], within: TimeRange, join_ns: int, *, damaged: bool) -> Select[Any]:
-    """Where islands of adjoining or overlapping segments begin: (stream_key, start_ns, reached).
-
-    A segment begins an island when it starts after everything before it has ended. `reached` is the end of the island
-    before, NULL for a stream's first. One window, in the order of the index, so nothing is sorted.
-    """
-    reached = func.max(segments.c.end_ns).over(
-        partition_by=segments.c.stream_key, order_by=(segments.c.start_ns, segments.c.end_ns), rows=(None, -1)
-    )
-    facts = (
-        select(segments.c.stream_key, segments.c.start_ns, reached.label("reached"))
-        .where(*_overlapping(keys, within), _quality(damaged=damaged))
-        .subquery()
-    )
-    begins = facts.c.reached.is_(None) | (facts.c.start_ns > facts.c.reached + join_ns)
-    return select(facts).where(begins)
-
-
-def _quality(*, damaged: bool) -> Any:
-    flag = segments.c.flags.op("&")(rows.DAMAGED)
-    return flag != 0 if damaged else flag == 0
-
-
-def _islands(
-    conn: Connection, keys: Sequence[int], within: TimeRange, join_ns: int, *, damaged: bool
-) -> dict[int, list[TimeRange]]:
-    """Stream key → its islands in order."""
-    where = (*_overlapping(keys, within), _quality(damaged=damaged))
-    ends = select(segments.c.stream_key, func.max(segments.c.end_ns).label("end_ns")).where(*where)
-    last = {row.stream_key: row.end_ns for row in conn.execute(ends.group_by(segments.c.stream_key))}
-    if not last:
-        return {}
-    begins: dict[int, list[Any]] = {}
-    found = conn.execute(begins_query(list(last), within, join_ns, damaged=damaged))
-    for row in sorted(found, key=lambda row: row.start_ns):
-        begins.setdefault(row.stream_key, []).append(row)
-    return {
-        key: [
-            TimeRange(row.start_ns, end_ns)
-            for row, end_ns in zip(of_stream, [*(row.reached for row in of_stream[1:]), last[key]], strict=True)
-        ]
-        for key, of_stream in begins.items()
-    }
-
-
-def _spans(
-    conn: Connection, keys: Mapping[int, UUID], within: TimeRange, join_ns: int
-) -> dict[UUID, tuple[list[TimeRange], list[TimeRange]]]:
-    """Stream → (whole, damaged)."""
-    whole = _islands(conn, list(keys), within, join_ns, damaged=False)
-    damaged = _islands(conn, list(keys), within, join_ns, damaged=True)
-    return {stream_id: (whole.get(key, []), damaged.get(key, [])) for key, stream_id in keys.items()}
-
-
 def _elsewhere(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, list[TimeRange]]:
     """Stream → what was not recorded live: footage from a card or a vehicle fills the holes of a live recording."""
-    query = (
-        select(segments.c.stream_key, segments.c.start_ns, segments.c.end_ns)
-        .join_from(segments, runs)
-        .where(*_overlapping(list(keys), within), runs.c.origin != Origin.LIVE.value)
+    elsewhere = select(runs.c.key).where(
+        runs.c.stream_key.in_(keys), runs.c.origin != Origin.LIVE.value, runs.c.start_ns < within.end_ns
+    )
+    of_runs = list(conn.scalars(elsewhere.where(runs.c.end_ns.is_(None) | (runs.c.end_ns > within.start_ns))))
+    if not of_runs:  # the rule; spares a look at every segment's row
+        return {}
+    query = select(segments.c.stream_key, segments.c.start_ns, segments.c.end_ns).where(
+        *_overlapping(list(keys), within), segments.c.run_key.in_(of_runs)
     )
     found: dict[UUID, list[TimeRange]] = {}
     for row in conn.execute(query):

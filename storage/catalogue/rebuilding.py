@@ -1,0 +1,184 @@
+"""What rebuilding a catalogue (`storage.rebuild`) asks of it: its own state, cameras brought back, what is known already.
+
+The state is one row: deletion is off from the moment a rebuild begins until a person confirms, however often processes
+start meanwhile; the deleter reads it before each run. Decides nothing about footage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+
+from storage.catalogue import rows
+from storage.catalogue.engine import Database, upsert
+from storage.catalogue.tables import copies, expectations, gaps, journals, rebuild, runs, segments, stores, streams
+from storage.catalogue.values import Expectation, SegmentRef
+from vms.errors import UserError
+from vms.model import GapReason
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildState:
+    """The last rebuild. `finished_ns` None: it was broken off and may be run again."""
+
+    store: str
+    started_ns: int
+    finished_ns: int | None = None
+    confirmed_ns: int | None = None
+    confirmed_by: str | None = None
+
+    @property
+    def keeps_deletion_off(self) -> bool:
+        return self.confirmed_ns is None
+
+
+class Rebuilding:
+    """The state of a rebuild, and look-ups for it."""
+
+    _db: Database
+
+    async def rebuild_state(self) -> RebuildState | None:
+        """None: this catalogue was never rebuilt."""
+
+        def work(conn: Connection) -> RebuildState | None:
+            row = conn.execute(select(rebuild)).one_or_none()
+            return None if row is None else _state(row)
+
+        return await self._db.read(work)
+
+    async def begin_rebuild(self, store: str, *, at_ns: int) -> RebuildState:
+        """Deletion is off from here on. One that was broken off goes on under the time it began."""
+
+        def work(conn: Connection) -> RebuildState:
+            row = conn.execute(select(rebuild)).one_or_none()
+            if row is not None and row.finished_ns is None:
+                return _state(row)
+            fresh = {"store": store, "started_ns": at_ns, "finished_ns": None} | dict.fromkeys(
+                ("confirmed_ns", "confirmed_by")
+            )
+            statement = upsert(conn, rebuild).values(key=1, **fresh)
+            conn.execute(statement.on_conflict_do_update(index_elements=["key"], set_=fresh))
+            return RebuildState(store, at_ns)
+
+        return await self._db.write(work)
+
+    async def finish_rebuild(self, *, at_ns: int) -> None:
+        """Everything was read. May be repeated."""
+        await self._db.write(lambda conn: conn.execute(update(rebuild).values(finished_ns=at_ns)))
+
+    async def confirm_rebuild(self, *, at_ns: int, by: str) -> RebuildState:
+        """Deletion may go on. Raises UserError when nothing waits for it, or a rebuild is not finished."""
+        if not by.strip():
+            raise UserError("say who confirms that deletion may go on")
+
+        def work(conn: Connection) -> RebuildState:
+            row = conn.execute(select(rebuild).with_for_update()).one_or_none()
+            if row is None or row.confirmed_ns is not None:
+                raise UserError("deletion is not off because of a rebuild; there is nothing to confirm")
+            if row.finished_ns is None:
+                raise UserError("the rebuild was broken off; run it to its end first: vms rebuild")
+            changed = update(rebuild).values(confirmed_ns=at_ns, confirmed_by=by).returning(rebuild)
+            return _state(conn.execute(changed).one())
+
+        return await self._db.write(work)
+
+    async def has_footage(self) -> bool:
+        """Whether anything recorded is known: a segment, a run or a gap."""
+
+        def work(conn: Connection) -> bool:
+            return any(conn.execute(select(table).limit(1)).first() is not None for table in (segments, runs, gaps))
+
+        return await self._db.read(work)
+
+    async def known_streams(self, ids: Collection[UUID]) -> set[UUID]:
+        """Those of the streams that are registered."""
+        query = select(streams.c.id).where(streams.c.id.in_(list(ids)))
+        return await self._db.read(lambda conn: set(conn.scalars(query)))
+
+    async def known_journals(self, keys: Sequence[str]) -> set[str]:
+        """Those of the journal objects that are noted."""
+        query = select(journals.c.object_key).where(journals.c.object_key.in_(keys))
+        return await self._db.read(lambda conn: set(conn.scalars(query)))
+
+    async def known_copies(self, store: str, refs: Sequence[SegmentRef]) -> set[SegmentRef]:
+        """Those of the segments of which a copy in this store is noted under its usual key."""
+        found: set[SegmentRef] = set()
+        for start in range(0, len(refs), _BATCH):
+            found |= await self._db.read(partial(_known_copies, store=store, refs=refs[start : start + _BATCH]))
+        return found
+
+    async def known_time(self, stream_id: UUID) -> tuple[int, int] | None:
+        """From when to when anything is known of a stream: segments and gaps."""
+        return await self._db.read(lambda conn: _known_time(conn, _key(conn, stream_id)))
+
+    async def restore_expectations(self, stream_id: UUID, items: Sequence[Expectation]) -> None:
+        """Make these, in order, the stream's expectations. For a stream that a rebuild has brought back."""
+
+        def work(conn: Connection) -> None:
+            key = _key(conn, stream_id)
+            conn.execute(delete(expectations).where(expectations.c.stream_key == key))
+            if items:
+                conn.execute(
+                    insert(expectations),
+                    [
+                        {"stream_key": key, "from_ns": e.from_ns, "to_ns": e.to_ns, "suspended": e.suspended}
+                        for e in items
+                    ],
+                )
+
+        await self._db.write(work)
+
+    async def all_expectations(self, stream_id: UUID) -> list[Expectation]:
+        """Every expectation of a stream, oldest first."""
+
+        def work(conn: Connection) -> list[Expectation]:
+            query = select(expectations).where(expectations.c.stream_key == _key(conn, stream_id))
+            return [
+                Expectation(stream_id, r.from_ns, r.to_ns, GapReason(r.suspended) if r.suspended else None)
+                for r in conn.execute(query.order_by(expectations.c.from_ns))
+            ]
+
+        return await self._db.read(work)
+
+
+def _state(row: Any) -> RebuildState:
+    return RebuildState(row.store, row.started_ns, row.finished_ns, row.confirmed_ns, row.confirmed_by)
+
+
+def _key(conn: Connection, stream_id: UUID) -> int:
+    return rows.stream_keys(conn, {stream_id})[stream_id][0]
+
+
+def _known_copies(conn: Connection, *, store: str, refs: Sequence[SegmentRef]) -> set[SegmentRef]:
+    ids = {key: run_id for run_id, (key, _) in rows.run_keys(conn, {ref.run_id for ref in refs}).items()}
+    keys = {run_id: key for key, run_id in ids.items()}
+    named = [(keys[ref.run_id], ref.number) for ref in refs if ref.run_id in keys]
+    query = (
+        select(segments.c.run_key, segments.c.number)
+        .join_from(segments, copies, copies.c.arrival == segments.c.arrival)
+        .join(stores, stores.c.key == copies.c.store_key)
+        .where(tuple_(segments.c.run_key, segments.c.number).in_(named))
+        .where(stores.c.name == store, copies.c.object_key.is_(None))
+    )
+    return {SegmentRef(ids[row.run_key], row.number) for row in conn.execute(query)}
+
+
+def _known_time(conn: Connection, key: int) -> tuple[int, int] | None:
+    """Two ends of two indexes; a segment that starts last also ends last, but for overlapping runs within a minute."""
+    instants = [
+        conn.scalar(select(func.min(segments.c.start_ns)).where(segments.c.stream_key == key)),
+        conn.scalar(select(func.min(gaps.c.start_ns)).where(gaps.c.stream_key == key)),
+        conn.scalar(
+            select(segments.c.end_ns).where(segments.c.stream_key == key).order_by(segments.c.start_ns.desc()).limit(1)
+        ),
+        conn.scalar(select(func.max(gaps.c.end_ns)).where(gaps.c.stream_key == key)),
+    ]
+    begins, ends = [i for i in instants[:2] if i is not None], [i for i in instants[2:] if i is not None]
+    return (min(begins), max(ends)) if begins and ends else None
