@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from recorder.gaps import MAX_DETAIL
 from recorder.leavings import Leavings, ended, last_end_ns, read_leavings, salvage_stream, written_elsewhere
 from recorder.sources import PacketSource, TrackSinks
 from recorder.track import Track
@@ -115,6 +116,7 @@ class Recording:
         self._limits = limits or Limits()
         self._backoff, self._rng = backoff, rng
         self._state = "waiting"
+        self._given_up = ""  # why it is relayed and not recorded
         self._left = left
         self._adopted: set[UUID] = set()
         self._elsewhere: dict[UUID, RunFact] = {}  # runs that another process was still writing
@@ -129,6 +131,25 @@ class Recording:
     @property
     def tracks(self) -> list[Track]:
         return [self.video] if self.audio is None else [self.video, self.audio]
+
+    def give_up(self, detail: str) -> None:
+        """Relay only, from now on: the spool has no room for it. What is open is sealed; a gap says why."""
+        self._given_up = detail[:MAX_DETAIL]
+        for track in self.tracks:
+            track.withheld = True
+            if track.recording:
+                track.end_run(GapReason.SPOOL_FULL)
+        self._note_given_up(self._clock.wall_ns())
+
+    def take_up(self) -> None:
+        """Record again, from the next picture on that a decoder can begin with."""
+        self._given_up = ""
+        for track in self.tracks:
+            track.withheld = False
+
+    @property
+    def given_up(self) -> bool:
+        return bool(self._given_up)
 
     async def run(self) -> None:
         """Record until cancelled; then seal what is open and leave a gap that says why."""
@@ -195,17 +216,19 @@ class Recording:
         silent = (now_ns - video.counters.last_mono_ns) / 1e9
         if silent > self.source.patience_s + limits.grace_s:
             raise SourceError(GapReason.STALLED, f"no picture for {silent:.1f} s")
+        if self._given_up:
+            self._note_given_up(wall_ns)
         if video.run is not None:
-            self._state = "recording" if video.record else "relaying"
+            self._state = "recording" if video.recording else "relaying"
         elif video.clock_map is not None and video.clock_map.jumping:
             self._state = "settling"
-            if video.record:
+            if video.record and not self._given_up:
                 video.gaps.open(self._gap_start(video, wall_ns), GapReason.UNKNOWN, video.clock_map.jumping)
         elif video.settling:
             self._state = "settling"
         elif (now_ns - (video.key_mono_ns or video.first_mono_ns)) / 1e9 > limits.no_keyframe_s:
             self._state = "no_keyframe"
-            if video.record:
+            if video.record and not self._given_up:
                 detail = f"{video.attempt_units} units came, none of which a decoder can begin with"
                 if video.key_mono_ns:
                     detail = f"for {limits.no_keyframe_s:.0f} s no picture came that a decoder can begin with"
@@ -240,6 +263,13 @@ class Recording:
         for track in self.tracks:
             if track.record and (track is self.video or track.recorded_to_ns is not None):
                 track.gaps.open(self._gap_start(track, wall), reason, detail)
+
+    def _note_given_up(self, wall_ns: int) -> None:
+        """A stream that is not received has another reason for its gap, until it is."""
+        for track in self.tracks:
+            known = track is self.video or track.recorded_to_ns is not None
+            if track.record and known and (track.run is not None or track.gaps.current is None):
+                track.gaps.open(self._gap_start(track, wall_ns), GapReason.SPOOL_FULL, self._given_up)
 
     def _gap_start(self, track: Track, wall_ns: int) -> int:
         """Where a gap that is noticed now began: where the recording ended, if it did so since the last gap."""

@@ -100,6 +100,7 @@ class Track:
         self.stream_id = stream_id
         self.since_ns = since_ns
         self.record = record
+        self.withheld = False  # the spool has no room for it: runs that begin now are relayed and not recorded
         self.counters = Counters()
         self.relay = Relay()
         self.gaps = GapBook(stream_id, spool.put_gap)
@@ -153,6 +154,8 @@ class Track:
             self.key_mono_ns = mono_ns
             if clock_map.misfit and self.run is not None:
                 self.end_run(None, clock_map.misfit, next_pts=unit.pts + shift)
+            elif self.run is not None and self._segmenter is None and self.record and not self.withheld:
+                self.end_run(None, "it is recorded again")
         if self.run is None:
             shift = clock_map.shift  # that of the run that has ended holds no more
         if shift:
@@ -206,7 +209,8 @@ class Track:
             return
         try:
             if segmenter is None:
-                self._last_end_ns = self._capture(self._remap_pts)
+                if not self.record:
+                    self._last_end_ns = self._capture(self._remap_pts)
             else:
                 for action in segmenter.flush(next_pts):
                     if not self._broken:
@@ -246,6 +250,11 @@ class Track:
         return self._last_end_ns
 
     async def sealed(self) -> None:
+    @property
+    def recording(self) -> bool:
+        """Whether units go to the disk now."""
+        return self._segmenter is not None
+
         """Wait until every finished segment is sealed."""
         while self._sealing:
             await asyncio.gather(*self._sealing, return_exceptions=True)
@@ -324,7 +333,7 @@ class Track:
         # Subscribers get the first units before the segmenter asks for the first mapping, which is this one.
         self._capture = ClockMapping(first, self.run.start_ns, clock_map.clock_hz, clock_map.base_rate_ppb).capture_ns
         self._anchors = [clock_map.anchor(self._host.boot_id)]
-        if self.record:
+        if self.record and not self.withheld:
             self._segmenter = Segmenter(
                 self.run,
                 self._map_segment,

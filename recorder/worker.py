@@ -21,6 +21,7 @@ from typing import Any
 from uuid import UUID
 
 from recorder.feed_server import FeedServer, serve, state_of
+from recorder.giving_up import GivingUp
 from recorder.leavings import Leavings, read_leavings, settle_orphans
 from recorder.recording import Recording, StreamStatus
 from recorder.segmenter import SegmentPolicy
@@ -29,6 +30,7 @@ from recorder.sources import PacketSource, SourceTarget
 from recorder.sources.auto import DeferredSource, source_for
 from recorder.track import Host, Track
 from storage.reader import Reader
+from storage.shedding import Shedding
 from storage.spool import Spool
 from vms.assignment import Assignment, CameraAssignment, read_assignment
 from vms.clock import SystemClock
@@ -261,6 +263,8 @@ async def run_worker(site: Site, index: int, workers: int) -> None:
                     reader=Reader(None, spool, {}),
                     metrics=metrics,
                 )
+                section = site.settings.spool
+                giving_up = GivingUp(Shedding(spool, section, clock), section, clock, recordings.running, metrics)
                 async with serve(server.application(), str(site.run / f"{name}.sock")):
                     sides: dict[str, Callable[[], Awaitable[None]]] = {
                         "spool flush": spool.run,
@@ -269,13 +273,14 @@ async def run_worker(site: Site, index: int, workers: int) -> None:
                     }
                     for what, work in sides.items():  # a bug in one of them must not end recordings
                         tasks.create_task(keep_running(what, work, backoff=SIDE_TASKS), name=what)
-                    await _follow_assignment(site, recordings, index, workers, reload)
+                    await _follow_assignment(site, recordings, giving_up, index, workers, reload)
         finally:
             await spool.close()
+                        "room": giving_up.run,
 
 
 async def _follow_assignment(
-    site: Site, recordings: Recordings, index: int, workers: int, reload: asyncio.Event
+    site: Site, recordings: Recordings, giving_up: GivingUp, index: int, workers: int, reload: asyncio.Event
 ) -> None:
     """Look at the assignment twice a second, and at once when asked to."""
     seen: tuple[int, int] | None = (-1, -1)
@@ -295,6 +300,7 @@ async def _follow_assignment(
             await asyncio.wait_for(reload.wait(), ASSIGNMENT_POLL_SECONDS)
 
 
+                giving_up.follow(assignment)
 def _version(file: Path) -> tuple[int, int] | None:
     try:
         facts = file.stat()

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import os
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -21,14 +23,16 @@ from storage.archiver import Archiver, make_way_for_the_recorder
 from storage.catalogue import Catalogue, check
 from storage.deleter import Deleter, DeletionRun
 from storage.objects import open_store
+from storage.shedding import room_of
 from storage.spool import Spool, SpoolUsage
+from storage.spool_files import NO_SPACE
 from storage.stores import SpoolCopies, object_store_info, spool_info
 from vms.clock import SystemClock
 from vms.errors import SpoolError
 from vms.metrics import UNKNOWN, Metrics, MetricsServer
 from vms.observe import configure_logging
 from vms.processes import run_process
-from vms.settings import SpoolSection, local_host_name
+from vms.settings import local_host_name
 from vms.site import Site
 from vms.supervise import Backoff, keep_running
 
@@ -36,6 +40,7 @@ log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 2.0
 RATE_WINDOW_REPORTS = 60
+RATE_KNOWN_NS = 60_000_000_000  # a rate measured over less says more about the start than about the cameras
 REPORTS_PER_STRAY_SEARCH = 30  # strays come by a person's hand, and every name is looked at
 RETENTION_PACE = Backoff(first=60.0, longest=600.0, jitter=0.0)
 STATUS_FILE = "archiver.json"
@@ -62,14 +67,14 @@ class Report:
     def write(self, usage: SpoolUsage, strays: int, mono_ns: int, wall_ns: int) -> None:
         """Replace the status file and set the gauges. `strays`: files in the spool whose names are none of ours."""
         progress = self._archiver.progress()
-        room = spool_room_bytes(self._section, usage)
+        room = room_of(self._section, usage).room_bytes
         self._taken.append((mono_ns, progress.uploaded_bytes + usage.sealed_bytes + usage.open_bytes))
-        rate = self._bytes_per_second()
+        rate = bytes_per_second(self._taken)
         metrics = self._metrics
         metrics.spool_bytes.labels("open").set(usage.open_bytes)
         metrics.spool_bytes.labels("sealed").set(usage.sealed_bytes)
         metrics.spool_free_bytes.set(room)
-        metrics.spool_hours.set(room / rate / 3600 if rate > 0 else UNKNOWN)
+        metrics.spool_hours.set(room / rate / 3600 if rate else UNKNOWN)
         brake = self.deletion.brake if self.deletion else None
         metrics.retention_braked.set(brake is not None)
         facts: dict[str, Any] = {
@@ -79,25 +84,45 @@ class Report:
             "spool_sealed_bytes": usage.sealed_bytes,
             "spool_room_bytes": room,
             "spool_strays": strays,
-            "spool_hours": round(room / rate / 3600, 2) if rate > 0 else None,
+            "spool_hours": round(room / rate / 3600, 2) if rate else None,
+            "spool_bytes_per_second": rate,
             "retention_braked": brake is not None,
             "deletion": self.deletion and {name: getattr(self.deletion, name) for name in LAST_DELETION},
         }
-        new = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-        new.write_text(json.dumps(facts))
-        new.replace(self._file)
-
-    def _bytes_per_second(self) -> float:
-        (first_ns, first), (last_ns, last) = self._taken[0], self._taken[-1]
-        return (last - first) / ((last_ns - first_ns) / 1e9) if last_ns > first_ns else 0.0
+        replace_report(self._file, json.dumps(facts).encode())
 
 
-def spool_room_bytes(section: SpoolSection, usage: SpoolUsage) -> int:
-    """How much more the spool may take: by its budget, and by what must stay free on its disk. Pure."""
-    by_disk = usage.free_bytes - section.reserve_bytes
-    if not section.budget_bytes:
-        return max(0, by_disk)
-    return max(0, min(by_disk, section.budget_bytes - usage.sealed_bytes - usage.open_bytes))
+def bytes_per_second(taken: Sequence[tuple[int, int]]) -> int | None:
+    """How fast the spool is being filled, from (monotonic ns, bytes ever recorded) in order. None: not known yet. Pure.
+
+    The faster of the whole time and its later half: while cameras are still connecting, the start would flatter.
+    """
+    last_ns, last = taken[-1]
+    if last_ns - taken[0][0] < RATE_KNOWN_NS:
+        return None
+    spans = [(last_ns - ns, last - count) for ns, count in (taken[0], taken[len(taken) // 2])]
+    return max(0, *(count * 1_000_000_000 // ns for ns, count in spans if ns))
+
+
+def replace_report(file: Path, content: bytes) -> None:
+    """Replace a status file; where the disk has no room for a second one, overwrite the one that is there.
+
+    Then whoever reads it at that very moment may find it torn, and reads it again. Raises OSError.
+    """
+    new = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        new.write_bytes(content)
+        new.replace(file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        if error.errno not in NO_SPACE or not file.exists():
+            raise
+        fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(fd, content.ljust(os.fstat(fd).st_size), 0)  # in its own blocks
+        finally:
+            os.close(fd)
 
 
 async def run_archiver(site: Site) -> None:

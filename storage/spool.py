@@ -25,7 +25,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -75,11 +75,12 @@ class PartFile:
 
 @dataclass(frozen=True, slots=True)
 class SpoolUsage:
-    """Bytes in the spool, and what its file system has left."""
+    """Bytes in the spool, and what its file system has left and has in all."""
 
     open_bytes: int
     sealed_bytes: int
     free_bytes: int
+    disk_bytes: int = 0
 
 
 class Spool:
@@ -233,10 +234,17 @@ class Spool:
             for entry in _files(self.open_path):
                 with contextlib.suppress(FileNotFoundError):
                     opened += entry.stat().st_size
+        except OSError as error:
+            raise disk_error(error, "measuring the spool") from error
+        return replace(self.disk(), open_bytes=opened, sealed_bytes=sum(sizes.values()))
+
+    def disk(self) -> SpoolUsage:
+        """`usage` without the spool's own files, which costs next to nothing. Raises `SpoolError`."""
+        try:
             disk = os.statvfs(self.path)
         except OSError as error:
             raise disk_error(error, "measuring the spool") from error
-        return SpoolUsage(opened, sum(sizes.values()), disk.f_bavail * disk.f_frsize)
+        return SpoolUsage(0, 0, disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
 
     # Facts
 

@@ -92,6 +92,9 @@ class Metrics:
     spool_bytes: Gauge = _metric("spool_bytes", "Bytes in the spool: open, sealed.", ("state",))
     spool_free_bytes: Gauge = _metric("spool_free_bytes", "Room of the spool by its budget and reserve.")
     spool_hours: Gauge = _metric("spool_hours", "Hours of recording the spool still has room for at the present rate.")
+    spool_given_up_streams: Gauge = _metric(
+        "spool_given_up_streams", "Streams of a worker that are not recorded because the spool has no room."
+    )
     feed_subscribers: Gauge = _metric("feed_subscribers", "Open subscriptions to the feed.")
     feed_dropped_units: Counter = _metric(
         "feed_dropped_units_total", "Access units not sent to a subscriber that was too slow."

@@ -138,6 +138,25 @@ def _bucket(name: str) -> str | None:
     return None
 
 
+def camera_numbers(text: str) -> tuple[range, ...]:
+    """`12, 40-55` as ranges. UserError when it is something else."""
+    found = []
+    for part in text.split(",") if text.strip() else ():
+        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part, re.ASCII)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise UserError('must be camera numbers, such as "12, 40-55"')
+        found.append(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return tuple(found)
+
+
+def _camera_numbers(text: str) -> str | None:
+    try:
+        camera_numbers(text)
+    except UserError as error:
+        return str(error)
+    return None
+
+
 def _endpoint(text: str) -> str | None:
     if not text:
         return None
@@ -204,15 +223,14 @@ class SpoolSection:
     )
     budget_bytes: int = setting(
         0,
-        "Bytes the spool is meant to take at most. Today the room that status and metrics show is reckoned with it, and "
-        "the warnings with that; recording does not stop at it. 0: all of the disk but the reserve.",
+        "Bytes the spool takes at most. When they are used up, streams are given up in order, with gaps `spool_full`, until "
+        "there is room again. 0: all of the disk but the reserve.",
         least=0,
         most=2**60,
     )
     reserve_bytes: int = setting(
         2 * 2**30,
-        "Bytes of the spool's disk that are meant to stay free. Today the room that status and metrics show is reckoned "
-        "without them; recording goes on until the disk is full.",
+        "Bytes of the spool's disk that recording leaves free, for facts, catalogue and status.",
         least=64 * 2**20,
         most=2**50,
     )
@@ -245,6 +263,15 @@ class FeedSection:
 
 
 @dataclass(frozen=True, slots=True)
+    shed_first: str = setting(
+        "",
+        "Numbers of cameras given up before others when the spool runs full, `12, 40-55`; recorded sub-streams go before "
+        "them.",
+        check=_camera_numbers,
+    )
+    shed_last: str = setting(
+        "", "Numbers of cameras that are recorded longest; they win over `spool.shed_first`.", check=_camera_numbers
+    )
 class MetricsSection:
     """Figures for Prometheus."""
 

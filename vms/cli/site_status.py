@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from vms.assignment import Assignment, read_assignment
 from vms.errors import MalformedError, SourceError, UserError
 from vms.feed import FeedClient
 from vms.localtime import format_utc
-from vms.model import StreamKind
+from vms.model import GapReason, StreamKind
 from vms.ntp import HostClock, ask_kernel, host_clock
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class ArchiverLine:
     retention_braked: bool
 
 
+    spool_bytes_per_second: int | None = None  # None: measured for too short a time, or by an older archiver
 @dataclass(frozen=True, slots=True)
 class SiteStatus:
     """Everything that `vms status` shows. `archiver` is what is on disk, however old; `archiver_answers` judges that."""
@@ -116,6 +118,7 @@ class SiteStatus:
     clock: HostClock = field(default_factory=HostClock)
 
     @property
+    spool_free_bytes: int | None = None  # of its disk, less the reserve, asked now and of nobody else
     def nothing_runs(self) -> bool:
         return not (self.running_process or self.recorder_answers or self.archiver_answers)
 
@@ -126,6 +129,12 @@ class SiteStatus:
 
 
 async def gather_status(site: Site) -> SiteStatus:
+    @property
+    def given_up(self) -> list[StreamLine]:
+        """Streams that are not recorded because the spool has no room, the longest so first."""
+        gone = [s for s in self.streams if s.reason == GapReason.SPOOL_FULL]
+        return sorted(gone, key=lambda s: (s.since_ns or 0, s.number, s.kind))
+
     """Ask everybody at once; who does not answer within seconds is said not to. Ages are of the moment of the answer."""
     states, report = await asyncio.gather(
         _ask_feed(site.settings.feed.socket), asyncio.to_thread(read_report, site.run / "archiver.json")
@@ -151,6 +160,7 @@ async def gather_status(site: Site) -> SiteStatus:
         clock=host_clock(ask_kernel()),
     )
 
+        spool_free_bytes=_free_bytes(site),
 
 def stream_lines(assignment: Assignment, states: Sequence[Mapping[str, Any]] | None, now_ns: int) -> list[StreamLine]:
     """A line for every assigned video stream, in order of cameras, and for every audio stream that is received. Pure."""
@@ -218,8 +228,20 @@ def read_report(file: Path) -> ArchiverLine | None:
     try:
         with file.open("rb") as stream:
             facts = json.loads(stream.read(MOST_STATUS_BYTES))
+def _free_bytes(site: Site) -> int | None:
+    try:
+        disk = os.statvfs(site.spool)
+    except OSError:
+        return None
+    return max(0, disk.f_bavail * disk.f_frsize - site.settings.spool.reserve_bytes)
+
+
         numbers = {
             name: int(facts[name])
+    return _read_report(file) or _read_report(file)  # on a full disk it is overwritten in place, and may be torn once
+
+
+def _read_report(file: Path) -> ArchiverLine | None:
             for name in (
                 "at_ns", "backlog_segments", "backlog_bytes", "uploaded_segments", "uploaded_bytes", "lost_segments",
                 "set_aside", "journals_set_aside", "spool_open_bytes", "spool_sealed_bytes", "spool_room_bytes",
@@ -240,6 +262,7 @@ def read_report(file: Path) -> ArchiverLine | None:
         return None
 
 
+            spool_bytes_per_second=_whole(facts.get("spool_bytes_per_second")),
 def status_json(status: SiteStatus) -> dict[str, Any]:
     """docs/reference/cli.md, "vms status"."""
     report = status.archiver
@@ -265,8 +288,18 @@ def status_json(status: SiteStatus) -> dict[str, Any]:
         "store": {"where": status.store}
         | (
             {}
+            "bytes_per_second": report.spool_bytes_per_second,
             if report is None
             else {
+        "given_up": [
+            {
+                "camera": line.number,
+                "stream": line.kind,
+                "since": None if line.since_ns is None else format_utc(line.since_ns),
+                "why": line.detail,
+            }
+            for line in status.given_up
+        ],
                 "waiting_segments": report.backlog_segments,
                 "waiting_bytes": report.backlog_bytes,
                 "oldest": None if report.oldest_start_ns is None else format_utc(report.oldest_start_ns),

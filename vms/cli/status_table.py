@@ -18,8 +18,10 @@ from vms.localtime import format_duration
 from vms.model import StreamKind
 
 MOST_NOTES = 6
+MOST_GIVEN_UP = 12
 NARROW, WIDE = 70, 100
 NONE = "-"
+UNKNOWN = "?"
 COLUMN_GAP = 2
 STATE_WIDTH = 26  # "camera unreachable" with sign and minutes
 _SIGNS = {Level.GOOD: "●", Level.STARTING: "◌", Level.BAD: "✖", Level.OFF: "-"}
@@ -103,12 +105,18 @@ def _cells(line: StreamLine, now_ns: int, width: int, plain: bool) -> list[Text]
     age = NONE if line.age_ns is None else f"{line.age_ns / 1e9:.1f} s" if line.age_ns < 6e10 else short(line.age_ns)
     cells.append(Text(age, style="" if alive or line.age_ns is None else style))
     if width >= NARROW:
-        cells.append(Text(short(line.gap_today_ns) if line.gap_today_ns >= 500_000_000 else NONE))
+        cells.append(Text(_gap_today(line)))
     if width >= WIDE:
         picture = f" {line.width}x{line.height}" if line.width else ""
         cells.append(Text(f"{line.codec}{picture}" if line.codec else NONE))
         cells.append(Text(line.source or NONE))
     return cells
+
+
+def _gap_today(line: StreamLine) -> str:
+    if line.gap_today_ns is None:
+        return NONE if line.level is Level.OFF else UNKNOWN
+    return short(line.gap_today_ns) if line.gap_today_ns >= 500_000_000 else NONE
 
 
 def note_lines(lines: Sequence[StreamLine], width: int) -> list[RenderableType]:
@@ -151,6 +159,7 @@ def foot_lines(status: SiteStatus, *, plain: bool = False) -> list[RenderableTyp
     recorder = ("answers", Level.GOOD) if status.recorder_answers else ("does not answer", Level.BAD)
     texts.append(("recorder", *recorder))
     texts += _archiver_lines(status)
+    texts += _given_up(status)
     width = max(len(name) for name, _, _ in texts)
     return [
         Text.assemble(f"{name:<{width}}  ", (f"{signs[level]} ", _STYLES[level]), printable(what), overflow="fold")
@@ -161,14 +170,16 @@ def foot_lines(status: SiteStatus, *, plain: bool = False) -> list[RenderableTyp
 def _archiver_lines(status: SiteStatus) -> list[tuple[str, str, Level]]:
     report = status.archiver
     if not status.archiver_answers:
+        free = status.spool_free_bytes
+        left = Level.GOOD if free else Level.BAD
+        disk = [] if free is None else [("spool", f"{size(free)} free on its disk beyond the reserve", left)]
         last = "" if report is None else f"; last heard of {short(status.at_ns - report.at_ns)} ago"
-        return [("archiver", f"does not answer{last}", Level.BAD)]
+        return [("archiver", f"does not answer{last}", Level.BAD), *disk]
     assert report is not None
-    hours = "" if report.spool_hours is None else f", room for {_long(report.spool_hours)}"
-    spool = f"{size(report.spool_open_bytes)} open, {size(report.spool_sealed_bytes)} sealed{hours}"
+    spool = f"{size(report.spool_open_bytes)} open, {size(report.spool_sealed_bytes)} sealed, {_room(report)}"
     if report.spool_strays:
         spool += f", {report.spool_strays} files that are not ours"
-    tight = report.spool_hours is not None and report.spool_hours < 1
+    tight = report.spool_room_bytes == 0 or (report.spool_hours is not None and report.spool_hours < 1)
     lines = [("archiver", "answers", Level.GOOD)]
     if report.catalogue_error:
         lines.append(("catalogue", report.catalogue_error, Level.BAD))
@@ -184,6 +195,27 @@ def _archiver_lines(status: SiteStatus) -> list[tuple[str, str, Level]]:
             )
         )
     return lines
+
+
+def _room(report: ArchiverLine) -> str:
+    """How much more fits, in hours once the rate is known: a rate of the first seconds would promise too much."""
+    room = report.spool_room_bytes
+    if room == 0:
+        return "no room left"
+    if report.spool_hours is not None:
+        return f"room for {_long(report.spool_hours)}"
+    unknown = "for how long is known after a minute" if report.spool_bytes_per_second is None else "nothing comes in"
+    return f"room for {size(room)}, {unknown}"
+
+
+def _given_up(status: SiteStatus) -> list[tuple[str, str, Level]]:
+    gone = status.given_up
+    if not gone:
+        return []
+    first = [f"{s.number} {s.kind}" for s in gone[:MOST_GIVEN_UP]]
+    more = f" and {len(gone) - len(first)} more (vms status --json)" if len(gone) > len(first) else ""
+    since = "" if gone[0].since_ns is None else f", the first {short(status.at_ns - gone[0].since_ns)} ago"
+    return [("given up", f"{len(gone)} streams for want of room{since}: {', '.join(first)}{more}", Level.BAD)]
 
 
 def _store(status: SiteStatus, report: ArchiverLine) -> str:
