@@ -7,7 +7,8 @@ nor rebuilding a catalogue.
 Invariants: a journal object is never changed; an hour's later facts stand in later parts, and no part repeats what an
 earlier one states; the same facts always give the same bytes. A run is stated in the hour in which it began and again,
 with its end and its anchors, in the hour in which it ended; a gap in the hour in which it ended; a segment, by its seal
-and range, in the hour in which it starts. Hours are UTC, by capture time.
+and range, in the hour in which it starts. Hours are UTC, by capture time. The first of the parts that are written at
+once also states what the registry says of the stream by then (`storage.stream_about`); that alone makes no journal.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from itertools import accumulate
 from typing import Any, Protocol
 from uuid import UUID
 
-from storage.catalogue.values import JournalEntry, RecordedSegment
+from storage.catalogue.values import JournalEntry, RecordedSegment, StreamAbout
 from storage.facts import RunFact, encode_gap, encode_run, parse_gap, parse_run
 from storage.objects.base import ObjectStore, journal_key, put_once
+from storage.stream_about import about_json, parse_about
 from vms.errors import DigestMismatch, MalformedError
 from vms.model import Gap
 from vms.timeline import TimeRange
@@ -52,7 +54,10 @@ class SealLine:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What one journal object states. `runs`: as begun (no end, no anchors) or as ended (both)."""
+    """What one journal object states. `runs`: as begun (no end, no anchors) or as ended (both).
+
+    `about`: the registry's word on the stream when this was written, at `written_ns`; absent from older journals.
+    """
 
     stream_id: UUID
     hour_ns: int
@@ -60,6 +65,8 @@ class Journal:
     runs: tuple[RunFact, ...] = ()
     gaps: tuple[Gap, ...] = ()
     segments: tuple[SealLine, ...] = ()
+    about: StreamAbout | None = None
+    written_ns: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -72,6 +79,8 @@ class JournalCatalogue(Protocol):
     async def segments(self, stream_ids: Sequence[UUID], within: TimeRange) -> list[RecordedSegment]: ...
 
     async def run_hosts(self, run_ids: Collection[UUID]) -> Mapping[UUID, str]: ...
+
+    async def stream_about(self, stream_id: UUID) -> StreamAbout | None: ...
 
     async def record_journal(self, entry: JournalEntry) -> None: ...
 
@@ -140,7 +149,8 @@ def first_part(journal: Journal, most_bytes: int) -> Journal:
         *(len(encode_gap(gap)) for gap in journal.gaps),
         *(512 for _ in journal.segments),
     )
-    fitting = sum(total <= most_bytes - 4096 for total in accumulate(size + 1 for size in sizes))
+    used = 4096 if journal.about is None else 4096 + len(json.dumps(about_json(journal.about)))
+    fitting = sum(total <= most_bytes - used for total in accumulate(size + 1 for size in sizes))
     runs = max(1, fitting)
     gaps = max(0, runs - len(journal.runs))
     segments = max(0, gaps - len(journal.gaps))
@@ -169,6 +179,9 @@ def encode_journal(journal: Journal) -> bytes:
             for line in journal.segments
         ],
     }
+    if journal.about is not None:
+        body["about"] = about_json(journal.about)
+        body["written_ns"] = journal.written_ns
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
@@ -177,7 +190,7 @@ def parse_journal(data: bytes) -> Journal:
     if len(data) > MAX_JOURNAL_BYTES:
         raise MalformedError("journal", f"{len(data)} bytes are too many")
     try:
-        body = json.loads(data)
+        body = json.loads(data, parse_constant=_refuse)
         if not isinstance(body, dict) or body.get("version") != VERSION:
             raise MalformedError("journal", "is none, or of another version")
         hour_ns, host = body["hour_ns"], body["host"]
@@ -190,6 +203,8 @@ def parse_journal(data: bytes) -> Journal:
             tuple(parse_run(json.dumps(fact).encode()) for fact in body["runs"]),
             tuple(parse_gap(json.dumps(gap).encode()) for gap in body["gaps"]),
             tuple(_line(line) for line in body["segments"]),
+            parse_about(body["about"]) if "about" in body else None,
+            int(body.get("written_ns", 0)),
         )
         # One comparison refuses every wrong type, field too many and odd spelling that got this far.
         if encode_journal(journal) != data:
@@ -197,6 +212,10 @@ def parse_journal(data: bytes) -> Journal:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise MalformedError("journal", f"does not parse ({type(error).__name__})") from error
     return journal
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(word)  # Infinity and NaN are no JSON
 
 
 def _line(body: dict[str, Any]) -> SealLine:
@@ -265,12 +284,15 @@ class JournalWriter:
             return None
         parts = await self._parts(hour_ns, stream_id)
         fresh = without(whole, parts)
+        if fresh.is_empty:
+            return None
+        fresh = replace(fresh, about=await self._catalogue.stream_about(stream_id), written_ns=now_ns)
         key = None
         while not fresh.is_empty:
             part = first_part(fresh, MAX_JOURNAL_BYTES)
             key = await self._put(part, len(parts), now_ns)
             parts.append(part)
-            fresh = without(fresh, [part])
+            fresh = replace(without(fresh, [part]), about=None, written_ns=0)
         return key
 
     async def _segments(self, hour_ns: int, stream_id: UUID) -> list[SealLine]:

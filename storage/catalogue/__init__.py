@@ -2,16 +2,17 @@
 
 The only package that imports SQLAlchemy and Alembic. SQLite in WAL mode by default, PostgreSQL when a site outgrows it;
 one contract suite covers both. Tables are described in docs/reference/catalogue.md.
+
+What needs those two is loaded when first asked for: they take a second, which a recorder worker that only wants the
+values, and whose cameras record nothing until it has started, need not wait for.
 """
 
-from storage.catalogue.braking import BrakeState
-from storage.catalogue.catalogue import Catalogue
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from storage.catalogue.coverage import Chosen, choose
-from storage.catalogue.engine import sqlite_url
-from storage.catalogue.finding import find_camera
-from storage.catalogue.rebuilding import RebuildState
-from storage.catalogue.registry import Sealer
-from storage.catalogue.schema import check, downgrade, migrate
 from storage.catalogue.values import (
     CameraStream,
     Condemned,
@@ -34,8 +35,28 @@ from storage.catalogue.values import (
     Span,
     StoreInfo,
     StoreKind,
+    StreamAbout,
     StreamTimeline,
 )
+
+if TYPE_CHECKING:
+    from storage.catalogue.braking import BrakeState
+    from storage.catalogue.catalogue import Catalogue
+    from storage.catalogue.engine import sqlite_url
+    from storage.catalogue.finding import find_camera
+    from storage.catalogue.registry import Sealer
+    from storage.catalogue.schema import check, downgrade, migrate
+
+_ON_DEMAND = {
+    "BrakeState": "braking",
+    "Catalogue": "catalogue",
+    "Sealer": "registry",
+    "check": "schema",
+    "downgrade": "schema",
+    "find_camera": "finding",
+    "migrate": "schema",
+    "sqlite_url": "engine",
+}
 
 __all__ = [
     "BrakeState",
@@ -64,6 +85,7 @@ __all__ = [
     "Span",
     "StoreInfo",
     "StoreKind",
+    "StreamAbout",
     "StreamTimeline",
     "check",
     "choose",
@@ -72,3 +94,10 @@ __all__ = [
     "migrate",
     "sqlite_url",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    module = _ON_DEMAND.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{module}"), name)

@@ -7,10 +7,25 @@ in force and opens the next.
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from sqlalchemy import Connection, delete, insert, select, update
 
 from storage.catalogue.tables import expectations
+from storage.catalogue.values import Expectation
 from vms.model import GapReason
+
+MOST = 200  # of one stream, the latest: more than anybody switches a camera
+
+
+def of_stream(conn: Connection, stream_key: int, stream_id: UUID) -> tuple[Expectation, ...]:
+    """The latest `MOST` expectations of a stream, oldest first."""
+    query = select(expectations).where(expectations.c.stream_key == stream_key)
+    found = conn.execute(query.order_by(expectations.c.from_ns.desc()).limit(MOST)).all()
+    return tuple(
+        Expectation(stream_id, r.from_ns, r.to_ns, GapReason(r.suspended) if r.suspended else None)
+        for r in reversed(found)
+    )
 
 
 def follow(conn: Connection, stream_key: int, at_ns: int, *, recording: bool, enabled: bool = True) -> None:

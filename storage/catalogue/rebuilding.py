@@ -19,7 +19,6 @@ from storage.catalogue.engine import Database, upsert
 from storage.catalogue.tables import copies, expectations, gaps, journals, rebuild, runs, segments, stores, streams
 from storage.catalogue.values import Expectation, SegmentRef
 from vms.errors import UserError
-from vms.model import GapReason
 
 _BATCH = 500
 
@@ -134,18 +133,6 @@ class Rebuilding:
                 )
 
         await self._db.write(work)
-
-    async def all_expectations(self, stream_id: UUID) -> list[Expectation]:
-        """Every expectation of a stream, oldest first."""
-
-        def work(conn: Connection) -> list[Expectation]:
-            query = select(expectations).where(expectations.c.stream_key == _key(conn, stream_id))
-            return [
-                Expectation(stream_id, r.from_ns, r.to_ns, GapReason(r.suspended) if r.suspended else None)
-                for r in conn.execute(query.order_by(expectations.c.from_ns))
-            ]
-
-        return await self._db.read(work)
 
 
 def _state(row: Any) -> RebuildState:

@@ -19,9 +19,9 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from storage.catalogue import expectations
 from storage.catalogue.engine import Database
 from storage.catalogue.finding import find_camera
-from storage.catalogue.locks import lock_cameras
+from storage.catalogue.locks import holds_of_stream, lock_cameras
 from storage.catalogue.tables import camera_history, cameras, legal_profiles, streams
-from storage.catalogue.values import CameraStream, HistoryEntry, HistoryKind
+from storage.catalogue.values import CameraStream, HistoryEntry, HistoryKind, StreamAbout
 from vms.errors import CatalogueError, UserError
 from vms.model import Camera, LegalProfile, SourceKind, Stream, StreamKind
 
@@ -188,6 +188,21 @@ class Registry:
                 query = query.where(streams.c.record, streams.c.retired_ns.is_(None), cameras.c.retired_ns.is_(None))
             rows = conn.execute(query.order_by(streams.c.key))
             return [CameraStream(row.id, row.camera_id, StreamKind(row.kind)) for row in rows]
+
+        return await self._db.read(work)
+
+    async def stream_about(self, stream_id: UUID) -> StreamAbout | None:
+        """What is registered about a stream, for its journals; no username or password. None: it is not registered."""
+
+        def work(conn: Connection) -> StreamAbout | None:
+            row = conn.execute(select(streams).where(streams.c.id == stream_id)).one_or_none()
+            if row is None:
+                return None
+            camera = replace(self._load(conn, cameras.c.key == row.camera_key)[0], username="", password="", streams=())
+            profile = conn.execute(select(legal_profiles).where(legal_profiles.c.id == camera.profile_id)).one()
+            stream = Stream(row.id, camera.id, StreamKind(row.kind), row.url, row.record and row.retired_ns is None)
+            wanted = expectations.of_stream(conn, row.key, stream_id)
+            return StreamAbout(camera, stream, _profile(profile), wanted, holds_of_stream(conn, row.key, stream_id))
 
         return await self._db.read(work)
 

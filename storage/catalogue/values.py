@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from vms.model import Codec, GapReason, Origin, RunInfo, SegmentFacts, StreamKind
+from vms.model import Camera, Codec, GapReason, LegalProfile, Origin, RunInfo, SegmentFacts, Stream, StreamKind
 from vms.timeline import TimeRange
 
 LONGEST_SEGMENT_NS = 3_600_000_000_000  # bound of every look-back by start; the segmenter stays far below (5 minutes)
@@ -268,3 +268,18 @@ class CameraStream:
     stream_id: UUID
     camera_id: UUID
     kind: StreamKind
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAbout:
+    """What the registry says of a stream, enough to bring it back: journals state it beside the footage.
+
+    `camera` without streams and without username and password. Expectations oldest first; holds by when they were
+    placed, released ones too, each over this stream alone.
+    """
+
+    camera: Camera
+    stream: Stream
+    profile: LegalProfile
+    expectations: tuple[Expectation, ...] = ()
+    holds: tuple[Hold, ...] = ()

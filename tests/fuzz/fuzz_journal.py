@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from storage.catalogue.values import Expectation, Hold, StreamAbout
 from storage.facts import RunFact
 from storage.journal import Journal, SealLine, encode_journal, first_part, hour_of, parse_journal, without
 from tests.support.encoded import RUN
 from vms.errors import MalformedError
-from vms.model import Gap, GapReason
+from vms.model import Camera, Gap, GapReason, LegalProfile, Stream, StreamKind
+from vms.timeline import TimeRange
 
 
 def fuzz(data: bytes) -> None:
@@ -31,4 +33,13 @@ def seeds() -> list[bytes]:
     return [
         encode_journal(empty),
         encode_journal(Journal(RUN.stream_id, hour, "r1", (RunFact(RUN),), (gap,), (line,))),
+        encode_journal(Journal(RUN.stream_id, hour, "r1", (), (gap,), (), _about(), hour)),
     ]
+
+
+def _about() -> StreamAbout:
+    camera = Camera(UUID(int=7), 12, "Rynek", UUID(int=8), (), lat=50.06)
+    stream = Stream(RUN.stream_id, camera.id, StreamKind.MAIN, "rtsp://10.0.0.1/", True)
+    hold = Hold(UUID(int=9), frozenset({RUN.stream_id}), TimeRange(1, 9), "sprawa", "kowalski", 1, 2)
+    wanted = (Expectation(RUN.stream_id, 1, 2, GapReason.DISABLED), Expectation(RUN.stream_id, 2, None))
+    return StreamAbout(camera, stream, LegalProfile(UUID(int=8), "straż", "art. 11", 30), wanted, (hold,))

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.catalogue import JournalEntry, RecordedSegment
+from storage.catalogue import Expectation, Hold, JournalEntry, RecordedSegment, StreamAbout
 from storage.facts import RunFact
 from storage.journal import (
     HOUR_NS,
@@ -32,8 +32,24 @@ from storage.journal import (
     without,
 )
 from storage.objects import FolderStore, journal_key
+from storage.stream_about import about_json, parse_about
+from tests.support.sealed import open_site
 from vms.errors import MalformedError, StoreError
-from vms.model import Anchor, Codec, Gap, GapReason, Origin, RunClock, RunInfo
+from vms.model import (
+    Anchor,
+    Camera,
+    Codec,
+    Gap,
+    GapReason,
+    LegalProfile,
+    Origin,
+    RunClock,
+    RunInfo,
+    SourceKind,
+    Stream,
+    StreamKind,
+)
+from vms.timeline import TimeRange
 
 STREAM = UUID("6d1ac47c-4b4f-4a52-a4a2-b1a8b9a80f11")
 HOUR = 500_000 * HOUR_NS
@@ -165,12 +181,16 @@ class Rows:
         self.entries: list[JournalEntry] = []
         self.recorded: list[RecordedSegment] = []
         self.hosts: dict[UUID, str] = {}
+        self.about: StreamAbout | None = None
 
     async def segments(self, stream_ids: Any, within: Any) -> list[Any]:
         return [s for s in self.recorded if s.start_ns < within.end_ns and s.end_ns > within.start_ns]
 
     async def run_hosts(self, run_ids: Collection[UUID]) -> dict[UUID, str]:
         return {run_id: host for run_id, host in self.hosts.items() if run_id in run_ids}
+
+    async def stream_about(self, stream_id: UUID) -> StreamAbout | None:
+        return self.about
 
     async def record_journal(self, entry: JournalEntry) -> None:
         self.entries.append(entry)
@@ -220,6 +240,64 @@ async def test_late_facts_are_a_further_part(tmp_path: Path) -> None:
     assert parse_journal(data).gaps == (late,)
     assert [(e.key, e.written_ns) for e in rows.entries] == [(key, 1), (other, 3)]
     assert rows.entries[1].digest == hashlib.sha256(data).digest()
+
+
+def about(**fields: object) -> StreamAbout:
+    camera = Camera(
+        UUID(int=7), 12, "Rynek Główny", UUID(int=8), (), street="Rynek 1", lat=50.06, lon=None, group="centrum",
+        source=SourceKind.RTSP,
+    )  # fmt: skip
+    plain = StreamAbout(
+        camera,
+        Stream(STREAM, camera.id, StreamKind.MAIN, "rtsp://10.0.0.1/main", True),
+        LegalProfile(UUID(int=8), "straż", "art. 11", 30),
+        (Expectation(STREAM, HOUR, HOUR + 5, GapReason.DISABLED), Expectation(STREAM, HOUR + 5, None)),
+        (Hold(UUID(int=9), frozenset({STREAM}), TimeRange(HOUR, HOUR + 9), "sprawa 1", "kowalski", HOUR, HOUR + 99),),
+    )
+    return replace(plain, **fields)  # type: ignore[arg-type]
+
+
+async def test_the_registry_is_stated_with_facts_and_never_alone(tmp_path: Path) -> None:
+    rows, store = Rows(), FolderStore(tmp_path)
+    rows.about, early, late = about(), a_gap(), a_gap()
+    key = await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [early], 17)
+    first = parse_journal(await store.read(str(key), 0, 10_000))
+    assert (first.about, first.written_ns) == (rows.about, 17)
+    rows.about = about(camera=replace(about().camera, name="Rynek"))
+    assert await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [early], 18) is None
+    other = await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [early, late], 19)
+    second = parse_journal(await store.read(str(other), 0, 10_000))
+    assert (second.about, second.written_ns, second.gaps) == (rows.about, 19, (late,))
+
+
+async def test_a_secret_never_reaches_a_journal(tmp_path: Path) -> None:
+    site = await open_site(tmp_path)
+    try:
+        camera = (await site.catalogue.cameras())[0]
+        await site.catalogue.update_camera(replace(camera, username="tajny", password="tajne"), at_ns=2**60)
+        stated = await site.catalogue.stream_about(site.stream_id)
+        assert stated is not None
+        assert "tajn" not in repr(stated) + json.dumps(about_json(stated))
+        assert parse_about(about_json(stated)) == stated
+        assert stated.camera.name == camera.name
+        assert stated.stream == camera.streams[0]
+        assert await site.catalogue.stream_about(uuid4()) is None
+    finally:
+        await site.close()
+
+
+@pytest.mark.parametrize(("where", "wrong"), [
+    ("camera", {"number": 1.0}), ("camera", {"number": 0}), ("camera", {"lat": 50}), ("camera", {"name": ""}),
+    ("camera", {"enabled": 1}), ("stream", {"kind": "obraz"}), ("stream", {"url": None}), ("profile", {"days": 0}),
+    ("profile", {"id": 5}), ("camera", {"extra": 1}), ("expectations", [[1, 2]]), ("expectations", [[None, 2, None]]),
+    ("holds", [{}]), ("holds", 5), ("camera", None), ("camera", {"lat": float("nan")}),
+])  # fmt: skip
+def test_an_almost_right_registry_is_refused(where: str, wrong: Any) -> None:
+    body = json.loads(encode_journal(replace(EMPTY, about=about(), written_ns=5)))
+    assert parse_journal(json.dumps(body, sort_keys=True, separators=(",", ":")).encode() + b"\n").about == about()
+    body["about"][where] = body["about"][where] | wrong if isinstance(wrong, dict) else wrong
+    with pytest.raises(MalformedError):
+        parse_journal(json.dumps(body, sort_keys=True, separators=(",", ":")).encode() + b"\n")
 
 
 async def test_a_spoilt_part_is_stated_again(tmp_path: Path) -> None:
