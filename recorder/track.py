@@ -246,15 +246,15 @@ class Track:
         return bool(self._held)
 
     @property
-    def recorded_to_ns(self) -> int | None:
-        return self._last_end_ns
-
-    async def sealed(self) -> None:
-    @property
     def recording(self) -> bool:
         """Whether units go to the disk now."""
         return self._segmenter is not None
 
+    @property
+    def recorded_to_ns(self) -> int | None:
+        return self._last_end_ns
+
+    async def sealed(self) -> None:
         """Wait until every finished segment is sealed."""
         while self._sealing:
             await asyncio.gather(*self._sealing, return_exceptions=True)

@@ -256,6 +256,8 @@ async def run_worker(site: Site, index: int, workers: int) -> None:
         try:
             async with asyncio.TaskGroup() as recordings_group, asyncio.TaskGroup() as tasks:
                 recordings = Recordings(site, spool, clock, recordings_group)
+                section = site.settings.spool
+                giving_up = GivingUp(Shedding(spool, section, clock), section, clock, recordings.running, metrics)
                 server = FeedServer(
                     track=recordings.track,
                     states=recordings.states,
@@ -263,12 +265,11 @@ async def run_worker(site: Site, index: int, workers: int) -> None:
                     reader=Reader(None, spool, {}),
                     metrics=metrics,
                 )
-                section = site.settings.spool
-                giving_up = GivingUp(Shedding(spool, section, clock), section, clock, recordings.running, metrics)
                 async with serve(server.application(), str(site.run / f"{name}.sock")):
                     sides: dict[str, Callable[[], Awaitable[None]]] = {
                         "spool flush": spool.run,
                         "metrics": CarryOver(metrics, recordings).run,
+                        "room": giving_up.run,
                         "loop lag": lambda: _measure_lag(metrics),
                     }
                     for what, work in sides.items():  # a bug in one of them must not end recordings
@@ -276,7 +277,6 @@ async def run_worker(site: Site, index: int, workers: int) -> None:
                     await _follow_assignment(site, recordings, giving_up, index, workers, reload)
         finally:
             await spool.close()
-                        "room": giving_up.run,
 
 
 async def _follow_assignment(
@@ -293,6 +293,7 @@ async def _follow_assignment(
             except (MalformedError, OSError) as error:
                 log.error("the assignment cannot be read, going on with the last one: %s", error)
             else:
+                giving_up.follow(assignment)
                 await recordings.follow(jobs_of(assignment, index, workers))
                 recordings.settle_orphans(assignment, index, workers)
             seen = now
@@ -300,7 +301,6 @@ async def _follow_assignment(
             await asyncio.wait_for(reload.wait(), ASSIGNMENT_POLL_SECONDS)
 
 
-                giving_up.follow(assignment)
 def _version(file: Path) -> tuple[int, int] | None:
     try:
         facts = file.stat()

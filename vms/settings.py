@@ -132,12 +132,6 @@ def _time_zone(name: str) -> str | None:
     return None
 
 
-def _bucket(name: str) -> str | None:
-    if name and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name):
-        return "must be 3 to 63 lower-case letters, digits, dots and hyphens (Amazon S3 bucket naming rules)"
-    return None
-
-
 def camera_numbers(text: str) -> tuple[range, ...]:
     """`12, 40-55` as ranges. UserError when it is something else."""
     found = []
@@ -154,6 +148,12 @@ def _camera_numbers(text: str) -> str | None:
         camera_numbers(text)
     except UserError as error:
         return str(error)
+    return None
+
+
+def _bucket(name: str) -> str | None:
+    if name and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name):
+        return "must be 3 to 63 lower-case letters, digits, dots and hyphens (Amazon S3 bucket naming rules)"
     return None
 
 
@@ -234,6 +234,15 @@ class SpoolSection:
         least=64 * 2**20,
         most=2**50,
     )
+    shed_first: str = setting(
+        "",
+        "Numbers of cameras given up before others when the spool runs full, `12, 40-55`; recorded sub-streams go before "
+        "them.",
+        check=_camera_numbers,
+    )
+    shed_last: str = setting(
+        "", "Numbers of cameras that are recorded longest; they win over `spool.shed_first`.", check=_camera_numbers
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,15 +272,6 @@ class FeedSection:
 
 
 @dataclass(frozen=True, slots=True)
-    shed_first: str = setting(
-        "",
-        "Numbers of cameras given up before others when the spool runs full, `12, 40-55`; recorded sub-streams go before "
-        "them.",
-        check=_camera_numbers,
-    )
-    shed_last: str = setting(
-        "", "Numbers of cameras that are recorded longest; they win over `spool.shed_first`.", check=_camera_numbers
-    )
 class MetricsSection:
     """Figures for Prometheus."""
 

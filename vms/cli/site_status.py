@@ -98,9 +98,9 @@ class ArchiverLine:
     spool_strays: int
     spool_hours: float | None
     retention_braked: bool
-
-
     spool_bytes_per_second: int | None = None  # None: measured for too short a time, or by an older archiver
+
+
 @dataclass(frozen=True, slots=True)
 class SiteStatus:
     """Everything that `vms status` shows. `archiver` is what is on disk, however old; `archiver_answers` judges that."""
@@ -116,9 +116,9 @@ class SiteStatus:
     streams: tuple[StreamLine, ...]
     problem: str = ""  # why the assignment cannot be read
     clock: HostClock = field(default_factory=HostClock)
+    spool_free_bytes: int | None = None  # of its disk, less the reserve, asked now and of nobody else
 
     @property
-    spool_free_bytes: int | None = None  # of its disk, less the reserve, asked now and of nobody else
     def nothing_runs(self) -> bool:
         return not (self.running_process or self.recorder_answers or self.archiver_answers)
 
@@ -127,14 +127,14 @@ class SiteStatus:
         """The main streams: one a camera."""
         return [s for s in self.streams if s.kind == StreamKind.MAIN]
 
-
-async def gather_status(site: Site) -> SiteStatus:
     @property
     def given_up(self) -> list[StreamLine]:
         """Streams that are not recorded because the spool has no room, the longest so first."""
         gone = [s for s in self.streams if s.reason == GapReason.SPOOL_FULL]
         return sorted(gone, key=lambda s: (s.since_ns or 0, s.number, s.kind))
 
+
+async def gather_status(site: Site) -> SiteStatus:
     """Ask everybody at once; who does not answer within seconds is said not to. Ages are of the moment of the answer."""
     states, report = await asyncio.gather(
         _ask_feed(site.settings.feed.socket), asyncio.to_thread(read_report, site.run / "archiver.json")
@@ -158,9 +158,9 @@ async def gather_status(site: Site) -> SiteStatus:
         streams=tuple(stream_lines(assignment, states, now_ns)),
         problem=problem,
         clock=host_clock(ask_kernel()),
+        spool_free_bytes=_free_bytes(site),
     )
 
-        spool_free_bytes=_free_bytes(site),
 
 def stream_lines(assignment: Assignment, states: Sequence[Mapping[str, Any]] | None, now_ns: int) -> list[StreamLine]:
     """A line for every assigned video stream, in order of cameras, and for every audio stream that is received. Pure."""
@@ -223,11 +223,6 @@ def judge(who: StreamLine, facts: Mapping[str, Any], now_ns: int) -> StreamLine:
     )  # fmt: skip
 
 
-def read_report(file: Path) -> ArchiverLine | None:
-    """The archiver's status file; None when there is none, or none that can be read."""
-    try:
-        with file.open("rb") as stream:
-            facts = json.loads(stream.read(MOST_STATUS_BYTES))
 def _free_bytes(site: Site) -> int | None:
     try:
         disk = os.statvfs(site.spool)
@@ -236,12 +231,17 @@ def _free_bytes(site: Site) -> int | None:
     return max(0, disk.f_bavail * disk.f_frsize - site.settings.spool.reserve_bytes)
 
 
-        numbers = {
-            name: int(facts[name])
+def read_report(file: Path) -> ArchiverLine | None:
+    """The archiver's status file; None when there is none, or none that can be read."""
     return _read_report(file) or _read_report(file)  # on a full disk it is overwritten in place, and may be torn once
 
 
 def _read_report(file: Path) -> ArchiverLine | None:
+    try:
+        with file.open("rb") as stream:
+            facts = json.loads(stream.read(MOST_STATUS_BYTES))
+        numbers = {
+            name: int(facts[name])
             for name in (
                 "at_ns", "backlog_segments", "backlog_bytes", "uploaded_segments", "uploaded_bytes", "lost_segments",
                 "set_aside", "journals_set_aside", "spool_open_bytes", "spool_sealed_bytes", "spool_room_bytes",
@@ -257,12 +257,12 @@ def _read_report(file: Path) -> ArchiverLine | None:
             store_error=_text(facts["store_error"]),
             spool_hours=None if facts["spool_hours"] is None else _float(facts["spool_hours"]),
             retention_braked=bool(facts["retention_braked"]),
+            spool_bytes_per_second=_whole(facts.get("spool_bytes_per_second")),
         )
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
-            spool_bytes_per_second=_whole(facts.get("spool_bytes_per_second")),
 def status_json(status: SiteStatus) -> dict[str, Any]:
     """docs/reference/cli.md, "vms status"."""
     report = status.archiver
@@ -283,14 +283,9 @@ def status_json(status: SiteStatus) -> dict[str, Any]:
             "sealed_bytes": report.spool_sealed_bytes,
             "room_bytes": report.spool_room_bytes,
             "hours": report.spool_hours,
+            "bytes_per_second": report.spool_bytes_per_second,
             "strays": report.spool_strays,
         },
-        "store": {"where": status.store}
-        | (
-            {}
-            "bytes_per_second": report.spool_bytes_per_second,
-            if report is None
-            else {
         "given_up": [
             {
                 "camera": line.number,
@@ -300,6 +295,11 @@ def status_json(status: SiteStatus) -> dict[str, Any]:
             }
             for line in status.given_up
         ],
+        "store": {"where": status.store}
+        | (
+            {}
+            if report is None
+            else {
                 "waiting_segments": report.backlog_segments,
                 "waiting_bytes": report.backlog_bytes,
                 "oldest": None if report.oldest_start_ns is None else format_utc(report.oldest_start_ns),
