@@ -43,6 +43,7 @@ class SegmentPolicy:
     max_bytes: int = 256_000_000
     fragment_ns: int = SECOND_NS // 2
     hole_join_ns: int = SECOND_NS
+    turn_bytes: int = 64 << 10  # so much is worth a fragment of its own while it is in the processor's cache
     config_changes: int = 4  # more than so many in a minute: parameter sets go in band
 
 
@@ -181,6 +182,14 @@ class Segmenter:
             dts = known.popleft()
             self._settle(held.popleft(), dts, known[0] - dts)
         return out
+
+    def end_turn(self) -> list[Action]:
+        """Nothing more comes for a while: write what was gathered, if that is enough for a fragment."""
+        if self._bytes < self._policy.turn_bytes:
+            return []
+        self._out = []
+        self._emit()
+        return self._out
 
     def flush(self, end_pts: int | None = None) -> list[Action]:
         """Write what is held back and finish the segment. `end_pts`: media time of the unit that follows, if known."""

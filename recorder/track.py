@@ -165,6 +165,11 @@ class Track:
         else:
             self._take(unit)
 
+    def end_turn(self) -> None:
+        """Nothing more comes for a while (`vms.rtsp.turns`). Raises `SpoolError` when the disk refuses."""
+        if self._segmenter is not None and not self._broken:
+            self._carry_out_all(self._segmenter.end_turn())
+
     def on_loss(self, packets: int) -> None:
         self.counters.lost_packets += packets
         if self._begun is not None or self._tail:
@@ -278,12 +283,7 @@ class Track:
         if self._segmenter is not None:
             self._taken_pts = unit.pts
             self._tail.append(unit)
-            try:
-                for action in self._segmenter.push(unit):
-                    self._carry_out(action)
-            except SpoolError:
-                self._drop_open()
-                raise
+            self._carry_out_all(self._segmenter.push(unit))
             if self.relay.subscriptions:
                 self.relay.publish(TimedUnit(unit, self._capture(unit.pts)))
             return
@@ -381,6 +381,14 @@ class Track:
             self.clock_map = ClockMap(config.clock_hz, wall, mono_ns, trust_camera=self._trust_clock)
 
     # Actions of the segmenter
+
+    def _carry_out_all(self, actions: list[Action]) -> None:
+        try:
+            for action in actions:
+                self._carry_out(action)
+        except SpoolError:
+            self._drop_open()
+            raise
 
     def _carry_out(self, action: Action) -> None:
         if isinstance(action, Fragment):

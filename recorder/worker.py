@@ -200,6 +200,7 @@ class Recordings:
                 session_store=SessionFolder(self._sessions, owner),
                 turns=self._turns,
                 hurried=lambda: self._is_hurried(job.stream.id),
+                turn_ended=lambda: self._end_turn(job.stream.id),
             )
             return source_for(job.target, kind, self._clock, options, self._patience_s)
 
@@ -212,6 +213,12 @@ class Recordings:
             track.relay.subscriptions or (track.clock_map is not None and track.clock_map.by_arrival)
             for track in running[1].tracks
         )
+
+    def _end_turn(self, stream_id: UUID) -> None:
+        running = self._running.get(stream_id)
+        if running is not None:
+            for track in running[1].tracks:
+                track.end_turn()
 
     def track(self, stream_id: UUID) -> tuple[Recording, Track] | None:
         """The recording and track of a stream that runs here."""
@@ -274,13 +281,13 @@ async def run_worker(site: Site, index: int, workers: int) -> None:
                     }
                     for what, work in sides.items():  # a bug in one of them must not end recordings
                         tasks.create_task(keep_running(what, work, backoff=SIDE_TASKS), name=what)
-                    await _follow_assignment(site, recordings, giving_up, index, workers, reload)
+                    await _follow_assignment(site, recordings, giving_up, reload, index=index, workers=workers)
         finally:
             await spool.close()
 
 
 async def _follow_assignment(
-    site: Site, recordings: Recordings, giving_up: GivingUp, index: int, workers: int, reload: asyncio.Event
+    site: Site, recordings: Recordings, giving_up: GivingUp, reload: asyncio.Event, *, index: int, workers: int
 ) -> None:
     """Look at the assignment twice a second, and at once when asked to."""
     seen: tuple[int, int] | None = (-1, -1)

@@ -146,6 +146,7 @@ class RtspSession:
         wire, turns = self._connection.wire, self._options.turns
         if turns is not None and wire.transport is not None and self.transport == "tcp":
             hurried = self._options.hurried
+            wire.turn_ended = self._options.turn_ended
             turns.join(wire, lambda: hurried() or any(track.by_arrival for track in self.tracks))
         for track in self.tracks:
             track.punch()

@@ -39,3 +39,4 @@ class RtspOptions:
     opener: Opener = open_tcp
     turns: ReadTurns | None = None  # read media over TCP in turns with others
     hurried: Callable[[], bool] = bool  # whether somebody waits for every picture, so that turns are not waited for
+    turn_ended: Callable[[], None] | None = None  # called when everything a turn brought was handed on

@@ -71,6 +71,7 @@ class RtspWire(asyncio.BufferedProtocol):
     def __init__(self, owner: WireOwner) -> None:
         self.channels: list[Push | None] = [None] * 256
         self.runs: list[PushRun | None] = [None] * 256  # takes frames in a row of its channel, behind one it was pushed
+        self.turn_ended: Callable[[], None] | None = None  # called when a turn's bytes are all handed out; may raise
         self.last_arrival_mono_ns = 0
         self.frames_unassigned = 0  # whole frames on channels nobody asked for
         self.garbage_bytes = 0
@@ -116,6 +117,10 @@ class RtspWire(asyncio.BufferedProtocol):
         self._view, self._buffer = view, cast("bytearray", view.obj)
         try:
             self._read_all(descriptor)
+            if self.turn_ended is not None and not self.ended:
+                self.turn_ended()
+        except VmsError as error:
+            self.abort(error)
         finally:
             self._view, self._buffer = own, cast("bytearray", own.obj)
             own[: self._filled] = view[: self._filled]

@@ -47,9 +47,17 @@ def files_of(actions: list[Action]) -> list[bytes]:
     return files
 
 
-def cut(units: list[AccessUnit], policy: SegmentPolicy | None = None, end_pts: int | None = None) -> list[Action]:
+def cut(
+    units: list[AccessUnit], policy: SegmentPolicy | None = None, end_pts: int | None = None, turn: int = 0
+) -> list[Action]:
+    """Everything the segmenter says; after every `turn` units a turn of reading ends."""
     segmenter = Segmenter(RUN, mapping_at, policy=policy)
-    return [action for unit in units for action in segmenter.push(unit)] + segmenter.flush(end_pts)
+    actions: list[Action] = []
+    for n, unit in enumerate(units, 1):
+        actions += segmenter.push(unit)
+        if turn and n % turn == 0:
+            actions += segmenter.end_turn()
+    return actions + segmenter.flush(end_pts)
 
 
 def facts_of(actions: list[Action]) -> list:
@@ -79,6 +87,14 @@ def test_fragments_come_at_each_key_unit_and_every_half_second():
     fragments = [a for a in cut(steady(8)) if isinstance(a, Fragment)]
     assert [f.units for f in fragments[:5]] == [12, 12, 12, 12, 2]
     assert [f.key for f in fragments[:6]] == [True, False, False, False, False, True]
+
+
+def test_what_a_turn_brought_is_written_at_its_end_if_it_is_much():
+    few = cut(steady(8), turn=6)
+    assert files_of(few) == files_of(cut(steady(8)))
+    much = cut(steady(8), SegmentPolicy(turn_bytes=1), turn=6)
+    assert [a.units for a in much if isinstance(a, Fragment)][:4] == [5, 6, 1, 5]  # one unit is always held back
+    assert verify(BytesSource(files_of(much)[0])).sound
 
 
 def test_without_a_key_unit_the_stream_goes_on_as_a_continuation():
@@ -334,10 +350,12 @@ def streams(draw) -> list[AccessUnit]:
         max_ns=st.integers(20 * SECOND, 60 * SECOND),
         max_bytes=st.integers(100_000, 200_000),
         fragment_ns=st.integers(SECOND // 100, SECOND),
+        turn_bytes=st.integers(1, 6000),
     ),
+    st.integers(0, 12),
 )
-def test_whatever_comes_nothing_is_lost_and_limits_hold(units, policy):
-    actions = cut(units, policy)
+def test_whatever_comes_nothing_is_lost_and_limits_hold(units, policy, turn):
+    actions = cut(units, policy, turn=turn)
     keys = [n for n, u in enumerate(units) if u.key]
     expected = units[keys[0] :] if keys else []
     read: list[AccessUnit] = []

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from vms.errors import SpoolError
+from vms.model import GapReason
 from vms.rtsp.transport import RtspWire
 from vms.rtsp.turns import ReadTurns
 
@@ -46,7 +48,9 @@ class Camera:
 
 
 @contextlib.asynccontextmanager
-async def connected(hurried: Callable[[], bool]) -> AsyncIterator[tuple[Camera, RtspWire, Owner, list[bytes]]]:
+async def connected(
+    hurried: Callable[[], bool], turns: ReadTurns | None = None
+) -> AsyncIterator[tuple[Camera, RtspWire, Owner, list[bytes]]]:
     camera, owner, received = Camera(), Owner(), []
     server = await asyncio.start_server(camera.serve, "127.0.0.1", 0)
     wire = RtspWire(owner)
@@ -54,7 +58,7 @@ async def connected(hurried: Callable[[], bool]) -> AsyncIterator[tuple[Camera, 
     port = server.sockets[0].getsockname()[1]
     await asyncio.get_running_loop().create_connection(lambda: wire, "127.0.0.1", port)
     await camera.connected.wait()
-    ReadTurns(0.01, settle_s=0.0).join(wire, hurried)
+    (turns or ReadTurns(0.01, settle_s=0.0)).join(wire, hurried)
     try:
         yield camera, wire, owner, received
     finally:
@@ -90,6 +94,41 @@ async def test_changing_over_to_the_loop_and_back_loses_nothing() -> None:
         await until(lambda: len(received) >= len(camera.sent))
         assert received == camera.sent
         assert wire.garbage_bytes == 0
+
+
+async def test_who_brought_much_is_read_again_at_half_time() -> None:
+    turns = ReadTurns(600.0, settle_s=0.0)
+    async with connected(lambda: False, turns) as (camera, wire, _, received):
+        assert wire.transport is not None
+        (member,) = turns._members
+        turns._begin()  # half time: the first turn is never late
+        member.full_bytes = 50_000
+        for frames, again in ((10, False), (60, True), (10, False)):
+            await camera.send(frames, 1400)
+            turns._begin()
+            assert received == camera.sent
+            await camera.send(1, 1400)
+            turns._begin()  # half time
+            assert (received == camera.sent) is again
+            turns._begin()
+            turns._begin()
+            assert received == camera.sent
+
+
+async def test_the_end_of_a_turn_is_told_and_its_failure_ends_the_connection() -> None:
+    async with connected(lambda: False) as (camera, wire, owner, received):
+        seen: list[int] = []
+        wire.turn_ended = lambda: seen.append(len(received))
+        await camera.send(30, 1400)
+        await until(lambda: bool(seen) and seen[-1] == 30)
+
+        def fail() -> None:
+            raise SpoolError(GapReason.SPOOL_FULL, "the spool's disk is full")
+
+        wire.turn_ended = fail
+        async with asyncio.timeout(5):
+            await owner.ended.wait()
+        assert isinstance(owner.error, SpoolError)
 
 
 @pytest.mark.parametrize("watched", [False, True])
@@ -128,6 +167,9 @@ async def test_one_that_fails_in_its_turn_keeps_nobody_waiting() -> None:
 
         def setsockopt(self, *_: object) -> None: ...
 
+        def getsockopt(self, *_: object) -> int:
+            return 1 << 20
+
         def fileno(self) -> int:
             return -1
 
@@ -135,6 +177,7 @@ async def test_one_that_fails_in_its_turn_keeps_nobody_waiting() -> None:
 
     class Wire:
         ended = False
+        bytes_received = 0
 
         def __init__(self, broken: bool) -> None:
             self.transport = Transport()
