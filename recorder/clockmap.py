@@ -6,7 +6,8 @@ is media time laid on the recorder's clock by the *lower envelope* of (arrival -
 fastest way through camera and network.
 
 - The first second of a run is held back by the caller (`settled`), because a server that bursts a cached GOP makes the
-  first estimate too late.
+  first estimate too late; likewise where the estimate fell, so that it rests on the few pictures since. A camera of a
+  few pictures a second is given a little longer.
 - Every segment has one linear mapping (`begin_segment`). It starts where the mapping before it ends, so the segments
   of a run neither overlap nor leave holes, and its rate takes the error to the estimate away within a minute: drift as
   learned from the segments before plus error / 60 s, within ±0.2 % of the run's own rate. Crystals are off by at most
@@ -33,6 +34,10 @@ from vms.model import Anchor, ClockMapping, RunClock, SenderReport
 
 SECOND_NS = 1_000_000_000
 SETTLE_NS = SECOND_NS
+SETTLE_UNITS = 8  # among so few one came without much delay
+APART_NS = 5_000_000  # what comes closer together is a burst, and one piece of knowledge
+SETTLE_AT_MOST_NS = 4 * SECOND_NS
+LEARN_NS = 2 * SECOND_NS  # after media time began anew, from which its place on our clock is told
 BUCKET_NS = SECOND_NS
 WINDOW_BUCKETS = 30
 TOLERANCE_NS = 90_000_000
@@ -42,9 +47,9 @@ GIVE_UP_JUMPS = 3
 DECAY_NS = 60 * SECOND_NS
 MAX_CORRECTION_PPB = 2_000_000
 LEARN_AFTER_NS = 20 * SECOND_NS  # a shorter segment says nothing about drift
-SLOPE_BUCKETS = 9  # eight rises or falls in a row
+SLOPE_STEPS = (11, 28)  # rises or falls in a row: soon for what is far off, later for little
 SLOPE_STEP_NS = 10_000_000
-SLOPE_TOTAL_NS = 250_000_000
+SLOPE_TOTAL_NS = 400_000_000  # more than reading in turns can feign: its period, before the phase begins anew
 MAX_RATE_PPB = 500_000_000
 REPORTS = 9
 CAMERA_LIMIT_NS = 86_400 * SECOND_NS  # a camera a day off has lost its clock, whatever its profile says
@@ -89,6 +94,7 @@ class ClockMap:
         self._last_pts = pts
         self._last_mono = arrival_mono_ns
         self._first_mono = arrival_mono_ns
+        self._learn_anew(arrival_mono_ns)
         self._unit_ns = SECOND_NS + self._base_ppb  # nanoseconds of our clock per second of media time
         self._low = arrival_mono_ns  # least (arrival - media) of the current bucket, and where it was
         self._low_pts = pts
@@ -102,6 +108,8 @@ class ClockMap:
         """Take note of a unit. Returns ticks to add to its media time within the present run (0 unless it jumped)."""
         if self._first_mono is None:
             self._reset(pts, arrival_mono_ns)
+        if arrival_mono_ns - self._last_mono > APART_NS:
+            self._learned_units += 1
         if self.by_arrival:
             pts = self._derived(pts, arrival_mono_ns)
         else:
@@ -139,7 +147,14 @@ class ClockMap:
 
     def settled(self, mono_ns: int) -> bool:
         """Whether enough of this connection was seen to begin a run."""
-        return self.by_arrival or (self._first_mono is not None and mono_ns - self._first_mono >= SETTLE_NS)
+        if self.by_arrival or self._first_mono is None:
+            return self.by_arrival
+        learned_ns = mono_ns - self._learning_since
+        return learned_ns >= (SETTLE_NS if self._learned_units >= SETTLE_UNITS else SETTLE_AT_MOST_NS)
+
+    def hurried(self, mono_ns: int) -> bool:
+        """Whether arrival must be known to the picture, so that the connection is not to be read in turns just now."""
+        return self.by_arrival or not self.settled(mono_ns) or mono_ns - self._learning_since < LEARN_NS
 
     def start_run(self) -> RunClock:
         """Begin a run with what is known now. Segments before and after it are mapped independently."""
@@ -259,32 +274,48 @@ class ClockMap:
         self._bucket_end = arrival_mono_ns + BUCKET_NS
         if self.mapping is not None and not self.misfit:
             self._check_slope()
-            self._check_fit()
+            if self._check_fit() < 0:
+                self._learn_anew(arrival_mono_ns)
 
-    def _check_fit(self) -> None:
+    def _learn_anew(self, mono_ns: int) -> None:
+        """What is known rests on the units from now on."""
+        self._learning_since = mono_ns
+        self._learned_units = 0
+
+    def _check_fit(self) -> int:
+        """The misfit just found, in ns; 0: none."""
         mapping = self.mapping
         if mapping is None or self.misfit:
-            return
+            return 0
         error = self.estimate_ns(self._last_pts) - mapping.capture_ns(self._last_pts)
-        if abs(error) > TOLERANCE_NS:
-            self.misfit = f"media time and the clock differ by {error // 1_000_000} ms"
+        if abs(error) <= TOLERANCE_NS:
+            return 0
+        self.misfit = f"media time and the clock differ by {error // 1_000_000} ms"
+        return error
 
     def _check_slope(self) -> None:
-        """Media time that steadily runs faster or slower than ours by over 1 % is not drift but a false rate."""
-        if len(self._lows) < SLOPE_BUCKETS:
-            return
-        lows = list(self._lows)[-SLOPE_BUCKETS:]
+        """Media time that steadily runs faster or slower than ours by over 1.5 % is not drift but a false rate.
+
+        The middle step stands for all of them, so that one stall among them proves nothing.
+        """
+        for count in SLOPE_STEPS:
+            if len(self._lows) > count and self._slopes(list(self._lows)[-count - 1 :]):
+                return
+
+    def _slopes(self, lows: list[tuple[int, int]]) -> bool:
         steps = [b[0] - a[0] for a, b in pairwise(lows)]
         total, span = lows[-1][0] - lows[0][0], lows[-1][1] - lows[0][1]
         steady = min(steps) > SLOPE_STEP_NS or max(steps) < -SLOPE_STEP_NS
-        contiguous = span < 2 * SLOPE_BUCKETS * BUCKET_NS
-        if not (steady and contiguous and abs(total) > SLOPE_TOTAL_NS and span > total):
-            return
+        contiguous = span < 2 * len(lows) * BUCKET_NS
+        proven = abs(median_low(steps)) * len(steps) > SLOPE_TOTAL_NS
+        if not (steady and contiguous and proven and span > total):
+            return False
         # Media seconds of the present rate passed in `span` of our time: span - total.
         rate = self._unit_ns * span // (span - total) - SECOND_NS
         if abs(rate) <= MAX_RATE_PPB:
             self._next_base_ppb = rate
             self.misfit = f"media time runs at {1e9 / (SECOND_NS + rate):.3f} of real time"
+        return True
 
     def _check_jump(self, pts: int, step: int, arrival_mono_ns: int) -> None:
         """Tell a jump of media time from a pause: after a pause the delay is what it was, after a jump it is not."""
