@@ -6,10 +6,11 @@
 from vms.simulate.camera import CameraScript
 from vms.simulate.footage import Footage, prepare, prepare_small, with_sub
 from vms.simulate.options import SimulatorOptions
-from vms.simulate.quirks import QUIRKS, Quirk
+from vms.simulate.quirks import MALICE, QUIRKS, Quirk
 from vms.simulate.simulator import Simulator, SimulatorState, StreamState, running, simulate
 
 __all__ = [
+    "MALICE",
     "QUIRKS",
     "CameraScript",
     "Footage",

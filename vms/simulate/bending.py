@@ -69,6 +69,9 @@ class Bender:
         """The unit's own packets, before anything foreign is mixed in."""
         numbering = self.numbering(index)
         packets = self._reel.stamped(index, numbering.sequence, self.timestamp(index), numbering.ssrc)
+        if "garbage_payloads" in self._quirks:
+            noise = random.Random(index)  # noqa: S311 - noise
+            packets = [p[:12] + noise.randbytes(len(p) - 12) for p in packets]
         if "rtp_extension" in self._quirks:
             packets = [bytes((p[0] | 0x10,)) + p[1:12] + _EXTENSION + p[12:] for p in packets]
         if "rtp_padding" in self._quirks:

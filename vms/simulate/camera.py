@@ -6,6 +6,7 @@ event loop; nothing waits. A stream nobody watches costs nothing.
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -19,13 +20,14 @@ from vms.simulate.bending import SLOW, Bender
 from vms.simulate.faults import Faults
 from vms.simulate.journal import Journal
 from vms.simulate.packets import Cut, Reel
-from vms.simulate.quirks import QUIRKS
+from vms.simulate.quirks import KNOWN
 from vms.simulate.wheel import Wheel
 
 REPORT_INTERVAL_NS = 5_000_000_000
 MAX_BACKLOG_UNITS = 2_000  # of a stalled listener: over a minute at 25 fps
 HOURS_OFF_NS = 7 * 3_600_000_000_000
 JUMP_NS = 3_600_000_000_000
+NOISE_BYTES = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Stream:
         self._phase = int(phase * reel.clip.duration)
         self._key = f"{seed}:{camera}:{kind}"
         self.bender = Bender(reel, self._quirks, self._key, reel.index_at(self._phase))
-        self.bends = any(QUIRKS[q].bends for q in self._quirks)
+        self.bends = any(KNOWN[q].bends for q in self._quirks)
         self._listeners: list[Listener] = []
         self._next = 0
         self._last_due_ns = 0
@@ -97,7 +99,7 @@ class Stream:
     def first_index(self) -> int:
         """The unit a viewer who comes now gets first: a key picture, unless the camera does not care."""
         now = time.monotonic_ns()
-        if not self._listeners and (self.script.restart_on_play or "long_gop" in self._quirks):
+        if not self._listeners and (self.script.restart_on_play or self._quirks & {"long_gop", "ten_minute_gop"}):
             loops = self.position(now) // self.reel.clip.duration + 1
             self._phase, self._origin_ns = loops * self.reel.clip.duration, now
             self.bender = Bender(self.reel, self._quirks, self._key, self.reel.index_at(self._phase))
@@ -207,6 +209,8 @@ class Listener:
         udp = not outlet.wire.interleaved
         packets = [p for i, p in enumerate(stream.bender.packets(index)) if i not in lost]
         packets = stream.bender.mixed(index, packets, udp=udp)
+        if "garbage_stream" in stream.script.quirks and not udp:
+            outlet.wire.write(random.Random(index).randbytes(NOISE_BYTES))  # noqa: S311 - noise
         if "stray_bytes" not in stream.script.quirks or udp:
             return outlet.send_packets(packets, key=key)
         for number, packet in enumerate(packets):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from vms.media.rtp import MAX_PAYLOAD_BYTES, packetise
 from vms.model import Codec
@@ -22,6 +23,8 @@ _AUD = {Codec.H264: b"\x09\xf0", Codec.H265: b"\x46\x01\x50"}
 _START_CODE = b"\0\0\0\1"
 PICTURELESS_TICKS = 90
 NAL_TICKS = 15
+_FILLER = {Codec.H264: b"\x0c", Codec.H265: b"\x4c\x01"}
+FLOOD_BYTES = 500_000  # a picture; 100 Mbit/s at 25 pictures a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,17 @@ def shape(codec: Codec, unit: ClipUnit, quirks: frozenset[str]) -> tuple[Piece, 
             limit = max(16, min(limit, len(data) // 2))  # so that even a small unit is fragmented
         payloads = packetise(codec, data, limit)
         pieces += [Piece(p, marked and i == len(payloads), ticks) for i, p in enumerate(payloads, 1)]
+    if "flood" in quirks:
+        pieces[-1:] = [replace(pieces[-1], marker=False), *_filler(codec)]
     return tuple(pieces)
+
+
+@cache
+def _filler(codec: Codec) -> tuple[Piece, ...]:
+    """Filler data (H.264 §7.3.2.7, H.265 §7.3.2.8), the same for all pictures; it ends a unit."""
+    nal = _FILLER[codec] + b"\xff" * FLOOD_BYTES + b"\x80"
+    payloads = packetise(codec, len(nal).to_bytes(4, "big") + nal, MAX_PAYLOAD_BYTES)
+    return tuple(Piece(p, i == len(payloads)) for i, p in enumerate(payloads, 1))
 
 
 def _groups(codec: Codec, nals: list[bytes], quirks: frozenset[str]) -> list[tuple[list[bytes], int, bool]]:

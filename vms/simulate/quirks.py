@@ -1,7 +1,8 @@
 """The oddities of real cameras by name: what each is for people, and which parts of the simulator it bends.
 
 A quirk only states facts; the bytes are bent in `packets.py` (access units), `bending.py` (packets), `sdp_edits.py` and
-`camera.py` (sessions, time, footage). Names are stable: tests and the command line use them.
+`camera.py` (sessions, time, footage). Names are stable: tests and the command line use them. `MALICE` has what no honest
+camera does: it is for what such a camera may cost its neighbours.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ PARAMETER_SETS = "parameter sets"
 RANDOM_ACCESS = "random access"
 TIME = "time"
 SESSIONS = "sessions"
+HARM = "harm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,29 @@ _ALL = (
     Quirk("sends_nothing", SESSIONS, "PLAY is answered and nothing follows."),
 )
 
+_HARMFUL = (
+    Quirk("flood", HARM, "A hundred Mbit/s: half a megabyte of filler data follows every picture.", True, True),
+    Quirk("garbage_payloads", HARM, "RTP headers are right and every payload is noise.", bends=True),
+    Quirk("garbage_stream", HARM, "Noise stands between interleaved frames.", bends=True),
+    Quirk(
+        "size_every_gop",
+        HARM,
+        "The picture size changes with every GOP.",
+        recode=Recoding("half", size_percent=50),
+        turns="gop",
+    ),
+    Quirk("drops_after_play", HARM, "The connection is cut as soon as PLAY was answered."),
+    Quirk(
+        "ten_minute_gop",
+        HARM,
+        "One key picture, at PLAY, then none for ten minutes.",
+        recode=Recoding("ten-minutes", gop_seconds=600),
+    ),
+)
+
 QUIRKS: dict[str, Quirk] = {q.name: q for q in _ALL}
+MALICE: dict[str, Quirk] = {q.name: q for q in _HARMFUL}
+KNOWN = MappingProxyType(QUIRKS | MALICE)
 
 
 def parse_quirks(texts: Iterable[str]) -> dict[str, frozenset[str]]:
@@ -177,7 +201,7 @@ def parse_quirks(texts: Iterable[str]) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for text in texts:
         name, _, camera = text.partition("@")
-        if name not in QUIRKS:
+        if name not in KNOWN:
             near = ", ".join(sorted(n for n in QUIRKS if name and (name in n or n in name)) or sorted(QUIRKS))
             raise UserError(f"There is no quirk “{name}”. Known: {near}")
         found.setdefault(camera, set()).add(name)

@@ -29,7 +29,7 @@ from vms.simulate.footage import Clip, Recoding
 from vms.simulate.journal import Journal
 from vms.simulate.options import SCHEMES, SimulatorOptions, scripts_of
 from vms.simulate.packets import Reel
-from vms.simulate.quirks import QUIRKS
+from vms.simulate.quirks import KNOWN
 from vms.simulate.sdp_edits import edit
 from vms.simulate.wheel import Wheel
 
@@ -199,7 +199,7 @@ class Simulator:
         clips: dict[str, tuple[Clip, Clip | None]] = {}
         for number, (name, script) in enumerate(self._scripts.items()):
             shown = self._options.footage[number % len(self._options.footage)]
-            recoding = frozenset(q for q in script.quirks if QUIRKS[q].recode)
+            recoding = frozenset(q for q in script.quirks if KNOWN[q].recode)
             for path, quirks in ((shown.main, recoding), (shown.sub, frozenset[str]())):
                 if path is not None and (path, quirks) not in read:
                     read[path, quirks] = recoded_clip(path, quirks, cache)
@@ -217,7 +217,7 @@ class Simulator:
                 self._servers.append(server)
                 port = options.port + number if options.port and options.own_ports else options.port
                 await server.start(options.host, port, self._tls)
-            shapes = frozenset(q for q in script.quirks if QUIRKS[q].shapes)
+            shapes = frozenset(q for q in script.quirks if KNOWN[q].shapes)
             streams = {}
             for kind, clip in zip(("main", "sub"), clips[name], strict=True):
                 if clip is None:
@@ -235,7 +235,7 @@ class Simulator:
     def _manners_of(self, name: str, script: CameraScript, port: int) -> Manners:
         fields: dict[str, Any] = {}
         for quirk in sorted(script.quirks):
-            fields |= QUIRKS[quirk].manners
+            fields |= KNOWN[quirk].manners
         if "redirect" in script.quirks:
             fields["redirect"] = f"{'rtsps' if self._tls else 'rtsp'}://{self._options.host}:{port}/{name}/here"
         if script.transport != "both":
@@ -293,6 +293,9 @@ class Simulator:
         return name, camera.streams.get(kind) if camera else None
 
     def _server_event(self, event: ServerEvent) -> None:
+        name, _ = self._find(event.path)
+        if event.kind == "play" and name in self._cameras and "drops_after_play" in self._scripts[name].quirks:
+            asyncio.get_running_loop().call_soon(self.disconnect, name)
         self._event(event.kind, event.path.partition("/")[0], path=event.path, session=event.viewer.session)
 
     def _event(self, kind: str, camera: str, **facts: Any) -> None:
@@ -308,17 +311,17 @@ def recoded_clip(path: Path, quirks: frozenset[str], cache: Path) -> Clip:
     """The clip that a camera with these footage quirks shows. Blocks while it is encoded the first time."""
     merged: dict[str, Any] = {}
     for name in sorted(quirks):
-        change = QUIRKS[name].recode
-        if change is not None and not QUIRKS[name].turns:
+        change = KNOWN[name].recode
+        if change is not None and not KNOWN[name].turns:
             default = Recoding("")
             fields = [f.name for f in dataclasses.fields(Recoding)]
             merged |= {f: getattr(change, f) for f in fields if getattr(change, f) != getattr(default, f)}
-            merged["name"] = "-".join(sorted(n for n in quirks if not QUIRKS[n].turns))
+            merged["name"] = "-".join(sorted(n for n in quirks if not KNOWN[n].turns))
     if merged:
         path = files.recoded(path, cache, Recoding(**merged))
     clip = files.read_clip(path)
     for name in sorted(quirks):
-        change, turns = QUIRKS[name].recode, QUIRKS[name].turns
+        change, turns = KNOWN[name].recode, KNOWN[name].turns
         if change is None or not turns:
             continue
         gop = files.probe(path).gop
