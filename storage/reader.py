@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from uuid import UUID
 
-from storage.catalogue import Catalogue
 from storage.catalogue.coverage import MEET_NS, Chosen, choose
 from storage.catalogue.values import Copy, CopyState, RecordedSegment, SegmentRef, StreamTimeline
 from storage.local_segments import local_segments
@@ -35,6 +34,9 @@ from vms.media.boxes import ByteSource, FileSource
 from vms.media.segment_reader import SegmentReader
 from vms.model import AccessUnit, TimedUnit
 from vms.timeline import TimeRange
+
+if TYPE_CHECKING:
+    from storage.catalogue import Catalogue
 
 BATCH_UNITS = 64
 WRITING_NS = 3_000_000_000  # an open segment that ended longer ago than this is not being written

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vms.media.boxes import FileSource
+from vms.media.segment_head import SegmentHead
 from vms.media.segment_reader import SegmentReader
 from vms.model import RunInfo, SegmentFacts
 
@@ -28,9 +29,13 @@ def read_facts(path: Path) -> SegmentFacts:
 def read_run(path: Path) -> RunInfo:
     """The run as the head names it, not ended. `MalformedError`, `OSError`."""
     with _opened(path) as fd:
-        head = SegmentReader(FileSource(fd)).head
-        start_ns = head.mapping.capture_ns(head.run_start_ticks)
-        return RunInfo(head.run_id, head.stream_id, head.origin, head.host, head.epoch, head.clock, start_ns)
+        return run_of(SegmentReader(FileSource(fd)).head)
+
+
+def run_of(head: SegmentHead) -> RunInfo:
+    """The run that a segment's head names, not ended."""
+    start_ns = head.mapping.capture_ns(head.run_start_ticks)
+    return RunInfo(head.run_id, head.stream_id, head.origin, head.host, head.epoch, head.clock, start_ns)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from storage.facts import RunFact
 from storage.spool import Spool
 from tests.support.encoded import made_up, small_config
 from tests.support.footage_rows import PlainSealer, add_camera
+from vms.media.digest import first_seal
 from vms.media.segment_head import ClockState, SegmentHead
 from vms.media.segment_writer import SegmentWriter
 from vms.model import ClockMapping, Origin, RunClock, RunInfo, SegmentFacts
@@ -69,8 +70,9 @@ def segment_of(
     start = number * seconds * 90_000
     config = small_config()
     mapping = ClockMapping(0, run.start_ns, 90_000)
+    before = bytes(32) if number else first_seal(run.stream_id, run.host, run.epoch, run.origin, run.id)
     head = SegmentHead(
-        run.stream_id, run.id, number, run.origin, run.host, run.epoch, run.clock, mapping, 0, start, start, True, bytes(32)
+        run.stream_id, run.id, number, run.origin, run.host, run.epoch, run.clock, mapping, 0, start, start, True, before
     )  # fmt: skip
     writer = SegmentWriter(head, config)
     step = seconds * 90_000 // frames
