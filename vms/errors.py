@@ -12,7 +12,8 @@ VmsError
 │   └── DigestMismatch     the bytes are not those the digest names
 ├── CatalogueError     the catalogue did not do what was asked
 │   └── CatalogueUnavailable   cannot be reached: try again later
-└── SpoolError         the spool's disk refused a write; carries the `GapReason` (spool full, disk error)
+├── SpoolError         the spool's disk refused a write; carries the `GapReason` (spool full, disk error)
+└── DeliveryError      an alarm could not be handed over to its destination; try again later
 """
 
 from __future__ import annotations
@@ -87,3 +88,7 @@ class SpoolError(VmsError):
     def __init__(self, reason: GapReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class DeliveryError(VmsError):
+    """An alarm could not be handed over. Worth another try later; the message names the destination without secrets."""

@@ -119,6 +119,20 @@ class Metrics:
     deleted_segments: Counter = _metric("deleted_segments_total", "Segments that retention deleted.")
     deleted_bytes: Counter = _metric("deleted_bytes_total", "Their bytes.")
     retention_braked: Gauge = _metric("retention_braked", "1 while the clock brake keeps retention from deleting.")
+    camera_recording: Gauge = _metric(
+        "camera_recording",
+        "1 while all of a camera that should be recorded is, as `vms status` judges it, also when its recorder is dead.",
+        ("camera",),
+    )
+    alarms_active: Gauge = _metric("alarms_active", "Alarms that were raised and have not ended, by kind.", ("kind",))
+    alarm_messages: Counter = _metric(
+        "alarm_messages_total",
+        "Alarm messages handed over, or not: webhook or email; sent, or failed and tried again.",
+        ("destination", "result"),
+    )
+    alarm_messages_waiting: Gauge = _metric(
+        "alarm_messages_waiting", "Alarm messages not handed over yet.", ("destination",)
+    )
 
     @classmethod
     def create(cls, registry: CollectorRegistry | None = None) -> Metrics:

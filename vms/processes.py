@@ -28,7 +28,7 @@ BEAT_SECONDS = 0.5
 DUMP_SECONDS = 0.5  # faulthandler writes a hundred stacks in a few milliseconds
 RESTART_FIRST_SECONDS = 0.2
 RESTART_LONGEST_SECONDS = 5.0
-LIVED_SECONDS = 10.0  # a child that lived this long is restarted at once, whatever happened before
+LIVED_SECONDS = 3.0  # a child that lived this long did its work: it is restarted at once, whatever happened before
 
 
 @dataclass(frozen=True, slots=True)

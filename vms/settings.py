@@ -58,6 +58,12 @@ class StoreKind(StrEnum):
     S3 = "s3"
 
 
+class MailTls(StrEnum):
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
 class LogLevel(StrEnum):
     DEBUG = "debug"
     INFO = "info"
@@ -168,6 +174,29 @@ def _endpoint(text: str) -> str | None:
 def _catalogue_url(url: Secret) -> str | None:
     if url and not re.match(r"(sqlite|postgresql)(\+\w+)?://", url.reveal()):
         return "must begin with sqlite:// or postgresql://"
+    return None
+
+
+def _webhook_url(url: Secret) -> str | None:
+    """Beyond this machine only HTTPS; a host's name is what its certificate is checked against."""
+    if not url:
+        return None
+    match = re.fullmatch(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?([/?][!-~]*)?", url.reveal())
+    if not match:
+        return "must be https://host/path without user and password"
+    if match[1] == "http" and not Listen(match[2].strip("[]"), 80).is_loopback:
+        return "must begin with https:// (http:// is for this machine only)"
+    return None
+
+
+def _optional_mail_address(text: str) -> str | None:
+    return _mail_addresses(text) if "," not in text else "must be one address, such as stroz@example.pl"
+
+
+def _mail_addresses(text: str) -> str | None:
+    for address in text.split(",") if text else ():
+        if len(address) > 254 or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+", address.strip()):
+            return "must be mail addresses with commas between them, such as it@example.pl, dyzurny@example.pl"
     return None
 
 
@@ -318,6 +347,44 @@ class LegalSection:
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmsSection:
+    """Who is told when something is wrong, and after how long. Nobody until somebody is named."""
+
+    webhook_url: Secret = setting(
+        Secret(),
+        "`https://…` to which alarms are sent as JSON by POST. It may hold a token, so it is kept like a password.",
+        check=_webhook_url,
+    )
+    webhook_secret: Secret = setting(Secret(), "Key of the signature that every POST carries. Required for a webhook.")
+    webhook_ca_file: Path | None = setting(
+        None, "PEM file of the authority that signed the webhook's certificate. Absent: the system's."
+    )
+    smtp_server: Listen | None = setting(None, "Mail server that takes alarms, `host:port`; usually port 587.")
+    smtp_tls: MailTls = setting(
+        MailTls.STARTTLS, "How the way to it is encrypted: STARTTLS, TLS from the first byte (port 465), or not at all."
+    )
+    smtp_ca_file: Path | None = setting(
+        None, "PEM file of the authority that signed its certificate. Absent: the system's."
+    )
+    smtp_user: str = setting("", "User to log in as. Empty: no login.")
+    smtp_password: Secret = setting(Secret(), "Password of that user.")
+    email_from: str = setting("", "Address that mails come from.", check=_optional_mail_address)
+    email_to: str = setting("", "Addresses that get them, with commas between.", check=_mail_addresses)
+    camera_seconds: int = setting(
+        60, "A camera must be without recording for so long before it is told.", least=0, most=86_400
+    )
+    process_seconds: int = setting(30, "Recorder or archiver must be silent for so long.", least=0, most=86_400)
+    store_seconds: int = setting(60, "Store or catalogue must be away for so long.", least=0, most=86_400)
+    spool_seconds: int = setting(
+        10, "The spool must be over its budget, or deletion braked, for so long.", least=0, most=86_400
+    )
+    clock_seconds: int = setting(300, "The machine's clock must be wrong for so long.", least=0, most=86_400)
+    clear_seconds: int = setting(
+        30, "What was told must be well again for so long before its end is told.", least=0, most=86_400
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogSection:
     """What the processes write to standard error."""
 
@@ -338,6 +405,7 @@ class Settings:
     metrics: MetricsSection = field(default_factory=MetricsSection)
     publishing: PublishingSection = field(default_factory=PublishingSection)
     legal: LegalSection = field(default_factory=LegalSection)
+    alarms: AlarmsSection = field(default_factory=AlarmsSection)
     log: LogSection = field(default_factory=LogSection)
 
 
@@ -364,6 +432,23 @@ def check_together(settings: Settings) -> list[str]:
         problems.append(
             "feed.socket: a Unix socket path has at most 107 bytes; set a shorter one, such as /run/stroz/feed.sock"
         )
+    return problems + _check_alarms(settings.alarms)
+
+
+def _check_alarms(alarms: AlarmsSection) -> list[str]:
+    problems = []
+    if alarms.webhook_url and not alarms.webhook_secret:
+        problems.append("alarms.webhook_url is set, so alarms.webhook_secret must be set")
+    if alarms.smtp_server is not None:
+        missing = [k for k in ("email_from", "email_to") if not getattr(alarms, k)]
+        if missing:
+            problems.append(f"alarms.smtp_server is set, so {' and '.join(f'alarms.{k}' for k in missing)} must be set")
+        if not alarms.smtp_server.port:
+            problems.append("alarms.smtp_server must have a port, usually 587")
+        if alarms.smtp_user and alarms.smtp_tls is MailTls.NONE and not alarms.smtp_server.is_loopback:
+            problems.append("alarms.smtp_user logs in over the network, so alarms.smtp_tls must not be none")
+    if bool(alarms.smtp_user) != bool(alarms.smtp_password):
+        problems.append("alarms.smtp_user and alarms.smtp_password must be set together")
     return problems
 
 

@@ -261,6 +261,7 @@ def _finish(settings: Settings, data: Path) -> Settings:
     """Relative paths made absolute from the data folder, and the host's name filled in."""
     root = Path(os.path.abspath(data))
     store, spool, feed, site = settings.store, settings.spool, settings.feed, settings.site
+    alarms = settings.alarms
     return replace(
         settings,
         site=replace(site, host=site.host or local_host_name()),
@@ -271,5 +272,10 @@ def _finish(settings: Settings, data: Path) -> Settings:
             socket=root / feed.socket,
             certificate=root / feed.certificate if feed.certificate else None,
             key=root / feed.key if feed.key else None,
+        ),
+        alarms=replace(
+            alarms,
+            webhook_ca_file=root / alarms.webhook_ca_file if alarms.webhook_ca_file else None,
+            smtp_ca_file=root / alarms.smtp_ca_file if alarms.smtp_ca_file else None,
         ),
     )

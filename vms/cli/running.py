@@ -47,7 +47,8 @@ CATALOGUE_PACE = Backoff(first=2.0, longest=15.0)
 RECORDER_STOP_SECONDS = 18.0  # its workers have 15 to seal what is open
 ARCHIVER_STOP_SECONDS = 10.0
 LAST_PORT = 65_535
-ROLES = ("recorder", "archiver")
+ALARMS_STOP_SECONDS = 3.0
+ROLES = ("alarms", "recorder", "archiver")  # in the order of ending: an end in order alarms nobody
 
 Tell = Callable[[str], None]
 
@@ -89,6 +90,10 @@ class RunningSite:
         spec = _child("recorder", "recorder.host", self.site, RECORDER_STOP_SECONDS, log_file)
         self._tasks["recorder"] = asyncio.create_task(keep_child(spec, self.states["recorder"]), name="recorder")
 
+    def start_alarms(self, log_file: Path | None) -> None:
+        spec = _child("alarms", "vms.cli.alarm_watch", self.site, ALARMS_STOP_SECONDS, log_file)
+        self._tasks["alarms"] = asyncio.create_task(keep_child(spec, self.states["alarms"]), name="alarms")
+
     def start_archiver(self, log_file: Path | None, preparing: asyncio.Task[None], *, prepared: bool) -> None:
         """Start it once the catalogue is as it must be, however long that takes. `preparing`: the first try at that."""
         spec = _child("archiver", "storage.archive_process", self.site, ARCHIVER_STOP_SECONDS, log_file)
@@ -115,7 +120,7 @@ class RunningSite:
 
 @asynccontextmanager
 async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) -> AsyncIterator[RunningSite]:
-    """Prepare and start everything; on leaving, end the recorder first and the archiver after it.
+    """Prepare and start everything; on leaving, end alarms first, then the recorder, and the archiver after it.
 
     `tell` hears short sentences for the person at the terminal; `log_file` takes the children's standard error. Raises
     UserError when the site cannot run like this; then nothing was started. Neither store nor catalogue is a reason for
@@ -137,6 +142,7 @@ async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) ->
                     tell(trouble)
             running.start_recorder(log_file)
             running.start_archiver(log_file, preparing, prepared=catalogue is None)
+            running.start_alarms(log_file)
             yield running
         finally:
             for role in ROLES:

@@ -65,7 +65,7 @@ class StreamLine:
     fps: float = 0.0
     bits_per_second: int = 0
     age_ns: int | None = None  # of the last picture
-    gap_today_ns: int = 0
+    gap_today_ns: int | None = None  # None: nobody answers who would know
     source: str = ""
     source_why: str = ""
     codec: str = ""
@@ -75,6 +75,8 @@ class StreamLine:
     segments: int = 0
     bytes: int = 0
     gaps_by_reason: Mapping[str, int] = field(default_factory=dict)
+    camera_id: str = ""
+    record: bool = True  # False: only relayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,10 @@ def stream_lines(assignment: Assignment, states: Sequence[Mapping[str, Any]] | N
     for camera in assignment.cameras:
         for stream in camera.streams:
             facts = reported.get(str(stream.id))
-            who = StreamLine(camera.number, camera.name, stream.kind.value, str(stream.id), Level.OFF, "switched off")
+            who = StreamLine(
+                camera.number, camera.name, stream.kind.value, str(stream.id), Level.OFF, "switched off",
+                camera_id=str(camera.camera_id), record=stream.record,
+            )  # fmt: skip
             if facts is not None:
                 lines.append(judge(who, facts, now_ns))
             elif stream.kind is StreamKind.AUDIO:
@@ -210,7 +215,7 @@ def judge(who: StreamLine, facts: Mapping[str, Any], now_ns: int) -> StreamLine:
         fps=_float(facts.get("fps")) if fresh else 0.0,
         bits_per_second=(_whole(facts.get("bits_per_second")) or 0) if fresh else 0,
         age_ns=age_ns,
-        gap_today_ns=_whole(facts.get("gap_today_ns")) or 0,
+        gap_today_ns=_whole(facts.get("gap_today_ns")),
         source=str(facts.get("source") or ""),
         source_why=str(facts.get("source_why") or ""),
         codec=str(facts.get("codec") or ""),
@@ -337,7 +342,7 @@ def _stream_json(line: StreamLine) -> dict[str, Any]:
         "fps": round(line.fps, 2),
         "bits_per_second": line.bits_per_second,
         "age_seconds": None if line.age_ns is None else round(line.age_ns / 1e9, 3),
-        "gap_today_seconds": round(line.gap_today_ns / 1e9, 3),
+        "gap_today_seconds": None if line.gap_today_ns is None else round(line.gap_today_ns / 1e9, 3),
         "source": line.source or None,
         "source_why": line.source_why or None,
         "clock_offset_seconds": None if line.clock_offset_ns is None else round(line.clock_offset_ns / 1e9, 3),

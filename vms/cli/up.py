@@ -86,7 +86,7 @@ def archiver(ctx: typer.Context) -> None:
     site = ctx.obj.open_site()
     configure_logging(site.settings.log, site.zone)
     make_way_for_the_recorder()
-    with alone(site, "archiver"), metrics_page(site, ("archiver",)) as metrics:
+    with alone(site, "archiver"), metrics_page(site, ("archiver", "alarms")) as metrics:
         _say_metrics(metrics)
         try:
             run_process(lambda: run_archiver(site))

@@ -165,7 +165,8 @@ def _skip_scaling_list(r: BitReader, size: int) -> None:
 
 def _parse_vui(r: BitReader) -> tuple[float, int | None]:
     """(fps, max_num_reorder_frames) of §E.1.1, each unknown when the VUI ends before it."""
-    fps, reorder = 0.0, None
+    fps = 0.0
+    reorder: int | None = None
     try:
         if not r.flag():
             return fps, reorder

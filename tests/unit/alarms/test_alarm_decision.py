@@ -1,0 +1,185 @@
+"""What becomes of alarms: each once, with its end, whatever is seen in whatever order, and over restarts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vms.alarms.decision import (
+    MOST_RECENT,
+    Alarm,
+    AlarmKind,
+    AlarmState,
+    Event,
+    Message,
+    Observation,
+    Patience,
+    Trouble,
+    step,
+)
+from vms.alarms.memory import MOST_WAITING, Memory, Outbox, decode, encode
+
+S = 1_000_000_000
+NOW = 1_795_300_000 * S
+PATIENCE = Patience({AlarmKind.CAMERA: 60 * S, AlarmKind.STORE: 20 * S}, clear_ns=30 * S)
+CAMERA = Trouble(AlarmKind.CAMERA, "kamera-1", "camera 1 Rynek", "camera unreachable")
+STORE = Trouble(AlarmKind.STORE, detail="503")
+
+
+def run(*looks: tuple[int, list[Trouble]], patience: Patience = PATIENCE) -> list[tuple[int, str, AlarmKind]]:
+    """(second, troubles) …: what is told, and at which second."""
+    state, told = AlarmState(), []
+    for second, troubles in looks:
+        seen = Observation(NOW + second * S, second * S, tuple(troubles), expected=frozenset({"kamera-1"}))
+        state, messages = step(state, seen, patience)
+        told += [(second, m.event.value, m.alarm.kind) for m in messages]
+    return told
+
+
+def test_a_reconnect_of_two_seconds_alarms_nobody() -> None:
+    looks = [(0, []), (5, [CAMERA]), (7, []), (40, [CAMERA]), (45, []), (70, [CAMERA]), (75, [])]
+    assert run(*looks) == []
+
+
+def test_one_that_lasts_is_told_once_and_its_end_once() -> None:
+    looks = [(second, [CAMERA] if 10 <= second < 600 else []) for second in range(0, 900, 5)]
+    assert run(*looks) == [(70, "raised", AlarmKind.CAMERA), (630, "cleared", AlarmKind.CAMERA)]
+
+
+def test_one_that_comes_and_goes_all_the_time_is_one_alarm() -> None:
+    looks = [(second, [CAMERA] if second < 70 or second % 20 else []) for second in range(0, 900, 5)]
+    assert run(*looks) == [(60, "raised", AlarmKind.CAMERA)]
+
+
+def test_the_alarm_says_since_when_as_the_timeline_does_and_how_long() -> None:
+    since = replace(CAMERA, since_ns=NOW - 7 * S)
+    state, _ = step(AlarmState(), Observation(NOW, 0, (since,)), PATIENCE)
+    state, (raised,) = step(state, Observation(NOW + 60 * S, 60 * S, (since,)), PATIENCE)
+    assert (raised.alarm.since_ns, raised.alarm.raised_ns) == (NOW - 7 * S, NOW + 60 * S)
+    state, _ = step(state, Observation(NOW + 90 * S, 90 * S), PATIENCE)
+    state, (cleared,) = step(state, Observation(NOW + 120 * S, 120 * S), PATIENCE)
+    assert cleared.alarm.cleared_ns == NOW + 90 * S  # when it was well, not when that was believed
+    assert (cleared.id, raised.id) == ("1-cleared", "1-raised")
+    assert state.recent == (cleared.alarm,)
+
+
+def test_a_camera_taken_out_of_service_ends_its_alarm_for_that_reason() -> None:
+    state, _ = step(AlarmState(), Observation(NOW, 0, (CAMERA,)), Patience())
+    state, (gone,) = step(state, Observation(NOW + S, S), Patience())
+    assert "out of service" in gone.alarm.end
+    state, _ = step(state, Observation(NOW, 0, (CAMERA,)), Patience())
+    _, (back,) = step(state, Observation(NOW + S, S, expected=frozenset({"kamera-1"})), Patience())
+    assert (back.alarm.end, back.alarm.number) == ("", 2)
+
+
+def test_between_begin_and_end_nothing_is_told() -> None:
+    """A spool with room for 80 minutes: too much to raise an alarm, too little to end one."""
+    hardly = replace(STORE, begins=False)
+    assert run((0, [hardly]), (500, [hardly])) == []
+    assert run((0, [STORE]), (20, [STORE]), (30, [hardly]), (500, [hardly])) == [(20, "raised", AlarmKind.STORE)]
+
+
+def test_a_clock_that_is_stepped_back_neither_repeats_nor_delays() -> None:
+    state, _ = step(AlarmState(), Observation(NOW, 0, (STORE,)), PATIENCE)
+    state, (raised,) = step(state, Observation(NOW - 3600 * S, 20 * S, (STORE,)), PATIENCE)
+    assert raised.alarm.since_ns <= raised.alarm.raised_ns == NOW - 3600 * S
+    state, _ = step(state, Observation(NOW - 7200 * S, 21 * S), PATIENCE)
+    _, (cleared,) = step(state, Observation(NOW - 7100 * S, 51 * S), PATIENCE)
+    assert cleared.alarm.cleared_ns == raised.alarm.raised_ns
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look of a history: how much later on each clock, what is wrong, and whether the process was started anew."""
+
+    mono_s: int
+    wall_step_s: int
+    wrong: frozenset[tuple[AlarmKind, str]]
+    hardly: frozenset[tuple[AlarmKind, str]]
+    unknown: frozenset[AlarmKind]
+    restart: bool
+
+
+KEYS = [(AlarmKind.CAMERA, "a"), (AlarmKind.CAMERA, "b"), (AlarmKind.STORE, ""), (AlarmKind.SPOOL, "")]
+sets = st.frozensets(st.sampled_from(KEYS))
+looks = st.builds(
+    Look,
+    st.integers(0, 70),
+    st.sampled_from([0, 0, 0, 0, -7200, 3600]),
+    sets,
+    sets,
+    st.frozensets(st.sampled_from([AlarmKind.CAMERA, AlarmKind.STORE])) | st.just(frozenset()),
+    st.sampled_from([False, False, False, True]),
+)
+
+
+@given(st.lists(looks, max_size=60))
+def test_each_alarm_once_with_its_end_whatever_the_order(history: list[Look]) -> None:
+    state, mono, wall = AlarmState(), 0, NOW
+    told: list[Message] = []
+    wrong_for: dict[tuple[AlarmKind, str], int] = {}  # since when without a break, of what is known
+    right_for: dict[tuple[AlarmKind, str], int] = {}
+    for look in history:
+        mono, wall = mono + look.mono_s * S, wall + (look.mono_s + look.wall_step_s) * S
+        if look.restart:
+            state = decode(encode(Memory(state))).state
+            wrong_for, right_for = {}, {}
+        troubles = [Trouble(*key) for key in look.wrong]
+        troubles += [Trouble(*key, begins=False) for key in look.hardly - look.wrong]
+        for key in KEYS:
+            if key[0] not in look.unknown:
+                wrong_for[key] = wrong_for.get(key, mono) if key in look.wrong else mono + 10**18
+                right_for[key] = right_for.get(key, mono) if key not in look.wrong | look.hardly else mono + 10**18
+                wrong_for = {k: v for k, v in wrong_for.items() if v <= mono}
+                right_for = {k: v for k, v in right_for.items() if v <= mono}
+        seen = Observation(wall, mono, tuple(troubles), look.unknown)
+        before = state
+        state, messages = step(state, seen, PATIENCE)
+        told += messages
+        for m in messages:
+            alarm, since = m.alarm, wrong_for if m.event is Event.RAISED else right_for
+            must = PATIENCE.by_kind.get(alarm.kind, 0) if m.event is Event.RAISED else PATIENCE.clear_ns
+            assert alarm.kind not in look.unknown
+            assert mono - since[alarm.key] >= must
+            assert (alarm.key in before.active) == (m.event is Event.CLEARED)
+        for key, since_mono in wrong_for.items():  # nor is any forgotten
+            if key[0] not in look.unknown and mono - since_mono >= PATIENCE.by_kind.get(key[0], 0):
+                assert key in state.active
+        for key, since_mono in right_for.items():
+            if key[0] not in look.unknown and mono - since_mono >= PATIENCE.clear_ns:
+                assert key not in state.active
+    assert len({m.id for m in told}) == len(told)
+    for number in {m.alarm.number for m in told}:
+        events = [m.event for m in told if m.alarm.number == number]
+        assert events in ([Event.RAISED], [Event.RAISED, Event.CLEARED])
+    raised = [m.alarm.number for m in told if m.event is Event.RAISED]
+    assert raised == sorted(raised)
+    for m in told:
+        assert m.alarm.since_ns <= m.alarm.raised_ns <= (m.alarm.cleared_ns or m.alarm.raised_ns)
+    ended = {m.alarm.number for m in told if m.event is Event.CLEARED}
+    assert {a.number for a in state.active.values()} == set(raised) - ended
+    assert len(state.recent) <= MOST_RECENT
+
+
+def alarm(number: int) -> Alarm:
+    return Alarm(number, AlarmKind.STORE, "", "", "503", NOW, NOW)
+
+
+def test_an_outbox_is_bounded_and_counts_what_it_loses() -> None:
+    box = Outbox().put(Message(Event.RAISED, alarm(n)) for n in range(MOST_WAITING + 7))
+    assert (len(box.waiting), box.dropped, box.waiting[0].alarm.number) == (MOST_WAITING, 7, 7)
+    sent = box.waiting[:50]
+    box = box.put([Message(Event.CLEARED, alarm(9))])  # comes while the others are on their way
+    box = box.accepted(sent, 7, NOW)
+    assert (len(box.waiting), box.dropped, box.last_ok_ns) == (MOST_WAITING - 49 - 0, 1, NOW)
+    assert sent[1] not in box.waiting
+
+
+def test_a_new_destination_hears_what_is_active_and_one_that_is_gone_is_forgotten() -> None:
+    memory = Memory(AlarmState(active={alarm(3).key: alarm(3)}), {"webhook": Outbox()})
+    memory = memory.for_destinations(["email"])
+    assert list(memory.outboxes) == ["email"]
+    assert [m.id for m in memory.outboxes["email"].waiting] == ["3-raised"]
+    assert memory.for_destinations(["email"]) == memory

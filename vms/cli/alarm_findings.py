@@ -1,0 +1,89 @@
+"""From what `vms status` shows to what alarms are decided by. Pure: nothing is judged here a second time."""
+
+from __future__ import annotations
+
+from vms.alarms.decision import AlarmKind, Observation, Patience, Trouble
+from vms.cli.site_judgement import (
+    cameras,
+    clock_trouble,
+    not_recorded,
+    spool_recovers,
+    spool_trouble,
+    store_trouble,
+)
+from vms.cli.site_status import SiteStatus
+from vms.model import StreamKind
+from vms.settings import AlarmsSection
+
+SECOND_NS = 1_000_000_000
+
+
+def observe(status: SiteStatus, mono_ns: int) -> Observation:
+    """What is wrong at the site now. A silent recorder is one trouble, not one of every camera."""
+    troubles: list[Trouble] = []
+    unknown: set[AlarmKind] = set()
+    by_camera = cameras(status)
+    if status.recorder_answers and not status.problem:
+        troubles += _camera_troubles(status)
+    else:
+        unknown.add(AlarmKind.CAMERA)
+    if not status.recorder_answers:
+        troubles.append(Trouble(AlarmKind.RECORDER))
+    spool = spool_trouble(status)
+    if spool is not None:
+        troubles.append(Trouble(AlarmKind.SPOOL, detail=spool))
+    elif spool_recovers(status):
+        troubles.append(Trouble(AlarmKind.SPOOL, begins=False))
+    if status.archiver_answers:
+        troubles += _archive_troubles(status)
+    else:
+        troubles.append(Trouble(AlarmKind.ARCHIVER))
+        unknown |= {AlarmKind.STORE, AlarmKind.CATALOGUE, AlarmKind.BRAKE}
+        unknown |= set() if spool is not None else {AlarmKind.SPOOL}
+    clock = clock_trouble(status.clock)
+    if clock is not None:
+        troubles.append(Trouble(AlarmKind.CLOCK, detail=clock))
+    elif status.clock.synchronised is None:
+        unknown.add(AlarmKind.CLOCK)
+    return Observation(status.at_ns, mono_ns, tuple(troubles), frozenset(unknown), frozenset(by_camera))
+
+
+def _camera_troubles(status: SiteStatus) -> list[Trouble]:
+    troubles = []
+    for camera, lines in cameras(status).items():
+        line = not_recorded(lines)
+        if line is not None:
+            which = "" if line.kind == StreamKind.MAIN else f"{line.kind} stream: "
+            why = f"{which}{line.word}" + (f": {line.detail}" if line.detail else "")
+            troubles.append(
+                Trouble(AlarmKind.CAMERA, camera, f"camera {line.number} {line.name}", why, since_ns=line.since_ns)
+            )
+    return troubles
+
+
+def _archive_troubles(status: SiteStatus) -> list[Trouble]:
+    report = status.archiver
+    assert report is not None
+    troubles = []
+    if report.catalogue_error:
+        troubles.append(Trouble(AlarmKind.CATALOGUE, detail=report.catalogue_error))
+    if store := store_trouble(report):
+        troubles.append(Trouble(AlarmKind.STORE, detail=store))
+    if report.retention_braked:
+        troubles.append(Trouble(AlarmKind.BRAKE))
+    return troubles
+
+
+def patience_of(section: AlarmsSection) -> Patience:
+    """How long each kind must last, by the settings."""
+    seconds = {
+        AlarmKind.CAMERA: section.camera_seconds,
+        AlarmKind.RECORDER: section.process_seconds,
+        AlarmKind.ARCHIVER: section.process_seconds,
+        AlarmKind.STORE: section.store_seconds,
+        AlarmKind.CATALOGUE: section.store_seconds,
+        AlarmKind.SPOOL: section.spool_seconds,
+        AlarmKind.BRAKE: section.spool_seconds,
+        AlarmKind.CLOCK: section.clock_seconds,
+    }
+    return Patience({kind: s * SECOND_NS for kind, s in seconds.items()}, section.clear_seconds * SECOND_NS)

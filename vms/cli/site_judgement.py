@@ -1,0 +1,81 @@
+"""What of a site as a whole needs a person: one judgement for `vms status`, alarms and metrics. Pure.
+
+Streams are judged in `vms.cli.site_status`. Each function answers with a short text for people, or None when all is well
+or nobody can tell; `None` from a process that does not answer is told apart by `archiver_answers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vms.cli.site_status import ArchiverLine, Level, SiteStatus, StreamLine
+from vms.localtime import format_duration
+from vms.model import StreamKind
+from vms.ntp import HostClock
+
+TIGHT_HOURS = 1.0
+HOST_CLOCK_OFF_NS = 1_000_000_000
+STREAMS_NAMED = 12
+
+
+def spool_trouble(status: SiteStatus) -> str | None:
+    """The spool is over its budget, streams are given up for want of room, or it will be full within the hour."""
+    if status.given_up:
+        return f"{len(status.given_up)} streams are given up for want of room: {named(status.given_up)}"
+    if not status.archiver_answers:
+        return "no room left on its disk beyond the reserve" if status.spool_free_bytes == 0 else None
+    report = status.archiver
+    assert report is not None
+    if report.spool_room_bytes == 0:
+        return "no room left by its budget and its disk's reserve"
+    if report.spool_hours is not None and report.spool_hours < TIGHT_HOURS:
+        return f"room for {report.spool_hours * 60:.0f} min at the present rate"
+    return None
+
+
+def spool_recovers(status: SiteStatus) -> bool:
+    """Whether room is so scarce still that an alarm about it should not end yet."""
+    report = status.archiver
+    return (
+        status.archiver_answers
+        and report is not None
+        and report.spool_hours is not None
+        and report.spool_hours < 2 * TIGHT_HOURS
+    )
+
+
+def store_trouble(report: ArchiverLine) -> str | None:
+    """Footage does not reach the store."""
+    if report.store_error is None:
+        return None
+    return f"{report.store_error}; {report.backlog_segments} segments wait in the spool"
+
+
+def clock_trouble(clock: HostClock) -> str | None:
+    """The machine's clock is not synchronised, or known to be off."""
+    if clock.synchronised is False:
+        return "not synchronised; recorded times may drift. Is chrony running?"
+    if clock.offset_ns is not None and abs(clock.offset_ns) > HOST_CLOCK_OFF_NS:
+        way = "behind" if clock.offset_ns > 0 else "ahead"
+        return f"{format_duration(abs(clock.offset_ns))} {way}; it is being corrected"
+    return None
+
+
+def cameras(status: SiteStatus) -> dict[str, list[StreamLine]]:
+    """The lines of the streams that should be recorded, by camera, main stream first."""
+    found: dict[str, list[StreamLine]] = {}
+    for line in status.streams:
+        if line.record and line.kind != StreamKind.AUDIO and line.level is not Level.OFF:
+            found.setdefault(line.camera_id, []).append(line)
+    return {camera: sorted(lines, key=lambda s: s.kind != StreamKind.MAIN) for camera, lines in found.items()}
+
+
+def not_recorded(lines: Sequence[StreamLine]) -> StreamLine | None:
+    """The first of a camera's streams that is not being recorded now."""
+    return next((line for line in lines if line.level is not Level.GOOD), None)
+
+
+def named(lines: Sequence[StreamLine]) -> str:
+    """`3 main, 7 sub and 4 more`."""
+    first = [f"{s.number} {s.kind}" for s in lines[:STREAMS_NAMED]]
+    return ", ".join(first) + (f" and {len(lines) - len(first)} more" if len(lines) > len(first) else "")
