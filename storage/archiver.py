@@ -152,7 +152,7 @@ class Archiver:
         self._facts = FactLedger(self._journals.touch)
         self._uploaded_segments = self._uploaded_bytes = self._lost_segments = 0
         self._last_upload_s: float | None = None
-        self._errors: dict[str, str] = {}  # step → what it failed with last
+        self._errors: dict[str, VmsError] = {}  # step → what it failed with last
 
     async def run(self) -> None:
         """Archive for ever. Cancelling leaves every step repeatable."""
@@ -167,6 +167,9 @@ class Archiver:
                 )
 
     def progress(self) -> Progress:
+        known, stored = self._errors.get("registration"), self._errors.get("upload")
+        if isinstance(stored, CatalogueError):  # which uploading needs too; the store is not to blame
+            known, stored = known or stored, None
         return Progress(
             backlog_segments=len(self._pending),
             backlog_bytes=sum(facts.size_bytes for facts in self._pending.values()),
@@ -178,8 +181,8 @@ class Archiver:
             set_aside=len(self._aside),
             journals_waiting=self._journals.waiting,
             journals_set_aside=len(self._hours_aside),
-            catalogue_error=self._errors.get("registration"),
-            store_error=self._errors.get("upload"),
+            catalogue_error=None if known is None else str(known),
+            store_error=None if stored is None else str(stored),
         )
 
     # -- steps 1 and 2 --------------------------------------------------------------------------------------------
@@ -400,7 +403,7 @@ class Archiver:
             try:
                 await attempt()
             except VmsError as error:
-                self._errors[name] = str(error)
+                self._errors[name] = error
                 self._count_failure(error)
                 raise
             self._errors.pop(name, None)

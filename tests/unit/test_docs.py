@@ -291,7 +291,7 @@ def house_files() -> Iterator[Path]:
     """Files of the house that hold text; not what is installed, cached or made at run time."""
     skipped = {"node_modules", "vms-data", "demo-data", "dist", "__pycache__", "regressions"}
     for path in HOUSE.iterdir():
-        if path.is_file() and path.suffix in TEXT_SUFFIXES:
+        if path.is_file() and path.suffix in TEXT_SUFFIXES and path.name != ".git":  # of a worktree
             yield path
         elif path.is_dir() and path.name not in skipped and (path.name == ".ci" or not path.name.startswith(".")):
             yield from (

@@ -3,8 +3,9 @@
 Owns the rules and nothing else; no I/O, no clock. Invariants, whatever comes in whatever order:
 
 - each alarm is raised once and then cleared once; of one kind and subject one is active at most;
-- raised only what was wrong for its patience without a break, cleared only what was right for `clear_ns` without one;
-  between the two (`Trouble.begins` False) an alarm neither begins nor ends;
+- raised only what has been wrong for its patience, cleared only what has been right for `clear_ns` without a break; right
+  for less than that is no break of a wrong either, so that what comes and goes all the time is told, and told once;
+- between the two (`Trouble.begins` False) an alarm neither begins nor ends;
 - what nobody can tell now (`Observation.unknown`) changes nothing: neither raises, clears nor counts as a break;
 - numbers grow and are never used twice; `since_ns` ≤ `raised_ns` ≤ `cleared_ns`, although the wall clock may step:
   patience is measured on the monotonic clock.
@@ -109,8 +110,8 @@ class Message:
 
     @property
     def id(self) -> str:
-        """The same whenever it is sent, so that a receiver can tell a repetition."""
-        return f"{self.alarm.number}-{self.event}"
+        """The same whenever it is sent, so that a receiver can tell a repetition; of no other message of this site."""
+        return f"{self.alarm.number}-{self.alarm.raised_ns // 1_000_000}-{self.event}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class Waiting:
 
     mono_ns: int
     wall_ns: int
+    paused_ns: int | None = None  # monotonic: since when it has not been, for too short a time to count
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def _raise(
 ) -> tuple[AlarmState, list[Message]]:
     active, number, told = dict(state.active), state.next_number, []
     begun = {key: trouble for key, trouble in wrong.items() if trouble.begins and key not in active}
-    rising = {key: since for key, since in state.rising.items() if key in begun or key[0] in seen.unknown}
+    rising = _still_rising(state.rising, begun, seen, patience.clear_ns)
     for key, trouble in begun.items():
         first = rising.setdefault(key, Waiting(seen.mono_ns, seen.wall_ns))
         if seen.mono_ns - first.mono_ns < patience.by_kind.get(trouble.kind, 0):
@@ -184,3 +186,20 @@ def _raise(
         told.append(Message(Event.RAISED, active[key]))
         number += 1
     return replace(state, active=active, rising=rising, next_number=number), told
+
+
+def _still_rising(
+    rising: Mapping[Key, Waiting], begun: Mapping[Key, Trouble], seen: Observation, clear_ns: int
+) -> dict[Key, Waiting]:
+    """Without what has been right for `clear_ns`."""
+    kept = {}
+    for key, since in rising.items():
+        if key[0] in seen.unknown:
+            kept[key] = since
+        elif key in begun:
+            kept[key] = replace(since, paused_ns=None)
+        else:
+            paused_ns = seen.mono_ns if since.paused_ns is None else since.paused_ns
+            if seen.mono_ns - paused_ns < clear_ns:
+                kept[key] = replace(since, paused_ns=paused_ns)
+    return kept

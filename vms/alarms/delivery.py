@@ -9,9 +9,11 @@ The signature of a POST is `X-Stroz-Signature: t=SECONDS,v1=HEX`: HMAC-SHA-256 u
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
+import logging
 import ssl
 import time
 from collections.abc import Sequence
@@ -29,9 +31,11 @@ import aiosmtplib
 from vms.alarms.decision import Message
 from vms.alarms.words import body, subject_line, text
 from vms.errors import DeliveryError
-from vms.observe import redact
+from vms.observe import REDACTED, redact
 from vms.settings import AlarmsSection, MailTls, Secret
 from vms.site import Site
+
+log = logging.getLogger(__name__)
 
 HTTP_SECONDS = 10.0
 SMTP_SECONDS = 20.0  # of each step; greylisting servers think long
@@ -83,7 +87,7 @@ class Webhook:
             ):
                 status = answer.status
         except aiohttp.ClientConnectorCertificateError as error:
-            raise DeliveryError(f"{self._where}: its certificate is not trusted: {_reason(error)}") from error
+            raise DeliveryError(f"{self._where}: its certificate is not trusted: {error.certificate_error}") from error
         except TimeoutError as error:
             raise DeliveryError(f"{self._where} did not answer within {HTTP_SECONDS:.0f} s") from error
         except aiohttp.ClientConnectorError as error:
@@ -124,10 +128,11 @@ class Mail:
         except aiosmtplib.SMTPTimeoutError as error:
             raise DeliveryError(f"{self._server} did not answer within {SMTP_SECONDS:.0f} s") from error
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            raise DeliveryError(f"{self._server}: {_without(password, _reason(error))}") from error
+            raise DeliveryError(f"{self._server}: {_said(str(error) or type(error).__name__, section)}") from error
         if refused:
+            log.warning("%s takes no mail for %s; the others got it", self._server, ", ".join(sorted(refused)))
             return f"{self._server} took it for {len(self._to) - len(refused)}, refused {', '.join(sorted(refused))}"
-        return f"{self._server} took it for {', '.join(self._to)}: {_without(password, answer[:LONGEST_ANSWER])}"
+        return f"{self._server} took it for {', '.join(self._to)}: {_said(answer, section)}"
 
     def _mail(self, messages: Sequence[Message], dropped: int) -> EmailMessage:
         mail = EmailMessage()
@@ -166,8 +171,7 @@ def recipients(addresses: str) -> tuple[str, ...]:
 
 def _name_of(messages: Sequence[Message]) -> str:
     """One name for one set of messages, so that a mail sent twice is seen to be one."""
-    ids = ",".join(f"{m.id}@{m.alarm.raised_ns}" for m in messages)
-    return hashlib.sha256(ids.encode()).hexdigest()[:32]
+    return hashlib.sha256(",".join(m.id for m in messages).encode()).hexdigest()[:32]
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
@@ -177,11 +181,9 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
         raise DeliveryError(f"{ca_file} cannot be used as certificate authority: {error.strerror or error}") from error
 
 
-def _reason(error: BaseException) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return redact(said)[:LONGEST_ANSWER]
-
-
-def _without(secret: Secret, said: str) -> str:
-    """Servers repeat what they refuse."""
-    return said.replace(secret.reveal(), "***") if secret else said
+def _said(answer: str, section: AlarmsSection) -> str:
+    """What a mail server said, as one line; servers repeat what they refuse, also as it was sent to them."""
+    if password := section.smtp_password.reveal():
+        for secret in (password, f"\0{section.smtp_user}\0{password}"):
+            answer = answer.replace(secret, REDACTED).replace(base64.b64encode(secret.encode()).decode(), REDACTED)
+    return redact(" ".join(answer.split()))[:LONGEST_ANSWER]

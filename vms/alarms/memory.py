@@ -92,7 +92,7 @@ def encode(memory: Memory) -> bytes:
         "recent": [asdict(a) for a in state.recent],
         "outboxes": {name: asdict(box) for name, box in memory.outboxes.items()},
     }
-    return json.dumps(facts, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    return json.dumps(facts, ensure_ascii=False).encode("utf-8", "surrogatepass")  # as `json.loads` reads
 
 
 def decode(content: bytes) -> Memory:

@@ -37,8 +37,8 @@ WORDS = {
         "vms camera test NUMBER says what is wrong; then the camera's power, cable and password",
     ),
     AlarmKind.RECORDER: Words(
-        "the recorder does not answer: perhaps nothing is recorded",
-        "the recorder answers again",
+        "the recorder is down, or does not know its cameras: perhaps nothing is recorded",
+        "the recorder is back",
         "perhaps every camera; it is started again by itself",
         "vms status; if it stays down: journalctl -u stroz -n 200, then systemctl restart stroz",
     ),

@@ -27,8 +27,8 @@ def observe(status: SiteStatus, mono_ns: int) -> Observation:
         troubles += _camera_troubles(status)
     else:
         unknown.add(AlarmKind.CAMERA)
-    if not status.recorder_answers:
-        troubles.append(Trouble(AlarmKind.RECORDER))
+    if not status.recorder_answers or status.problem:
+        troubles.append(Trouble(AlarmKind.RECORDER, detail=status.problem or "it does not answer"))
     spool = spool_trouble(status)
     if spool is not None:
         troubles.append(Trouble(AlarmKind.SPOOL, detail=spool))

@@ -47,7 +47,7 @@ CATALOGUE_PACE = Backoff(first=2.0, longest=15.0)
 RECORDER_STOP_SECONDS = 18.0  # its workers have 15 to seal what is open
 ARCHIVER_STOP_SECONDS = 10.0
 LAST_PORT = 65_535
-ALARMS_STOP_SECONDS = 3.0
+ALARMS_STOP_SECONDS = 1.5  # what it knows is on disk already
 ROLES = ("alarms", "recorder", "archiver")  # in the order of ending: an end in order alarms nobody
 
 Tell = Callable[[str], None]
@@ -153,7 +153,7 @@ async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) ->
 
 @contextmanager
 def alone(site: Site, role: str) -> Iterator[None]:
-    """Hold the right to be the site's only `recorder` or `archiver`; UserError when another process has it."""
+    """Hold the right to be the site's only process of this role (`ROLES`); UserError when another process has it."""
     with site.hold(role) as try_to_take:
         if not try_to_take():
             raise UserError(f"the {role} of {site.path} runs already; stop that one first, or name another --data")

@@ -14,12 +14,14 @@ from vms.model import StreamKind
 from vms.ntp import HostClock
 
 TIGHT_HOURS = 1.0
+WAITS_NS = 600_000_000_000  # what waits for the store longer than this does not leave as fast as it comes
 HOST_CLOCK_OFF_NS = 1_000_000_000
 STREAMS_NAMED = 12
 
 
 def spool_trouble(status: SiteStatus) -> str | None:
-    """The spool is over its budget, streams are given up for want of room, or it will be full within the hour."""
+    """The spool is over its budget, streams are given up for want of room, or footage does not leave it and it will be
+    full within the hour."""
     if status.given_up:
         return f"{len(status.given_up)} streams are given up for want of room: {named(status.given_up)}"
     if not status.archiver_answers:
@@ -28,27 +30,30 @@ def spool_trouble(status: SiteStatus) -> str | None:
     assert report is not None
     if report.spool_room_bytes == 0:
         return "no room left by its budget and its disk's reserve"
-    if report.spool_hours is not None and report.spool_hours < TIGHT_HOURS:
-        return f"room for {report.spool_hours * 60:.0f} min at the present rate"
+    if _fills(report, status.at_ns, TIGHT_HOURS):
+        return f"room for {(report.spool_hours or 0) * 60:.0f} min at the present rate, and footage does not leave it"
     return None
 
 
 def spool_recovers(status: SiteStatus) -> bool:
     """Whether room is so scarce still that an alarm about it should not end yet."""
     report = status.archiver
-    return (
-        status.archiver_answers
-        and report is not None
-        and report.spool_hours is not None
-        and report.spool_hours < 2 * TIGHT_HOURS
-    )
+    return status.archiver_answers and report is not None and _fills(report, status.at_ns, 2 * TIGHT_HOURS)
+
+
+def _fills(report: ArchiverLine, at_ns: int, within_hours: float) -> bool:
+    """Whether the spool will be full so soon. One whose footage leaves at once may be as small as it likes."""
+    late = report.oldest_start_ns is not None and at_ns - report.oldest_start_ns > WAITS_NS
+    leaves = not (report.store_error or report.catalogue_error or late)
+    return report.spool_hours is not None and report.spool_hours < within_hours and not leaves
 
 
 def store_trouble(report: ArchiverLine) -> str | None:
     """Footage does not reach the store."""
-    if report.store_error is None:
-        return None
-    return f"{report.store_error}; {report.backlog_segments} segments wait in the spool"
+    aside = report.set_aside + report.journals_set_aside
+    said = [report.store_error] if report.store_error else []
+    said += [f"{aside} objects are set aside and tried every ten minutes (see the log)"] if aside else []
+    return f"{'; '.join(said)}; {report.backlog_segments} segments wait in the spool" if said else None
 
 
 def clock_trouble(clock: HostClock) -> str | None:

@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from vms.cli.output import printable
+from vms.cli.site_judgement import clock_trouble, named, spool_trouble, store_trouble
 from vms.cli.site_status import CLOCK_OFF_NS, ArchiverLine, Level, SiteStatus, StreamLine
 from vms.localtime import format_duration
 from vms.model import StreamKind
 
 MOST_NOTES = 6
-MOST_GIVEN_UP = 12
 NARROW, WIDE = 70, 100
 NONE = "-"
 UNKNOWN = "?"
@@ -154,8 +154,8 @@ def foot_lines(status: SiteStatus, *, plain: bool = False) -> list[RenderableTyp
     ]
     if status.problem:
         texts.append(("cameras", status.problem, Level.BAD))
-    if status.clock.synchronised is False:
-        texts.append(("clock", "not synchronised; recorded times may drift. Is chrony running?", Level.BAD))
+    if clock := clock_trouble(status.clock):
+        texts.append(("clock", clock, Level.BAD))
     recorder = ("answers", Level.GOOD) if status.recorder_answers else ("does not answer", Level.BAD)
     texts.append(("recorder", *recorder))
     texts += _archiver_lines(status)
@@ -179,12 +179,11 @@ def _archiver_lines(status: SiteStatus) -> list[tuple[str, str, Level]]:
     spool = f"{size(report.spool_open_bytes)} open, {size(report.spool_sealed_bytes)} sealed, {_room(report)}"
     if report.spool_strays:
         spool += f", {report.spool_strays} files that are not ours"
-    tight = report.spool_room_bytes == 0 or (report.spool_hours is not None and report.spool_hours < 1)
     lines = [("archiver", "answers", Level.GOOD)]
     if report.catalogue_error:
         lines.append(("catalogue", report.catalogue_error, Level.BAD))
-    lines.append(("spool", spool, Level.BAD if tight else Level.GOOD))
-    trouble = report.store_error or report.lost_segments or report.set_aside or report.journals_set_aside
+    lines.append(("spool", spool, Level.BAD if spool_trouble(status) else Level.GOOD))
+    trouble = store_trouble(report) or report.lost_segments
     lines.append(("store", _store(status, report), Level.BAD if trouble else Level.GOOD))
     if report.retention_braked:
         lines.append(
@@ -212,10 +211,8 @@ def _given_up(status: SiteStatus) -> list[tuple[str, str, Level]]:
     gone = status.given_up
     if not gone:
         return []
-    first = [f"{s.number} {s.kind}" for s in gone[:MOST_GIVEN_UP]]
-    more = f" and {len(gone) - len(first)} more (vms status --json)" if len(gone) > len(first) else ""
     since = "" if gone[0].since_ns is None else f", the first {short(status.at_ns - gone[0].since_ns)} ago"
-    return [("given up", f"{len(gone)} streams for want of room{since}: {', '.join(first)}{more}", Level.BAD)]
+    return [("given up", f"{len(gone)} streams for want of room{since}: {named(gone)}", Level.BAD)]
 
 
 def _store(status: SiteStatus, report: ArchiverLine) -> str:

@@ -92,8 +92,7 @@ async def test_a_catalogue_that_only_a_person_can_mend_is_told_and_cameras_are_r
     harm(data)
     told: list[str] = []
     async with supervised(Site.open(data), tell=told.append):
-        await eventually(lambda: started)
-        assert started == ["recorder"]
+        await eventually(lambda: started == ["recorder", "alarms"])
         (said,) = told
         assert says in said
         assert "the cameras last assigned are recorded" in said
@@ -101,7 +100,7 @@ async def test_a_catalogue_that_only_a_person_can_mend_is_told_and_cameras_are_r
         for file in data.glob("catalogue.db*"):
             file.unlink()
         shutil.copy(whole, data / "catalogue.db")
-        await eventually(lambda: started == ["recorder", "archiver"])
+        await eventually(lambda: sorted(started) == ["alarms", "archiver", "recorder"])
 
 
 @pytest.mark.parametrize(("harm", "says"), [(damaged, "restore it from your backup"), (newer, "newer")])
@@ -128,11 +127,10 @@ async def test_a_catalogue_that_answers_late_does_not_keep_the_recorder_waiting(
     monkeypatch.setattr(running, "prepare_catalogue", prepare_catalogue)
     told: list[str] = []
     async with supervised(Site.open(data), tell=told.append):
-        await eventually(lambda: started)
-        assert started == ["recorder"]
+        await eventually(lambda: started == ["recorder", "alarms"])
         assert "not ready after" in told[0]
         answers.set()
-        await eventually(lambda: started == ["recorder", "archiver"])
+        await eventually(lambda: sorted(started) == ["alarms", "archiver", "recorder"])
 
 
 @pytest.mark.usefixtures("camera")
@@ -145,8 +143,8 @@ async def test_whatever_the_store_says_assigned_cameras_are_recorded(
     monkeypatch.setattr(running, "open_store", lambda _settings: Store(error))
     told: list[str] = []
     async with supervised(Site.open(data), tell=told.append):
-        await eventually(lambda: len(started) == 2)
-    assert started == ["recorder", "archiver"]
+        await eventually(lambda: len(started) == 3)
+    assert sorted(started) == ["alarms", "archiver", "recorder"]
     assert str(error) in told[0]
     assert "recording goes on into the spool" in told[0]
 
@@ -163,7 +161,7 @@ async def test_a_store_that_denies_is_refused_where_there_is_no_camera_yet(
     assert {file: file.read_bytes() for file in data.iterdir() if file.is_file()} == before
     monkeypatch.setattr(running, "open_store", open_store)
     async with supervised(Site.open(data), tell=lambda _: None):
-        await eventually(lambda: len(started) == 2)
+        await eventually(lambda: len(started) == 3)
 
 
 async def test_an_assignment_that_cannot_be_read_is_waited_for(data: Path, started: list[str]) -> None:
@@ -172,4 +170,4 @@ async def test_an_assignment_that_cannot_be_read_is_waited_for(data: Path, start
     site.assignment_file.write_bytes(b"\x01" + bytes(200))
     damaged(data)
     async with supervised(site, tell=lambda _: None):
-        await eventually(lambda: started == ["recorder"])
+        await eventually(lambda: started == ["recorder", "alarms"])
