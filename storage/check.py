@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from datetime import date
@@ -95,6 +96,7 @@ class _Walk:
         self._known = frozenset(self._streams)
         self._total = await self._catalogue.count_segments()
         await self._tour()
+        await self._compare_spans()
         await self._confirm(await self._spool.suspects(self._known))
         self.report.waiting = self._spool.waiting
         for held in await self._catalogue.condemned_under_hold(HOLD_MARGIN_NS, MOST_HELD):
@@ -105,8 +107,13 @@ class _Walk:
         self.report.read_bytes = self._places.read_bytes
         for store in stores:
             near = store.name in (self._places.store_name, self._places.spool_name)
-            error = self._places.errors.get(store.name) if near else "not one of this host's: its own host checks it"
-            self.report.stores.append(StoreSeen(store.name, store.kind.value, error))
+            error = self._places.errors.get(store.name) if near else "not one that the settings of this host name"
+            unknown = self.report.unknown[store.name]
+            self.report.stores.append(StoreSeen(store.name, store.kind.value, near, error, unknown))
+        self.report.unknown += Counter()  # without the zeros that asking left
+        error = self._places.errors.get(self._places.store_name)
+        if error is not None and all(store.name != self._places.store_name for store in stores):
+            self.report.stores.append(StoreSeen(self._places.store_name, "", error=error))
         return self.report
 
     # -- the walk -------------------------------------------------------------------------------------------------
@@ -181,7 +188,8 @@ class _Walk:
         found = await self._catalogue.segments([stream_id], within) if stream_id in self._known else []
         of_day = [segment for segment in found if within.contains(segment.start_ns)]
         for finding in overlaps(found):
-            await self._tell(finding)
+            if finding.start_ns is not None and within.contains(finding.start_ns):  # else the day before has told it
+                await self._tell(finding)
         await self._compare_runs(stream_id, within, of_day)
         suspects: dict[Suspect, None] = {}
         named: set[str] = set()
@@ -192,7 +200,10 @@ class _Walk:
             suspects |= {s.ref: None for s, task in zip(page, tasks, strict=True) if task.result()}
             named |= {copy.key for s in page for copy in s.copies if copy.store == self._places.store_name}
             self.report.segments += len(page)
-            self.report.copies += sum(not self._places.is_away(c.store) for s in page for c in s.copies)
+            copies = [copy.store for s in page for copy in s.copies]
+            unknown = [store for store in copies if self._places.is_away(store)]
+            self.report.copies += len(copies) - len(unknown)
+            self.report.unknown.update(unknown)
             if self.on_progress is not None:
                 self.on_progress(self.report.segments, max(self._total, self.report.segments))
         suspects |= {key: None for key in objects or () if key not in named}
@@ -225,6 +236,16 @@ class _Walk:
                 detail = "its run is stated to have ended before it"
                 about = (segment.stream_id, segment.ref, segment.start_ns)
                 await self._tell(Finding(Kind.RUN_TOO_SHORT, detail, "", "", *about))
+
+    async def _compare_spans(self) -> None:
+        """The timeline's merged spans against the segments that they stand for."""
+        for stream_id in self._streams:
+            for day in await self._catalogue.span_days(stream_id):
+                differing = await self._catalogue.differing_spans(stream_id, day)
+                if differing:
+                    seconds = sum(part.duration_ns for part in differing) / 1e9
+                    detail = f"what the timeline shows of this day differs from its segments by {seconds:.3f} s"
+                    await self._tell(Finding(Kind.SPANS_DIFFER, detail, stream_id=stream_id, start_ns=day * DAY_NS))
 
     async def _journals_of_day(self, stream_id: UUID, day: int, objects: Objects) -> None:
         """A journal needs no row, for its key says what it is; a row needs its journal."""

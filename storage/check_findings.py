@@ -23,7 +23,7 @@ class Depth(IntEnum):
     PRESENCE = 0  # they are there
     SIZE = 1  # with the size that was sealed
     DIGEST = 2  # every byte is read and compared with the digest that was sealed
-    DECODE = 3  # every unit parses, groups and seal are reckoned again, and a decoder takes every picture
+    DECODE = 3  # every unit parses, groups and seal are reckoned again, and a decoder takes it all
 
 
 class Kind(StrEnum):
@@ -41,6 +41,8 @@ class Kind(StrEnum):
     SPOOL_FILE_LOST = "spool_file_lost"
     SEGMENT_LOST = "segment_lost"
     OVERLAP = "overlap"
+    SPANS_DIFFER = "spans_differ"
+    UNDECODABLE = "undecodable"
     RUN_TOO_SHORT = "run_too_short"
     FACT_UNREADABLE = "fact_unreadable"
     UNKNOWN_STREAM = "unknown_stream"
@@ -65,6 +67,8 @@ INVARIANT = {
     Kind.SPOOL_FILE_LOST: "I3",
     Kind.SEGMENT_LOST: "I3",
     Kind.OVERLAP: "I4",
+    Kind.SPANS_DIFFER: "I4",
+    Kind.UNDECODABLE: "I4",
     Kind.RUN_TOO_SHORT: "I4",
     Kind.FACT_UNREADABLE: "I4",
     Kind.UNKNOWN_STREAM: "I4",
@@ -76,7 +80,7 @@ INVARIANT = {
 
 REPAIRABLE = frozenset({
     Kind.OBJECT_MISSING, Kind.WRONG_SIZE, Kind.STALE_SPOOL_ROW, Kind.FOUND_AGAIN, Kind.ORPHAN_SEGMENT,
-    Kind.DELETED_LEFT_OVER, Kind.SPOOL_FILE_LOST, Kind.WRONG_BYTES,
+    Kind.DELETED_LEFT_OVER, Kind.SPOOL_FILE_LOST, Kind.SPANS_DIFFER, Kind.WRONG_BYTES,
 })  # fmt: skip
 
 
@@ -114,7 +118,9 @@ class StoreSeen:
 
     name: str
     kind: str
+    near: bool = True  # one of this host's, by its settings
     error: str | None = None
+    unknown_copies: int = 0
 
 
 @dataclass(slots=True)
@@ -125,6 +131,7 @@ class CheckReport:
     stores: list[StoreSeen] = field(default_factory=list)
     segments: int = 0
     copies: int = 0  # looked at
+    unknown: Counter[str] = field(default_factory=Counter)  # store → copies not looked at, for it is out of reach
     objects: int = 0
     read_bytes: int = 0
     waiting: int = 0  # sealed files on their way: not registered, or left by a step that will be repeated
@@ -141,8 +148,8 @@ class CheckReport:
 
     @property
     def is_complete(self) -> bool:
-        """Every store answered."""
-        return all(store.error is None for store in self.stores)
+        """Every copy could be looked at, and every store of this host's settings answered to the end."""
+        return not self.unknown and not any(store.error for store in self.stores if store.near)
 
     def add(self, finding: Finding) -> None:
         """Count it, and keep it while there is room."""
@@ -165,7 +172,13 @@ class Seen(StrEnum):
     MISSING = "missing"
     WRONG_SIZE = "wrong size"
     WRONG_BYTES = "wrong bytes"
+    UNDECODABLE = "undecodable"  # its bytes are those that were sealed, and cannot be seen all the same
     UNKNOWN = "unknown"  # its store is not within reach
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every byte that was sealed is there, as far as was looked."""
+        return self in (Seen.SOUND, Seen.UNDECODABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +195,12 @@ def judge(segment: RecordedSegment, looks: Mapping[str, Look], spools: frozenset
     `spools`: which stores are spools. A copy whose store is away may be there: it is neither missing nor enough to call
     another one superfluous.
     """
-    held = {c.store for c in segment.copies if looks[c.store].seen is Seen.SOUND}
+    held = {c.store for c in segment.copies if looks[c.store].seen.is_whole}
     maybe = {c.store for c in segment.copies if looks[c.store].seen is Seen.UNKNOWN and c.state is CopyState.PRESENT}
     damaged = {c.store for c in segment.copies if looks[c.store].seen in (Seen.WRONG_SIZE, Seen.WRONG_BYTES)}
     found = []
     for copy in segment.copies:
-        kind = _kind(copy, looks[copy.store], copy.store in spools, bool(held - {copy.store}))
+        kind = _kind(copy, looks[copy.store], copy.store in spools, bool((held | maybe) - {copy.store}))
         if kind is not None:
             found.append(_about(segment, kind, looks[copy.store].detail, copy))
     if not held and not maybe:
@@ -196,18 +209,19 @@ def judge(segment: RecordedSegment, looks: Mapping[str, Look], spools: frozenset
     return found
 
 
-def _kind(copy: Copy, look: Look, is_spool: bool, held_elsewhere: bool) -> Kind | None:
+def _kind(copy: Copy, look: Look, is_spool: bool, elsewhere: bool) -> Kind | None:
     if look.seen is Seen.UNKNOWN:
         return None
     if copy.state is not CopyState.PRESENT:
-        return Kind.FOUND_AGAIN if look.seen is Seen.SOUND else None  # told before, and noted in the catalogue
+        return Kind.FOUND_AGAIN if look.seen.is_whole else None  # told before, and noted in the catalogue
     if look.seen is Seen.MISSING and is_spool:
-        return Kind.STALE_SPOOL_ROW if held_elsewhere else Kind.SPOOL_FILE_LOST
+        return Kind.STALE_SPOOL_ROW if elsewhere else Kind.SPOOL_FILE_LOST
     return {
         Seen.SOUND: None,
         Seen.MISSING: Kind.OBJECT_MISSING,
         Seen.WRONG_SIZE: Kind.WRONG_SIZE,
         Seen.WRONG_BYTES: Kind.WRONG_BYTES,
+        Seen.UNDECODABLE: Kind.UNDECODABLE,
     }[look.seen]
 
 

@@ -36,7 +36,7 @@ class Decoder(Protocol):
     """What tries whether pictures can be seen."""
 
     async def problem(self, path: Path) -> str | None:
-        """Why this file cannot be decoded from its beginning to its end; None: it can."""
+        """Why this file cannot be decoded from its beginning to its end; None: it can, or nobody can say."""
 
 
 class Places:
@@ -151,13 +151,16 @@ class Places:
     async def journal_problem(self, key: str, digest: bytes | None) -> str | None:
         """What is wrong with a journal's bytes; None: nothing. `digest`: what the catalogue has of it, if anything."""
         try:
-            data = await self.store.read(key, 0, MAX_JOURNAL_BYTES + 1)
+            async with asyncio.timeout(READ_SECONDS):
+                data = await self.store.read(key, 0, MAX_JOURNAL_BYTES + 1)
             self.read_bytes += len(data)
             await asyncio.to_thread(parse_journal, data)
         except ObjectMissing:
             return None  # it went; a row that still names it is found by that
         except MalformedError as error:
             return str(error)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"{self.store.name}: {key} was not read in time") from error
         found = hashlib.sha256(data).digest()
         return None if digest in (None, found) else f"SHA-256 {found.hex()}, not {digest.hex() if digest else ''}"
 
@@ -187,7 +190,7 @@ class Places:
         # A continuation has no picture to begin with, and a decoder may stumble over what the network lost.
         if problem is None and self._decoder is not None and segment.independent and not segment.damaged:
             problem = await self._decoder.problem(path)
-        return Look(Seen.SOUND) if problem is None else Look(Seen.WRONG_BYTES, problem)
+        return Look(Seen.SOUND) if problem is None else Look(Seen.UNDECODABLE, problem)
 
 
 async def timed(pages: AsyncIterator[T], seconds: float = HEAD_SECONDS) -> AsyncGenerator[T]:

@@ -15,6 +15,7 @@ from storage.catalogue.values import Copy, CopyState, RecordedSegment, Registere
 from storage.check_findings import REPAIRABLE, Depth, Finding, Kind, Seen
 from storage.check_looks import Places
 from storage.objects.base import put_once, segment_key
+from storage.retention import DAY_NS
 from storage.sealed_file import run_of
 from storage.segment_bytes import ObjectSource, in_thread
 from vms.errors import CatalogueUnavailable, MalformedError, ObjectMissing, VmsError
@@ -47,6 +48,8 @@ class Repairs:
     async def _mend(self, finding: Finding) -> str | None:
         if finding.kind is Kind.ORPHAN_SEGMENT:
             return await self._register(finding.key)
+        if finding.kind is Kind.SPANS_DIFFER:
+            return await self._renew_spans(finding)
         if finding.ref is None:
             return None
         if finding.kind is Kind.DELETED_LEFT_OVER:
@@ -55,11 +58,15 @@ class Repairs:
         copy = next((c for c in segment.copies if c.store == finding.store), None) if segment else None
         if segment is None or copy is None:
             return "has mended itself"
+        look = await self._places.look(segment, copy, Depth.DIGEST)
+        if finding.kind is Kind.FOUND_AGAIN:
+            return await self._note(segment, copy, CopyState.PRESENT) if look.seen is Seen.SOUND else None
+        if look.seen is Seen.SOUND:
+            return "has mended itself"
+        if look.seen is Seen.UNKNOWN:
+            return None
         if finding.kind is Kind.OBJECT_MISSING:
             return await self._upload(segment, copy)
-        if finding.kind is Kind.FOUND_AGAIN:
-            look = await self._places.look(segment, copy, Depth.DIGEST)
-            return await self._note(segment, copy, CopyState.PRESENT) if look.seen is Seen.SOUND else None
         if finding.kind is Kind.SPOOL_FILE_LOST:
             return await self._find_in_store(segment, copy)
         others = await self._held_elsewhere(segment, copy)
@@ -105,6 +112,12 @@ class Repairs:
     async def _note(self, segment: RecordedSegment, copy: Copy, state: CopyState) -> str:
         await self._places.catalogue.record_copy(segment.ref, replace(copy, state=state))
         return f"the catalogue now calls this copy {state.value}"
+
+    async def _renew_spans(self, finding: Finding) -> str | None:
+        if finding.stream_id is None or finding.start_ns is None:
+            return None
+        await self._places.catalogue.renew_spans(finding.stream_id, finding.start_ns // DAY_NS)
+        return "reckoned again from the segments"
 
     async def _register(self, key: str) -> str | None:
         facts, run = await read_object(self._places, key)

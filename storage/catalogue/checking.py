@@ -1,6 +1,6 @@
 """What a check asks of the catalogue (`storage.check`): where footage is to be found, and what became of named segments.
 
-Read only. Owns no judgement; every answer is one snapshot, so that a segment on its way from one table to the next is
+Read only, but for `renew_spans`. Owns no judgement; every answer is one snapshot, so that a segment on its way from one table to the next is
 always in exactly one of them.
 """
 
@@ -13,8 +13,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Table, func, select, tuple_, union_all
 
-from storage.catalogue import rows
+from storage.catalogue import rows, spans
 from storage.catalogue.engine import Database
+from storage.catalogue.locks import lock_cameras
 from storage.catalogue.tables import (
     condemned,
     condemned_objects,
@@ -28,9 +29,11 @@ from storage.catalogue.tables import (
     stores,
     streams,
 )
+from storage.catalogue.tables import spans as spans_table
 from storage.catalogue.timelines import segments_query, with_copies
 from storage.catalogue.values import RecordedSegment, SegmentRef
 from storage.retention import DAY_NS
+from vms.timeline import TimeRange
 
 _BATCH = 500
 
@@ -78,6 +81,28 @@ class Checking:
         """UTC days of whose hours journals were written."""
         return await self._db.read(partial(_days, table=journals, column="hour_ns", stream_id=stream_id))
 
+    async def span_days(self, stream_id: UUID) -> list[int]:
+        """UTC days on which a stream has, or may have, segments or spans."""
+        return await self._db.read(partial(_span_days, stream_id=stream_id))
+
+    async def differing_spans(self, stream_id: UUID, day: int) -> list[TimeRange]:
+        """Where the spans of a stream's UTC day are not those of its segments; none: they agree."""
+
+        def work(conn: Connection) -> list[TimeRange]:
+            return spans.differing(conn, rows.stream_keys(conn, {stream_id})[stream_id][0], day)
+
+        return await self._db.read(work)
+
+    async def renew_spans(self, stream_id: UUID, day: int) -> None:
+        """Reckon the spans of a stream's UTC day again from its segments, under the camera's lock. May be repeated."""
+
+        def work(conn: Connection) -> None:
+            stream_key, camera_key = rows.stream_keys(conn, {stream_id})[stream_id]
+            lock_cameras(conn, [camera_key])
+            spans.renew(conn, stream_key, day)
+
+        await self._db.write(work)
+
     async def fates(self, refs: Collection[SegmentRef]) -> dict[SegmentRef, Fate]:
         """What became of each of these segments; an empty `Fate` for those never heard of."""
         found: dict[SegmentRef, Fate] = {}
@@ -113,6 +138,12 @@ def _days(conn: Connection, *, table: Table, column: str, stream_id: UUID) -> li
     day = (table.c[column] // DAY_NS).label("day")
     key = select(streams.c.key).where(streams.c.id == stream_id).scalar_subquery()
     return sorted(set(conn.scalars(select(day).where(table.c.stream_key == key).distinct())))
+
+
+def _span_days(conn: Connection, *, stream_id: UUID) -> list[int]:
+    starting = _days(conn, table=segments, column="start_ns", stream_id=stream_id)
+    stored = _days(conn, table=spans_table, column="start_ns", stream_id=stream_id)
+    return sorted({*starting, *(day + 1 for day in starting), *stored})  # a segment may reach over midnight
 
 
 def _fates(conn: Connection, refs: Sequence[SegmentRef]) -> dict[SegmentRef, Fate]:

@@ -52,6 +52,22 @@ def take_away(conn: Connection, stream_key: int, gone: Sequence[Any]) -> None:
         _replace(conn, before, after)
 
 
+def differing(conn: Connection, stream_key: int, day: int) -> list[TimeRange]:
+    """Where the spans of a UTC day are not those of its segments, cut otherwise included; none: they agree."""
+    stored, due = _stored(conn, stream_key, day), _due(conn, stream_key, day)
+    found: list[TimeRange] = []
+    for kind, wanted in due.items():
+        present = stored[kind]
+        if present != wanted:
+            found += [*subtract(wanted, present), *subtract(present, wanted)] or wanted
+    return merge(found)
+
+
+def renew(conn: Connection, stream_key: int, day: int) -> None:
+    """Make the spans of a UTC day those of its segments. The camera's lock is the caller's."""
+    _replace(conn, _stored(conn, stream_key, day), _due(conn, stream_key, day))
+
+
 def overlapping(
     conn: Connection, keys: Iterable[int], within: TimeRange, join_ns: int
 ) -> dict[int, tuple[list[TimeRange], list[TimeRange]]]:
@@ -73,6 +89,19 @@ def overlapping_query(keys: Sequence[int], within: TimeRange) -> Any:
         spans.c.start_ns > within.start_ns - DAY_NS,
         spans.c.end_ns > within.start_ns,
     )
+
+
+def _stored(conn: Connection, stream_key: int, day: int) -> dict[Kind, list[TimeRange]]:
+    found: dict[Kind, list[TimeRange]] = {(stream_key, False): [], (stream_key, True): []}
+    of_day = (spans.c.stream_key == stream_key, spans.c.start_ns >= day * DAY_NS, spans.c.start_ns < (day + 1) * DAY_NS)
+    for row in conn.execute(select(spans).where(*of_day).order_by(spans.c.start_ns)):
+        found[stream_key, row.damaged].append(TimeRange(row.start_ns, row.end_ns))
+    return found
+
+
+def _due(conn: Connection, stream_key: int, day: int) -> dict[Kind, list[TimeRange]]:
+    whole = TimeRange(day * DAY_NS, (day + 1) * DAY_NS)
+    return {kind: merge(_parts_left(conn, kind, [whole], whole)) for kind in ((stream_key, False), (stream_key, True))}
 
 
 def _of_days(items: Iterable[tuple[int, int, int, int]]) -> dict[int, dict[Kind, list[TimeRange]]]:
@@ -102,7 +131,7 @@ def _near(conn: Connection, touched: Mapping[Kind, Sequence[TimeRange]], day: in
 
 
 def _parts_left(conn: Connection, kind: Kind, removed: Sequence[TimeRange], day: TimeRange) -> list[TimeRange]:
-    """What other segments of that kind cover where some were removed."""
+    """What segments of that kind cover where some, or all, were left out."""
     stream_key, damaged = kind
     flag = segments.c.flags.op("&")(rows.DAMAGED)
     query = select(segments.c.start_ns, segments.c.end_ns).where(

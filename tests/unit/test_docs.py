@@ -332,7 +332,7 @@ AT_HOME = {
     "minio": ("storage/objects/",),
     "sqlalchemy": ("storage/catalogue/",),
     "alembic": ("storage/catalogue/",),
-    "av": ("recorder/sources/libav_child.py", "vms/simulate/"),
+    "av": ("recorder/sources/libav_child.py", "storage/decoding_child.py", "vms/simulate/"),
 }
 
 

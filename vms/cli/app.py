@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vms.cli import alarms, cameras, demo, publish, records, retention, run, site, status, up
+from vms.cli import alarms, cameras, check, demo, publish, records, retention, run, site, status, up
 from vms.errors import UserError, VmsError
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ site.register(app)
 cameras.register(app)
 records.register(app)
 retention.register(app)
+check.register(app)
 alarms.register(app)
 up.register(app)
 status.register(app)

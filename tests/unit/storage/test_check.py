@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -12,9 +13,21 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from storage.archiver import Archiver
-from storage.catalogue import Catalogue, Copy, CopyState, Hold, Registration, SegmentRef, migrate
+from storage.catalogue import (
+    Catalogue,
+    Copy,
+    CopyState,
+    Hold,
+    Registration,
+    SegmentRef,
+    StoreInfo,
+    StoreKind,
+    migrate,
+)
 from storage.check import check_site
 from storage.check_findings import CheckReport, Depth, Kind
 from storage.check_looks import Places
@@ -27,6 +40,7 @@ from storage.stores import SpoolCopies
 from tests.support.footage_rows import PlainSealer, add_camera
 from tests.support.sealed import HOST, OBJECT_STORE, SECOND, SPOOL_STORE, WALL_NS, Site, open_site, segment_of
 from vms.clock import SimulatedClock
+from vms.errors import StoreUnavailable
 from vms.model import SegmentFacts
 from vms.timeline import TimeRange
 
@@ -40,6 +54,7 @@ class Yard:
     site: Site
     store: FolderStore
     root: Path
+    url: str
     clock: SimulatedClock
     archived: list[SegmentFacts]
     waiting: list[SegmentFacts]
@@ -65,6 +80,13 @@ class Yard:
 
     async def kinds(self, depth: Depth = Depth.DIGEST) -> list[Kind]:
         return sorted(finding.kind for finding in (await self.check(depth)).findings)
+
+    async def run_sql(self, statement: str) -> None:
+        """What no part of the program does."""
+        engine = create_async_engine(self.url)
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+        await engine.dispose()
 
     async def archive(self) -> None:
         archiver = self.archiver()
@@ -92,6 +114,7 @@ def store_copy(facts: SegmentFacts, **changes: Any) -> Copy:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def yard(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Yard]:
+    url = f"sqlite+aiosqlite:///{tmp_path}/catalogue.db"
     if request.param == "sqlite":
         site = await open_site(tmp_path)
     else:
@@ -102,7 +125,7 @@ async def yard(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         site = Site(Spool(tmp_path / "spool"), catalogue, camera.streams[0].id)
         site.spool.prepare()
     root = tmp_path / "store"
-    opened = Yard(site, FolderStore(root), root, SimulatedClock(WALL_NS), [], [])
+    opened = Yard(site, FolderStore(root), root, url, SimulatedClock(WALL_NS), [], [])
     run = site.run()
     opened.archived = await site.seal(run, range(4), frames=4)
     await opened.archive()
@@ -239,6 +262,14 @@ async def runs_overlap(yard: Yard) -> None:
     await yard.site.catalogue.register_many([Registration(late, store_copy(late))])
 
 
+async def spans_lost(yard: Yard) -> None:
+    await yard.run_sql("DELETE FROM spans")
+
+
+async def spans_too_long(yard: Yard) -> None:
+    await yard.run_sql(f"UPDATE spans SET end_ns = end_ns + {SECOND}")
+
+
 async def hold_disregarded(yard: Yard) -> None:
     facts = yard.archived[0]
     now_ns = facts.end_ns + 30 * DAY
@@ -274,10 +305,13 @@ DAMAGES: list[tuple[Damage, list[Kind], list[Kind]]] = [
     (sealed_file_of_an_unknown_stream, [Kind.UNKNOWN_STREAM], [Kind.UNKNOWN_STREAM]),
     (fact_torn, [Kind.FACT_UNREADABLE], [Kind.FACT_UNREADABLE]),
     (runs_overlap, [Kind.OVERLAP], [Kind.OVERLAP]),
+    (spans_lost, [Kind.SPANS_DIFFER], []),
+    (spans_too_long, [Kind.SPANS_DIFFER], []),
     (hold_disregarded, [Kind.HELD_CONDEMNED], [Kind.HELD_CONDEMNED]),
 ]
 
 
+@pytest.mark.parametrize("yard", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("damage", "found", "left"), DAMAGES, ids=[d.__name__ for d, _, _ in DAMAGES])
 async def test_damage_is_named_and_mended_where_that_is_safe(
     yard: Yard, damage: Damage, found: list[Kind], left: list[Kind]
@@ -294,6 +328,123 @@ async def test_damage_is_named_and_mended_where_that_is_safe(
     assert await yard.kinds() == left
     assert before.items() <= media_of(yard).items()  # nothing was removed or altered
     assert (await yard.check(repair=True)).repaired == 0  # and it can be repeated
+
+
+async def test_many_damages_at_once_are_told_apart(yard: Yard) -> None:
+    for damage in (
+        object_gone, spool_file_altered, journal_altered, orphan_of_a_known_run, orphan_that_is_no_segment,
+        sealed_file_of_an_unknown_stream, fact_torn, spans_lost,
+    ):  # fmt: skip
+        await damage(yard)
+    report = await yard.check()
+    assert sorted(finding.kind for finding in report.findings) == sorted([
+        Kind.SEGMENT_LOST, Kind.SEGMENT_LOST, Kind.OBJECT_MISSING, Kind.WRONG_BYTES,
+        Kind.WRONG_BYTES, Kind.ORPHAN_SEGMENT, Kind.ORPHAN_GARBAGE, Kind.UNKNOWN_STREAM, Kind.FACT_UNREADABLE,
+        Kind.SPANS_DIFFER,
+    ])  # fmt: skip
+
+
+class Away:
+    """A store that answers until it goes, after `calls` calls."""
+
+    def __init__(self, real: FolderStore, calls: int) -> None:
+        self.name = real.name
+        self._real, self._left = real, calls
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise StoreUnavailable(f"{self.name}: no answer")
+
+    async def head(self, key: str) -> Any:
+        self._spend()
+        return await self._real.head(key)
+
+    async def read(self, key: str, offset: int, length: int) -> bytes:
+        self._spend()
+        return await self._real.read(key, offset, length)
+
+    async def get(self, key: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        self._spend()
+        async for block in self._real.get(key, offset, length):
+            yield block
+
+    async def list(self, prefix: str) -> AsyncIterator[Any]:
+        async for info in self._real.list(prefix):
+            self._spend()
+            yield info
+
+
+@pytest.mark.parametrize("yard", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("calls", [0, 1, 2, 5, 7, 9, 11])
+async def test_a_store_that_is_away_or_goes_away_makes_copies_unknown_and_never_missing(yard: Yard, calls: int) -> None:
+    before = media_of(yard)
+    for repair in (False, True):
+        report = await yard.check(store=Away(yard.store, calls), repair=repair)
+        assert (report.findings, report.is_clean, report.is_complete) == ([], True, False)
+        (store,) = [s for s in report.stores if s.error]
+        assert store.name == OBJECT_STORE.name
+        assert "no answer" in str(store.error)
+        assert report.segments == 6
+    assert report.unknown == ({OBJECT_STORE.name: 4} if calls == 0 else report.unknown)
+    assert media_of(yard) == before
+
+
+@pytest.mark.parametrize("yard", ["sqlite"], indirect=True)
+async def test_a_disk_that_is_not_mounted_is_away_and_not_empty(yard: Yard, tmp_path: Path) -> None:
+    yard.root.rename(tmp_path / "unmounted")
+    yard.root.mkdir()
+    report = await yard.check(repair=True)
+    assert (report.findings, report.is_complete, report.unknown) == ([], False, {OBJECT_STORE.name: 4})
+    yard.root.rmdir()
+    (tmp_path / "unmounted").rename(yard.root)
+    yard.site.spool.path.rename(tmp_path / "spool-unmounted")
+    report = await yard.check(repair=True)
+    assert (report.findings, report.is_complete, report.unknown) == ([], False, {SPOOL_STORE.name: 2})
+
+
+@pytest.mark.parametrize("yard", ["sqlite"], indirect=True)
+async def test_a_spool_row_whose_other_copy_is_out_of_reach_is_not_called_lost(yard: Yard) -> None:
+    await spool_row_left(yard)
+    report = await yard.check(store=Away(yard.store, 0), repair=True)
+    assert [(f.kind, f.repaired) for f in report.findings] == [(Kind.STALE_SPOOL_ROW, False)]
+    assert await yard.kinds() == [Kind.STALE_SPOOL_ROW]
+
+
+@pytest.mark.parametrize("yard", ["sqlite"], indirect=True)
+async def test_copies_in_stores_that_the_settings_do_not_name_are_unknown(yard: Yard) -> None:
+    facts = yard.archived[0]
+    await yard.site.catalogue.put_store(StoreInfo("folder:/alt", StoreKind.FOLDER))
+    assert (await yard.check()).is_complete  # nothing there, nothing to miss
+    await yard.site.catalogue.record_copy(SegmentRef.of(facts), replace(store_copy(facts), store="folder:/alt"))
+    report = await yard.check()
+    assert (report.findings, report.is_complete, report.unknown) == ([], False, {"folder:/alt": 1})
+
+
+async def test_beside_a_site_at_work_nothing_is_found(yard: Yard) -> None:
+    """Sealing, registering, uploading, journals and deletion go on while one check follows the other."""
+    done = asyncio.Event()
+
+    async def work() -> None:
+        run = yard.site.run(start_ns=WALL_NS - 40 * DAY)
+        archiver = yard.archiver()
+        for number in range(12):
+            await yard.site.seal(run, [number], frames=4)
+            await archiver.register_sealed()
+            await archiver.upload_pending()
+            await archiver.write_journals()
+            if number % 3 == 2:
+                await yard.delete_expired(WALL_NS - 10 * DAY + (number - 1) * 60 * SECOND)
+        done.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(work(), name="work")
+        checks = 0
+        while not done.is_set() or not checks:
+            report = await yard.check(Depth.SIZE if checks % 2 else Depth.DIGEST)
+            assert (report.findings, report.is_complete) == ([], True)
+            checks += 1
+    assert (await yard.check()).findings == []
 
 
 def media_of(yard: Yard) -> dict[str, bytes]:
