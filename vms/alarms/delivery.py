@@ -128,7 +128,7 @@ class Mail:
         except aiosmtplib.SMTPTimeoutError as error:
             raise DeliveryError(f"{self._server} did not answer within {SMTP_SECONDS:.0f} s") from error
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            raise DeliveryError(f"{self._server}: {_said(str(error) or type(error).__name__, section)}") from error
+            raise DeliveryError(f"{self._server}: {_said(_what(error), section)}") from error
         if refused:
             log.warning("%s takes no mail for %s; the others got it", self._server, ", ".join(sorted(refused)))
             return f"{self._server} took it for {len(self._to) - len(refused)}, refused {', '.join(sorted(refused))}"
@@ -179,6 +179,15 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # ssl.SSLError is one
         raise DeliveryError(f"{ca_file} cannot be used as certificate authority: {error.strerror or error}") from error
+
+
+def _what(error: Exception) -> str:
+    """The server's own words where it said some: an error's text may quote them in another form."""
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return "; ".join(f"{e.recipient}: {e.code} {e.message}" for e in error.recipients)
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return f"{error.code} {error.message}"
+    return str(error) or type(error).__name__
 
 
 def _said(answer: str, section: AlarmsSection) -> str:

@@ -32,6 +32,8 @@ def observe(status: SiteStatus, mono_ns: int) -> Observation:
     spool = spool_trouble(status)
     if spool is not None:
         troubles.append(Trouble(AlarmKind.SPOOL, detail=spool))
+    elif not (status.recorder_answers and status.archiver_answers):  # who was given up, and how much room there is
+        unknown.add(AlarmKind.SPOOL)
     elif spool_recovers(status):
         troubles.append(Trouble(AlarmKind.SPOOL, begins=False))
     if status.archiver_answers:
@@ -39,7 +41,6 @@ def observe(status: SiteStatus, mono_ns: int) -> Observation:
     else:
         troubles.append(Trouble(AlarmKind.ARCHIVER))
         unknown |= {AlarmKind.STORE, AlarmKind.CATALOGUE, AlarmKind.BRAKE}
-        unknown |= set() if spool is not None else {AlarmKind.SPOOL}
     clock = clock_trouble(status.clock)
     if clock is not None:
         troubles.append(Trouble(AlarmKind.CLOCK, detail=clock))
