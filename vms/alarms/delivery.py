@@ -9,6 +9,7 @@ The signature of a POST is `X-Stroz-Signature: t=SECONDS,v1=HEX`: HMAC-SHA-256 u
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -38,7 +39,7 @@ from vms.site import Site
 log = logging.getLogger(__name__)
 
 HTTP_SECONDS = 10.0
-SMTP_SECONDS = 20.0  # of each step; greylisting servers think long
+SMTP_SECONDS = 60.0  # of the whole; greylisting servers think long
 LONGEST_ANSWER = 200
 SIGNATURE_HEADER = "X-Stroz-Signature"
 
@@ -113,19 +114,20 @@ class Mail:
         section, password = self._section, self._section.smtp_password
         tls = None if section.smtp_tls is MailTls.NONE else _tls(section.smtp_ca_file)
         try:
-            refused, answer = await aiosmtplib.send(
-                self._mail(messages, dropped),
-                hostname=self._server.host,
-                port=self._server.port,
-                local_hostname=self._sender.host,
-                username=section.smtp_user or None,
-                password=password.reveal() or None,
-                use_tls=section.smtp_tls is MailTls.TLS,
-                start_tls=section.smtp_tls is MailTls.STARTTLS,
-                tls_context=tls,
-                timeout=SMTP_SECONDS,
-            )
-        except aiosmtplib.SMTPTimeoutError as error:
+            async with asyncio.timeout(SMTP_SECONDS):
+                refused, answer = await aiosmtplib.send(
+                    self._mail(messages, dropped),
+                    hostname=self._server.host,
+                    port=self._server.port,
+                    local_hostname=self._sender.host,
+                    username=section.smtp_user or None,
+                    password=password.reveal() or None,
+                    use_tls=section.smtp_tls is MailTls.TLS,
+                    start_tls=section.smtp_tls is MailTls.STARTTLS,
+                    tls_context=tls,
+                    timeout=SMTP_SECONDS,
+                )
+        except TimeoutError as error:  # also aiosmtplib's own
             raise DeliveryError(f"{self._server} did not answer within {SMTP_SECONDS:.0f} s") from error
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise DeliveryError(f"{self._server}: {_said(_what(error), section)}") from error
