@@ -171,9 +171,7 @@ class Segmenter:
         elif not -self._jump_ticks <= pts - last <= self._jump_ticks:
             raise MalformedError("access units", f"media time jumps from {last} to {pts}")
         self._last_pts = pts
-        hole = self._holes.add(pts)
-        if hole is not None:
-            out.append(hole)
+        self._holes.add(pts)
         known = self._dts
         known += self._times.push(pts)
         held = self._held
@@ -181,6 +179,7 @@ class Segmenter:
         if len(held) > self._depth + 1:
             dts = known.popleft()
             self._settle(held.popleft(), dts, known[0] - dts)
+        out += self._holes.ended()
         return out
 
     def end_turn(self) -> list[Action]:
@@ -202,6 +201,13 @@ class Segmenter:
             self._out.append(self._skipped)
         return self._out
 
+    def end_after(self, latest_pts: int, next_pts: int | None) -> int:
+        """Where units up to `latest_pts` end: where the next one begins; across a hole, where their own last frame does."""
+        frame = self._holes.interval or self._last_duration
+        if next_pts is not None and latest_pts < next_pts and 2 * (next_pts - latest_pts) <= 3 * frame:
+            return next_pts
+        return latest_pts + frame
+
     def _skip(self, pts: int) -> None:
         so_far = self._skipped or Skipped(0, pts, pts)
         self._skipped = Skipped(so_far.units + 1, min(so_far.start_pts, pts), max(so_far.end_pts, pts))
@@ -216,7 +222,7 @@ class Segmenter:
             self._changes.append(unit.pts)
         if before is None or _timing(config) != _timing(before):
             self._drain()
-            self._out += self._holes.drain()
+            self._holes.drain()
             self._must_cut = self._writer is not None
             self._video = config.codec.is_video
             self._depth = config.reorder_depth
@@ -327,15 +333,15 @@ class Segmenter:
         self._bytes = 0
 
     def _finish(self, next_start: int | None) -> None:
-        """End the segment where the next one begins; across a hole, where its own last frame ends."""
         writer = self._writer
         assert writer is not None
         if self._samples:
             self._emit()
-        frame = self._holes.interval or self._last_duration
-        end = min(self._max_pts + frame, self._limit_pts)
-        if next_start is not None and self._max_pts < next_start and 2 * (next_start - self._max_pts) <= 3 * frame:
-            end = next_start
+        end = self.end_after(self._max_pts, next_start)
+        if end != next_start:
+            end = min(end, self._limit_pts)
+            if next_start is not None and end < next_start:
+                self._holes.border(next_start)
         end = max(end, self._start + 1)
         buffers, facts = writer.finish(end, self._clock_state())
         self._out.append(Finish(buffers, facts))

@@ -22,7 +22,7 @@ from recorder.gaps import GapBook
 from recorder.gop import GopStart, MemoryGop
 from recorder.holes import Hole
 from recorder.relay import Relay, Subscription
-from recorder.segmenter import Action, Begin, Finish, Fragment, Segmenter, SegmentPolicy
+from recorder.segmenter import Action, Begin, Finish, Fragment, Segmenter, SegmentPolicy, Skipped
 from storage.facts import RunFact
 from storage.spool import Spool
 from storage.spool_files import OpenSegment
@@ -123,7 +123,7 @@ class Track:
         self._tail: list[AccessUnit] = []  # given to the segmenter and not yet in the file
         self._memory = MemoryGop()
         self._capture: Callable[[int], int] = lambda _pts: 0
-        self._unended = False  # the open segment has units, and where it ends is not known yet
+        self._written_pts: int | None = None  # the latest in the open segment's file, until it is known where it ends
         self._taken_pts = 0  # of the last unit of the run
         self._last_end_ns: int | None = None
         self._sealed_end_ns: int | None = None  # of the run
@@ -174,6 +174,8 @@ class Track:
         self.counters.lost_packets += packets
         if self._begun is not None or self._tail:
             self._losses.append(self._taken_pts)
+        elif self._held:
+            self._losses.append(self._held[-1].pts)
 
     def on_sender_report(self, report: SenderReport) -> None:
         if self.clock_map is not None:
@@ -217,11 +219,7 @@ class Track:
                 if not self.record:
                     self._last_end_ns = self._capture(self._remap_pts)
             else:
-                for action in segmenter.flush(next_pts):
-                    if not self._broken:
-                        self._carry_out(action)
-                    elif isinstance(action, Hole):
-                        self._note_hole(action)
+                self._carry_out_all(segmenter.flush(next_pts))
         except SpoolError as error:
             log.error("stream %s: the end of a segment could not be written: %s", self.stream_id, error)
         finally:
@@ -302,6 +300,7 @@ class Track:
         assert clock_map is not None
         if clock_map.misfit and clock_map.mapping is None and self._held:
             self._held.clear()  # media time jumped before the run began
+            self._losses.clear()
             self._held_bytes = 0
         if not self._held and not unit.key and unit.config.codec.is_video:
             self.counters.skipped_units += 1
@@ -383,18 +382,26 @@ class Track:
     # Actions of the segmenter
 
     def _carry_out_all(self, actions: list[Action]) -> None:
-        try:
-            for action in actions:
-                self._carry_out(action)
-        except SpoolError:
-            self._drop_open()
-            raise
+        """Holes are noted also when the disk has refused what came before them. Raises the first `SpoolError`."""
+        refused = None
+        for action in actions:
+            if isinstance(action, Hole):
+                self._note_hole(action)
+            elif not self._broken:
+                try:
+                    self._carry_out(action)
+                except SpoolError as error:
+                    self._drop_open()
+                    refused = error
+        if refused is not None:
+            raise refused
 
     def _carry_out(self, action: Action) -> None:
         if isinstance(action, Fragment):
             assert self._open is not None
             self._spool.write(self._open, action.buffers)
-            self._unended = True
+            latest = max(unit.pts for unit in self._tail[: action.units])
+            self._written_pts = latest if self._written_pts is None else max(latest, self._written_pts)
             del self._tail[: action.units]
             if action.key:
                 self._gop = (action.first_pts, action.offset)
@@ -402,9 +409,7 @@ class Track:
             self._begin(action)
         elif isinstance(action, Finish):
             self._finish(action)
-        elif isinstance(action, Hole):
-            self._note_hole(action)
-        else:
+        elif isinstance(action, Skipped):
             self.counters.skipped_units += action.units
 
     def _begin(self, action: Begin) -> None:
@@ -415,7 +420,7 @@ class Track:
         self._open = self._spool.open_segment(self.stream_id, run.id, head.number)
         self._begun = action
         self._gop = None
-        self._unended = False
+        self._written_pts = None
         self._spool.write(self._open, action.buffers)
         start_ns = head.mapping.capture_ns(head.start_ticks)
         if head.number == 0:
@@ -444,7 +449,7 @@ class Track:
         segment = self._open
         assert segment is not None
         self._last_end_ns = action.facts.end_ns  # every unit is in the file, even if this write is refused
-        self._unended = False
+        self._written_pts = None
         self._spool.write(segment, action.buffers)
         self._open = None
         self._gop = None
@@ -474,17 +479,20 @@ class Track:
         if segment is None:
             return
         self._spool.abandon(segment)
-        if self._tail and self._unended and self._begun is not None:
-            first = min(unit.pts for unit in self._tail[:17])  # that is not in the file, in output order
-            self._last_end_ns = self._begun.head.mapping.capture_ns(first)
+        written = self._written_pts
+        if self._tail and written is not None and self._begun is not None and self._segmenter is not None:
+            next_pts = min(unit.pts for unit in self._tail[:17])  # that is not in the file, in output order
+            self._last_end_ns = self._begun.head.mapping.capture_ns(self._segmenter.end_after(written, next_pts))
 
     def _note_hole(self, hole: Hole) -> None:
         clock_map = self.clock_map
         assert clock_map is not None
         near = LOSS_NEAR_NS * clock_map.clock_hz // SECOND_NS
+        if self._broken and (end_ns := self._last_end_ns) is not None:  # the gap that follows says why from there on
+            hole = Hole(tuple(span for span in hole.spans if self._capture(span[1]) <= end_ns))
+            if not hole.spans:
+                return
         start_ns, end_ns = self._capture(hole.start_pts), self._capture(hole.end_pts)
-        if self._broken and self._last_end_ns is not None and end_ns > self._last_end_ns:
-            return  # what came after it is not on the disk: the gap that follows says why
         if any(hole.start_pts - near <= pts <= hole.end_pts for pts in self._losses):
             missing_ms = hole.missing_ticks * 1000 // clock_map.clock_hz
             self.gaps.lost(start_ns, end_ns, GapReason.PACKET_LOSS, f"{missing_ms} ms of pictures lost on the way")

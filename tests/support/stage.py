@@ -21,7 +21,7 @@ from tests.support.encoded import made_up, small_config
 from vms.clock import SimulatedClock
 from vms.media.boxes import FileSource
 from vms.media.segment_reader import SegmentReader, verify
-from vms.model import AccessUnit, GapReason
+from vms.model import AccessUnit, GapReason, TimedUnit
 from vms.ntp import HostClock
 
 S = 1_000_000_000
@@ -116,6 +116,16 @@ def read(sealed) -> list[AccessUnit]:
     fd = os.open(sealed.path, os.O_RDONLY)
     try:
         return list(SegmentReader(FileSource(fd)).units())
+    finally:
+        os.close(fd)
+
+
+def read_timed(sealed) -> list[TimedUnit]:
+    """The units with the capture times that the segment's own mapping gives them."""
+    fd = os.open(sealed.path, os.O_RDONLY)
+    try:
+        reader = SegmentReader(FileSource(fd))
+        return [TimedUnit(unit, reader.head.mapping.capture_ns(unit.pts)) for unit in reader.units()]
     finally:
         os.close(fd)
 
