@@ -269,9 +269,11 @@ class Archiver:
             facts = await asyncio.to_thread(read_facts, sealed.path)
         known = self._facts.knows_run(facts.run_id)
         run = None if known else await asyncio.to_thread(read_run, sealed.path)
-        # In a spool the key of a copy is its file's name: whoever deletes or reads it needs no more.
-        copy = Copy(self._spool_store.name, sealed.path.name, facts.size_bytes, facts.digest)
-        return Registration(facts, copy, run)
+        return Registration(facts, self._spool_copy(sealed.path, facts), run)
+
+    def _spool_copy(self, path: Path, facts: SegmentFacts, state: CopyState = CopyState.PRESENT) -> Copy:
+        """In a spool the key of a copy is its file's name: whoever deletes or reads it needs no more."""
+        return Copy(self._spool_store.name, path.name, facts.size_bytes, facts.digest, state=state)
 
     # -- steps 3 to 7 ---------------------------------------------------------------------------------------------
 
@@ -316,6 +318,8 @@ class Archiver:
         copy = Copy(self._object_store.name, info.key, info.size_bytes, facts.digest, info.version)
         ref = SegmentRef.of(facts)
         if not await self._catalogue.record_copy(ref, copy):
+            # An earlier attempt may have dropped the row of the spool's copy and not come to removing its file.
+            await self._catalogue.record_copy(ref, self._spool_copy(path, facts))
             log.info("%s was deleted while it was archived; both copies go with the condemned", path.name)
             self._done_with(path)
             return
@@ -340,7 +344,7 @@ class Archiver:
 
     async def _lose(self, path: Path, facts: SegmentFacts, error: OSError) -> None:
         """The file is gone and in no store: its copy is missing, unless the segment was condemned (I1)."""
-        copy = Copy(self._spool_store.name, path.name, facts.size_bytes, facts.digest, state=CopyState.MISSING)
+        copy = self._spool_copy(path, facts, CopyState.MISSING)
         if await self._catalogue.record_copy(SegmentRef.of(facts), copy):
             self._lost_segments += 1
             self._count_failure(error)
@@ -379,8 +383,12 @@ class Archiver:
         runs = [fact for fact in facts.values() if isinstance(fact, RunFact)]
         gaps = [fact for fact in facts.values() if isinstance(fact, Gap)]
         await self._journals.write(hour_ns, stream_id, runs, gaps, self._clock.wall_ns())
-        for path in self._facts.state(hour_ns, facts):
-            await asyncio.to_thread(self._spool.forget, path)
+        try:
+            for path in self._facts.state(hour_ns, facts):
+                await asyncio.to_thread(self._spool.forget, path)
+        except SpoolError:
+            self._journals.touch(stream_id, hour_ns)  # all is stated, and the files are still to go
+            raise
 
     async def _look_back(self) -> None:
         """What an earlier process did not come to: hours without a journal, and late segments of the last ones."""

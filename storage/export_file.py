@@ -255,8 +255,9 @@ class ExportWriting:
         for temporary, final in names:
             _name(temporary, final)
             self._undo.callback(final.unlink, missing_ok=True)
-        self._undo.pop_all()
+            temporary.unlink(missing_ok=True)
         sync_directory(self._output.parent)
+        self._undo.pop_all()
 
     def temporary(self) -> Path:
         """A new temporary name beside the output, taken away by `undo`."""
@@ -337,7 +338,7 @@ def refuse_existing(path: Path) -> None:
 
 
 def _name(temporary: Path, final: Path) -> None:
-    """Rename without ever replacing anything."""
+    """Give a file its final name without ever replacing anything; the temporary one may stay beside it."""
     try:
         os.link(temporary, final)
     except FileExistsError:
@@ -346,8 +347,6 @@ def _name(temporary: Path, final: Path) -> None:
     except OSError:  # no hard links here, as on FAT and exFAT
         refuse_existing(final)
         temporary.rename(final)
-    else:
-        temporary.unlink()
 
 
 def _give_up(file: BinaryIO) -> None:

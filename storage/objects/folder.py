@@ -16,6 +16,7 @@ side file it cannot be parted from its object or given to another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -122,7 +123,8 @@ class FolderStore:
         finally:
             if reading >= 0:
                 os.close(reading)
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what cannot be removed now is stale, and goes at a later `check`
+                temporary.unlink(missing_ok=True)
         return ObjectInfo(key, size_bytes, digest)
 
     def _write_temporary(self, temporary: Path, blocks: Iterable[bytes], wanted: ObjectInfo) -> None:
