@@ -31,9 +31,9 @@ USER, PASSWORD = "{user}", "{password}"
 # NAME=VALUE as cameras write it, between & or within a name with underscores: user=jan_password=x_channel=1
 _VALUE = r"=)((?:(?!_[a-z]{1,20}=)[^/?&;])+)"
 _PASSWORD_PART = re.compile(
-    r"((?:^|[/?&;_])(?:password|passwd|passwort|passphrase|loginpass?|pass|pwd|psw)" + _VALUE, re.IGNORECASE
+    r"((?:password|passwd|passwort|passphrase|(?:^|[/?&;_=])(?:loginpass?|pass|pwd|psw))" + _VALUE, re.IGNORECASE
 )
-_USER_PART = re.compile(r"((?:^|[/?&;_])(?:username|user|usr|loginuse|login)" + _VALUE, re.IGNORECASE)
+_USER_PART = re.compile(r"((?:^|[/?&;_=])(?:username|user|usr|loginuse|login)" + _VALUE, re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +122,13 @@ def check_placeholders(url: CameraUrl) -> None:
 
 def _part(path: str, username: str, password: str) -> tuple[str, str, str]:
     """Path without credentials, user name, password. A user name alone is no credential and stays."""
-    found = [unquote(m[2]) for m in _PASSWORD_PART.finditer(path) if PASSWORD not in m[2]]
-    if not found:
+    values = [m[2] for m in _PASSWORD_PART.finditer(path) if m[2] != PASSWORD]
+    if any(PASSWORD in value for value in values):
+        raise UserError(f"in the stream address {PASSWORD} must be all that stands behind its =")
+    if not values:
         return path, username, password
-    path = _PASSWORD_PART.sub(lambda m: m[0] if PASSWORD in m[2] else m[1] + PASSWORD, path)
+    found = [unquote(value) for value in values]
+    path = _PASSWORD_PART.sub(lambda m: m[1] + PASSWORD, path)
     users = [unquote(m[2]) for m in _USER_PART.finditer(path) if USER not in m[2]]
     path = _USER_PART.sub(lambda m: m[0] if USER in m[2] else m[1] + USER, path)
     passwords, users = {*found, password} - {""}, [*users, username]
