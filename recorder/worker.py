@@ -16,9 +16,12 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+
+from prometheus_client import Counter
 
 from recorder.feed_server import FeedServer, serve, state_of
 from recorder.giving_up import GivingUp
@@ -352,28 +355,30 @@ class CarryOver:
             forget_state(metrics, *labels)
 
     def _show(self, status: StreamStatus, labels: tuple[str, str]) -> None:
-        metrics, grow, key = self._metrics, self._grow, status.stream_id
-        grow(metrics.access_units.labels(*labels), (key, "units"), status.units)
-        grow(metrics.received_bytes.labels(*labels), (key, "bytes"), status.bytes)
-        grow(metrics.damaged_units.labels(*labels), (key, "damaged"), status.damaged_units)
-        grow(metrics.lost_packets.labels(*labels), (key, "lost"), status.lost_packets)
-        grow(metrics.segments_sealed.labels(*labels), (key, "segments"), status.segments)
-        grow(metrics.stream_bugs.labels(*labels), (key, "bugs"), status.bugs)
+        metrics, grow = self._metrics, partial(self._grow, status.stream_id)
+        grow("units", status.units, metrics.access_units, *labels)
+        grow("bytes", status.bytes, metrics.received_bytes, *labels)
+        grow("damaged", status.damaged_units, metrics.damaged_units, *labels)
+        grow("lost", status.lost_packets, metrics.lost_packets, *labels)
+        grow("segments", status.segments, metrics.segments_sealed, *labels)
+        grow("bugs", status.bugs, metrics.stream_bugs, *labels)
         for result, count in status.results.items():
-            grow(metrics.connections.labels(*labels, result), (key, f"result {result}"), count)
+            grow(f"result {result}", count, metrics.connections, *labels, result)
         for reason, ns in status.gap_ns_by_reason.items():
-            grow(metrics.gap_seconds.labels(*labels, reason.value), (key, f"ns {reason.value}"), ns / 1e9)
+            grow(f"ns {reason.value}", ns / 1e9, metrics.gap_seconds, *labels, reason.value)
         for reason, count in status.gaps_by_reason.items():
-            grow(metrics.gaps.labels(*labels, reason.value), (key, f"gap {reason.value}"), count)
+            grow(f"gap {reason.value}", count, metrics.gaps, *labels, reason.value)
         metrics.recording.labels(*labels).set(status.state == "recording")
         if status.last_unit_wall_ns is not None:
             metrics.last_unit_timestamp.labels(*labels).set(status.last_unit_wall_ns / 1e9)
         if status.camera_offset_ns is not None:
             metrics.clock_offset.labels(*labels).set(status.camera_offset_ns / 1e9)
 
-    def _grow(self, counter: Any, key: tuple[UUID, str], value: float) -> None:
-        counter.inc(max(0.0, value - self._seen.get(key, 0.0)))
-        self._seen[key] = value
+    def _grow(self, stream_id: UUID, what: str, value: float, counter: Counter, *labels: str) -> None:
+        before = self._seen.get((stream_id, what))
+        if value != before:
+            counter.labels(*labels).inc(max(0.0, value - (before or 0.0)))
+            self._seen[stream_id, what] = value
 
 
 def show_host_clock(metrics: Metrics, clock: HostClock) -> None:

@@ -109,6 +109,10 @@ class CodecConfig:
 LARGEST_UNIT_BYTES = 16 << 20  # of one access unit; a larger one is left out where it would come to be
 
 
+UnitData = bytes | bytearray
+"""Bytes that nobody changes any more: what was put together piece by piece is handed on as it is, not copied."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccessUnit:
     """One picture or audio frame in decoding order.
@@ -120,7 +124,7 @@ class AccessUnit:
     """
 
     pts: int
-    data: bytes
+    data: UnitData
     key: bool
     config: CodecConfig
     arrival_mono_ns: int

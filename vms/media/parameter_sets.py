@@ -20,9 +20,16 @@ _REMEMBERED = 16
 
 
 class ParameterSets:
-    """`config` is the present configuration; `take`, `use_pps` and `saw_b` may change it."""
+    """`config` is the present configuration; `take`, `use_pps` and `saw_b` may change it.
 
-    __slots__ = ("_h264", "_known", "_past", "_pps", "_sets", "_shows_b", "_sps", "_sps_id", "config")
+    What every picture asks is kept as attributes: `several_sps`; `asks_for_b`, whether a B slice would settle the reorder
+    depth; `interlaced`, the active SPS where it allows field pictures.
+    """
+
+    __slots__ = (
+        "_h264", "_known", "_past", "_pps", "_sets", "_shows_b", "_sps", "_sps_id", "asks_for_b", "config", "interlaced",
+        "several_sps",
+    )  # fmt: skip
 
     def __init__(self, initial: CodecConfig) -> None:
         self._h264 = initial.codec is Codec.H264
@@ -32,6 +39,9 @@ class ParameterSets:
         self._sps: dict[int, h264.Sps | h265.Sps] = {}
         self._sps_id: int | None = None
         self._shows_b = False
+        self.several_sps = False
+        self.asks_for_b = False
+        self.interlaced: h264.Sps | None = None
         self.config = replace(initial, parameter_sets=())
         self._past: list[CodecConfig] = []
         for nal in initial.parameter_sets:
@@ -39,22 +49,6 @@ class ParameterSets:
                 self.take(nal)
             except MalformedError:
                 continue
-
-    @property
-    def several_sps(self) -> bool:
-        return len(self._sps) > 1
-
-    @property
-    def asks_for_b(self) -> bool:
-        """Whether a B slice would settle the reorder depth."""
-        sps = self._active()
-        return not self._shows_b and isinstance(sps, h264.Sps) and sps.reorder_depth is None
-
-    @property
-    def interlaced(self) -> h264.Sps | None:
-        """The active SPS where it allows field pictures."""
-        sps = self._active()
-        return sps if isinstance(sps, h264.Sps) and not sps.frame_mbs_only else None
 
     def take(self, nal: bytes) -> None:
         """Take a parameter set NAL. Raises MalformedError when it does not parse; nothing has changed then."""
@@ -111,6 +105,10 @@ class ParameterSets:
         return self._sps[min(self._sps)] if self._sps else None
 
     def _rebuild(self) -> None:
+        sps = self._active()
+        self.several_sps = len(self._sps) > 1
+        self.asks_for_b = not self._shows_b and isinstance(sps, h264.Sps) and sps.reorder_depth is None
+        self.interlaced = sps if isinstance(sps, h264.Sps) and not sps.frame_mbs_only else None
         nals = [self._sets[key] for key in sorted(self._sets)]
         if self._h264:
             fresh = h264.make_config(nals, self._sps_id, shows_b=self._shows_b)

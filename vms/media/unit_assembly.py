@@ -149,7 +149,7 @@ class UnitAssembly:
             if body >= end:
                 raise MalformedError("RTP payload", "slice without a header")
             if self._begins_picture(first, buf[body]):
-                if self._is_second_field(first, buf, body, end, timestamp):
+                if self._sets.interlaced and self._is_second_field(first, buf, body, end, timestamp):
                     self._keep_tail()
                 else:
                     self._begin_picture(first, buf, body, end, timestamp)
@@ -201,9 +201,8 @@ class UnitAssembly:
         self, first: int, buf: bytes | bytearray | memoryview, body: int, end: int, timestamp: int
     ) -> bool:
         """The second field of an interlaced frame stays with the first: they share timestamp and sample."""
-        sps = self._sets.interlaced if self._h264 else None
-        if sps is None:
-            return False
+        sps = self._sets.interlaced
+        assert sps is not None
         header = h264.parse_slice_header(bytes((first,)) + bytes(buf[body : min(end, body + 31)]), sps)
         paired = (
             self._picture
@@ -359,7 +358,8 @@ class UnitAssembly:
         if 0 <= self._scanned < SCANNED_PICTURES:
             self._scanned += 1
         config = self._sets.config
-        data = bytes(self._data) if size == len(self._data) else bytes(self._data[:size])
+        data = self._data  # nobody's else from now on: every caller begins another unit
+        del data[size:]
         reorders = config.reorder_depth > 0 or not config.width
         pts = self._time.pts(self._picture_ts, self._arrival_ns, reorders=reorders)
         key = self._is_key(config)
