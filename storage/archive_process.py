@@ -77,6 +77,8 @@ class Report:
         metrics.spool_hours.set(room / rate / 3600 if rate else UNKNOWN)
         brake = self.deletion.brake if self.deletion else None
         metrics.retention_braked.set(brake is not None)
+        waits = self.deletion is not None and self.deletion.rebuild is not None
+        metrics.retention_off.set(waits)
         facts: dict[str, Any] = {
             "at_ns": wall_ns,
             **asdict(progress),
@@ -87,6 +89,7 @@ class Report:
             "spool_hours": round(room / rate / 3600, 2) if rate else None,
             "spool_bytes_per_second": rate,
             "retention_braked": brake is not None,
+            "retention_off": waits,
             "deletion": self.deletion and {name: getattr(self.deletion, name) for name in LAST_DELETION},
         }
         replace_report(self._file, json.dumps(facts).encode())
@@ -151,6 +154,8 @@ async def run_archiver(site: Site) -> None:
                         report.deletion = done = await deleter.run_once()
                         metrics.deleted_segments.inc(done.condemned_segments)
                         metrics.deleted_bytes.inc(done.condemned_bytes)
+                        if done.reported_segments:
+                            await archiver.state_deletions(done.at_ns)
 
                     tasks.create_task(
                         keep_running("retention", delete_expired, backoff=RETENTION_PACE, clock=clock), name="retention"

@@ -96,6 +96,10 @@ class CatalogueView(JournalCatalogue, Protocol):
 
     async def hours_without_journal(self, host: str, since_ns: int) -> list[tuple[UUID, int]]: ...
 
+    async def deletion_hours(self, since_ns: int) -> list[tuple[UUID, int]]: ...
+
+    async def last_journal_ns(self, host: str) -> int | None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -398,6 +402,13 @@ class Archiver:
         for stream_id in self._facts.stream_ids():
             for back in range(LATE_HOURS + 1):
                 self._journals.touch(stream_id, hour_of(now_ns) - back * HOUR_NS)
+        last_ns = await self._catalogue.last_journal_ns(self._host) or now_ns
+        await self.state_deletions(min(now_ns - LATE_HOURS * HOUR_NS, last_ns - 2 * HOUR_NS))
+
+    async def state_deletions(self, since_ns: int) -> None:
+        """Have the journals state what was deleted from `since_ns` on. Raises CatalogueError."""
+        for stream_id, hour_ns in await self._catalogue.deletion_hours(since_ns):
+            self._journals.touch(stream_id, hour_ns)
 
     # -- what is set aside, and figures ---------------------------------------------------------------------------
 

@@ -9,7 +9,9 @@ A store that does not answer is left alone for the rest of the run; an object it
 are tried again by the next runs.
 
 Every step may be repeated and begins from what the catalogue says, so a crash anywhere is made good by the next run.
-Steps 3 and 4 also run while the brake is engaged: what is condemned must go. Owns no decision and no rows.
+Steps 3 and 4 also run while the brake is engaged: what is condemned must go. But nothing at all is done from the moment
+a rebuild of the catalogue begins until a person has confirmed what came back: holds might be missing. Owns no decision
+and no rows.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Protocol
 from uuid import UUID
 
 from storage import retention
-from storage.catalogue import BrakeState, Catalogue, CondemnedObject
+from storage.catalogue import BrakeState, Catalogue, CondemnedObject, RebuildState
 from storage.retention import BrakeRule, SteadyTime
 from vms.clock import Clock, SystemClock
 from vms.errors import StoreError, StoreUnavailable
@@ -52,6 +54,7 @@ class DeletionRun:
     reported_segments: int
     brake: BrakeState | None  # engaged and not confirmed: a person must look at it
     at_ns: int = 0
+    rebuild: RebuildState | None = None  # it keeps deletion off: nothing was done
 
 
 class Deleter:
@@ -76,6 +79,9 @@ class Deleter:
     async def run_once(self) -> DeletionRun:
         """One pass over all four steps. Raises CatalogueError; what a store refuses is counted and tried next time."""
         now_ns = self._time.now_ns(self._clock.wall_ns(), self._clock.mono_ns())
+        rebuilt = await self._catalogue.rebuild_state()
+        if rebuilt is not None and rebuilt.keeps_deletion_off:
+            return DeletionRun(0, 0, 0, 0, 0, None, now_ns, rebuilt)
         stopped, streams = await self._plan(now_ns)
         segments = size_bytes = 0
         if stopped is None:

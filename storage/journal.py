@@ -7,7 +7,8 @@ nor rebuilding a catalogue.
 Invariants: a journal object is never changed; an hour's later facts stand in later parts, and no part repeats what an
 earlier one states; the same facts always give the same bytes. A run is stated in the hour in which it began and again,
 with its end and its anchors, in the hour in which it ended; a gap in the hour in which it ended; a segment, by its seal
-and range, in the hour in which it starts. Hours are UTC, by capture time. The first of the parts that are written at
+and range, in the hour in which it starts; its line of the deletion report, with both again, in the hour in which its
+last byte went. Hours are UTC, by capture time. The first of the parts that are written at
 once also states what the registry says of the stream by then (`storage.stream_about`); that alone makes no journal.
 """
 
@@ -22,8 +23,8 @@ from itertools import accumulate
 from typing import Any, Protocol
 from uuid import UUID
 
-from storage.catalogue.values import JournalEntry, RecordedSegment, StreamAbout
-from storage.facts import RunFact, encode_gap, encode_run, parse_gap, parse_run
+from storage.catalogue.values import DeletedSegment, JournalEntry, RecordedSegment, StreamAbout
+from storage.facts import MAX_TEXT, RunFact, encode_gap, encode_run, parse_gap, parse_run
 from storage.objects.base import ObjectStore, journal_key, put_once
 from storage.stream_about import about_json, parse_about
 from vms.errors import DigestMismatch, MalformedError
@@ -67,10 +68,11 @@ class Journal:
     segments: tuple[SealLine, ...] = ()
     about: StreamAbout | None = None
     written_ns: int = 0
+    deletions: tuple[DeletedSegment, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        return not (self.runs or self.gaps or self.segments)
+        return not (self.runs or self.gaps or self.segments or self.deletions)
 
 
 class JournalCatalogue(Protocol):
@@ -79,6 +81,8 @@ class JournalCatalogue(Protocol):
     async def segments(self, stream_ids: Sequence[UUID], within: TimeRange) -> list[RecordedSegment]: ...
 
     async def run_hosts(self, run_ids: Collection[UUID]) -> Mapping[UUID, str]: ...
+
+    async def deleted(self, stream_id: UUID, within: TimeRange) -> list[DeletedSegment]: ...
 
     async def stream_about(self, stream_id: UUID) -> StreamAbout | None: ...
 
@@ -100,7 +104,11 @@ def statements_of_run(fact: RunFact) -> list[tuple[int, RunFact]]:
 
 
 def build_journal(
-    empty: Journal, runs: Iterable[RunFact], gaps: Iterable[Gap], segments: Iterable[SealLine]
+    empty: Journal,
+    runs: Iterable[RunFact],
+    gaps: Iterable[Gap],
+    segments: Iterable[SealLine],
+    deletions: Iterable[DeletedSegment] = (),
 ) -> Journal:
     """The whole journal of `empty`'s stream and hour out of all facts that may touch it, in whatever order they come."""
     stream_id, hour_ns = empty.stream_id, empty.hour_ns
@@ -117,11 +125,13 @@ def build_journal(
         if gap.stream_id == stream_id and gap.end_ns is not None and hour_of(gap.end_ns) == hour_ns
     }
     lines = {(line.run_id, line.number): line for line in segments if hour_of(line.start_ns) == hour_ns}
+    gone = {(line.run_id, line.number): line for line in deletions if hour_of(line.deleted_ns) == hour_ns}
     return replace(
         empty,
         runs=tuple(sorted(stated.values(), key=lambda f: (f.run.start_ns, str(f.run.id), f.run.end_ns is not None))),
         gaps=tuple(sorted(closed.values(), key=lambda g: (g.start_ns, str(g.id)))),
         segments=tuple(sorted(lines.values(), key=lambda s: (s.start_ns, str(s.run_id), s.number))),
+        deletions=tuple(sorted(gone.values(), key=lambda d: (d.deleted_ns, d.start_ns, str(d.run_id), d.number))),
     )
 
 
@@ -134,11 +144,13 @@ def without(journal: Journal, stated: Iterable[Journal]) -> Journal:
     runs = {(f.run.id, f.run.end_ns) for part in parts for f in part.runs}
     gaps = {gap.id for part in parts for gap in part.gaps}
     lines = {(line.run_id, line.number) for part in parts for line in part.segments}
+    gone = {(line.run_id, line.number) for part in parts for line in part.deletions}
     return replace(
         journal,
         runs=tuple(f for f in journal.runs if (f.run.id, f.run.end_ns) not in runs),
         gaps=tuple(gap for gap in journal.gaps if gap.id not in gaps),
         segments=tuple(line for line in journal.segments if (line.run_id, line.number) not in lines),
+        deletions=tuple(line for line in journal.deletions if (line.run_id, line.number) not in gone),
     )
 
 
@@ -148,13 +160,21 @@ def first_part(journal: Journal, most_bytes: int) -> Journal:
         *(len(encode_run(fact)) for fact in journal.runs),
         *(len(encode_gap(gap)) for gap in journal.gaps),
         *(512 for _ in journal.segments),
+        *(1024 for _ in journal.deletions),
     )
     used = 4096 if journal.about is None else 4096 + len(json.dumps(about_json(journal.about)))
     fitting = sum(total <= most_bytes - used for total in accumulate(size + 1 for size in sizes))
     runs = max(1, fitting)
     gaps = max(0, runs - len(journal.runs))
     segments = max(0, gaps - len(journal.gaps))
-    return replace(journal, runs=journal.runs[:runs], gaps=journal.gaps[:gaps], segments=journal.segments[:segments])
+    deletions = max(0, segments - len(journal.segments))
+    return replace(
+        journal,
+        runs=journal.runs[:runs],
+        gaps=journal.gaps[:gaps],
+        segments=journal.segments[:segments],
+        deletions=journal.deletions[:deletions],
+    )
 
 
 def encode_journal(journal: Journal) -> bytes:
@@ -179,6 +199,8 @@ def encode_journal(journal: Journal) -> bytes:
             for line in journal.segments
         ],
     }
+    if journal.deletions:
+        body["deletions"] = [_deletion_json(line) for line in journal.deletions]
     if journal.about is not None:
         body["about"] = about_json(journal.about)
         body["written_ns"] = journal.written_ns
@@ -205,6 +227,7 @@ def parse_journal(data: bytes) -> Journal:
             tuple(_line(line) for line in body["segments"]),
             parse_about(body["about"]) if "about" in body else None,
             int(body.get("written_ns", 0)),
+            tuple(_deletion(body["stream_id"], line) for line in body.get("deletions", ())),
         )
         # One comparison refuses every wrong type, field too many and odd spelling that got this far.
         if encode_journal(journal) != data:
@@ -228,6 +251,22 @@ def _line(body: dict[str, Any]) -> SealLine:
         bytes.fromhex(body["digest"]),
         bytes.fromhex(body["seal"]),
     )
+
+
+def _deletion_json(line: DeletedSegment) -> dict[str, Any]:
+    plain = ("number", "start_ns", "end_ns", "size_bytes", "basis", "condemned_ns", "deleted_ns")
+    facts: dict[str, Any] = {name: getattr(line, name) for name in plain}
+    return facts | {"run_id": str(line.run_id), "digest": line.digest.hex(), "seal": line.seal.hex()}
+
+
+def _deletion(stream_id: str, body: dict[str, Any]) -> DeletedSegment:
+    said = _line(body)
+    if type(body["basis"]) is not str or len(body["basis"]) > MAX_TEXT:
+        raise MalformedError("journal", "states a deletion without a basis")
+    return DeletedSegment(
+        UUID(stream_id), said.run_id, said.number, said.start_ns, said.end_ns, said.size_bytes, said.digest, said.seal,
+        body["basis"], int(body["condemned_ns"]), int(body["deleted_ns"]),
+    )  # fmt: skip
 
 
 class JournalWriter:
@@ -279,7 +318,8 @@ class JournalWriter:
         self, hour_ns: int, stream_id: UUID, runs: Iterable[RunFact], gaps: Iterable[Gap], now_ns: int
     ) -> str | None:
         segments = await self._segments(hour_ns, stream_id)
-        whole = build_journal(Journal(stream_id, hour_ns, self._host), runs, gaps, segments)
+        deletions = await self._catalogue.deleted(stream_id, TimeRange(hour_ns, hour_ns + HOUR_NS))
+        whole = build_journal(Journal(stream_id, hour_ns, self._host), runs, gaps, segments, deletions)
         if whole.is_empty:
             return None
         parts = await self._parts(hour_ns, stream_id)

@@ -32,7 +32,8 @@ def about_json(about: StreamAbout) -> dict[str, Any]:
             "trust_clock": camera.trust_clock,
             "retired_ns": camera.retired_ns,
         },
-        "stream": {"id": str(stream.id), "kind": stream.kind.value, "url": stream.url, "record": stream.record},
+        "stream": _stream_json(stream)
+        | ({} if about.retired_ns is None else {"retired_ns": about.retired_ns}),
         "profile": {"name": profile.name, "basis": profile.basis, "days": profile.days, "audio": profile.audio}
         | {"id": str(profile.id)},
         "expectations": [[e.from_ns, e.to_ns, e.suspended.value if e.suspended else None] for e in about.expectations],
@@ -44,14 +45,19 @@ def about_json(about: StreamAbout) -> dict[str, Any]:
             }
             for hold in about.holds
         ],
-    }  # fmt: skip
+    } | ({"others": [_stream_json(other) for other in about.others]} if about.others else {})  # fmt: skip
+
+
+def _stream_json(stream: Stream) -> dict[str, Any]:
+    return {"id": str(stream.id), "kind": stream.kind.value, "url": stream.url, "record": stream.record}
 
 
 def parse_about(body: Any) -> StreamAbout:
     """The same back. Raises MalformedError, ValueError, TypeError, KeyError or AttributeError for anything else."""
     camera, stream, profile = body["camera"], body["stream"], body["profile"]
-    if max(len(body["expectations"]), len(body["holds"])) > MOST_ITEMS:
-        raise MalformedError("journal", "states too many expectations or holds")
+    others = body.get("others", [])
+    if max(len(body["expectations"]), len(body["holds"]), len(others)) > MOST_ITEMS:
+        raise MalformedError("journal", "states too many expectations, holds or streams")
     plain: dict[str, Any] = {name: _text(camera[name]) for name in _TEXTS}
     plain |= {name: _angle(camera[name]) for name in _ANGLES}
     stream_id, camera_id, profile_id = UUID(stream["id"]), UUID(camera["id"]), UUID(profile["id"])
@@ -67,7 +73,7 @@ def parse_about(body: Any) -> StreamAbout:
             retired_ns=_instant(camera["retired_ns"]),
             **plain,
         ),
-        Stream(stream_id, camera_id, StreamKind(stream["kind"]), _text(stream["url"]), _truth(stream["record"])),
+        _stream(camera_id, stream),
         LegalProfile(
             profile_id,
             _text(profile["name"]),
@@ -77,10 +83,17 @@ def parse_about(body: Any) -> StreamAbout:
         ),
         tuple(_expectation(stream_id, item) for item in body["expectations"]),
         tuple(_hold(stream_id, item) for item in body["holds"]),
+        _instant(stream.get("retired_ns")),
+        tuple(_stream(camera_id, other) for other in others),
     )
     if found.profile.days < 1 or found.camera.number < 1 or not (found.camera.name and found.profile.name):
         raise MalformedError("journal", "states a camera or a legal profile that cannot be")
     return found
+
+
+def _stream(camera_id: UUID, body: Any) -> Stream:
+    kind = StreamKind(body["kind"])
+    return Stream(UUID(body["id"]), camera_id, kind, _text(body["url"]), _truth(body["record"]))
 
 
 def _expectation(stream_id: UUID, item: Any) -> Expectation:

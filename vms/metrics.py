@@ -119,6 +119,7 @@ class Metrics:
     deleted_segments: Counter = _metric("deleted_segments_total", "Segments that retention deleted.")
     deleted_bytes: Counter = _metric("deleted_bytes_total", "Their bytes.")
     retention_braked: Gauge = _metric("retention_braked", "1 while the clock brake keeps retention from deleting.")
+    retention_off: Gauge = _metric("retention_off", "1 while nothing is deleted because the catalogue was rebuilt.")
     camera_recording: Gauge = _metric(
         "camera_recording",
         "1 while all of a camera that should be recorded is, as `vms status` judges it, also when its recorder is dead.",

@@ -44,12 +44,14 @@ if TYPE_CHECKING:
     from storage.catalogue.catalogue import Catalogue
     from storage.catalogue.engine import sqlite_url
     from storage.catalogue.finding import find_camera
+    from storage.catalogue.rebuilding import RebuildState
     from storage.catalogue.registry import Sealer
     from storage.catalogue.schema import check, downgrade, migrate
 
 _ON_DEMAND = {
     "BrakeState": "braking",
     "Catalogue": "catalogue",
+    "RebuildState": "rebuilding",
     "Sealer": "registry",
     "check": "schema",
     "downgrade": "schema",

@@ -17,10 +17,11 @@ from storage.catalogue.facts import Facts
 from storage.catalogue.rebuilding import Rebuilding
 from storage.catalogue.recordings import Recordings
 from storage.catalogue.registry import Registry, Sealer
+from storage.catalogue.restoring import Restoring
 from storage.catalogue.timelines import Timelines
 
 
-class Catalogue(Registry, Recordings, Facts, Timelines, Deletions, Braking, Checking, Rebuilding):
+class Catalogue(Registry, Recordings, Facts, Timelines, Deletions, Braking, Checking, Rebuilding, Restoring):
     """Use from one event loop. `sealer` opens camera passwords; processes that need none leave it out."""
 
     def __init__(self, url: str, sealer: Sealer | None = None) -> None:

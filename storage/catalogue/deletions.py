@@ -145,22 +145,32 @@ class Deletions:
         """What was deleted on a UTC day (whole days since 1970), by stream and start."""
 
         def work(conn: Connection) -> list[DeletedSegment]:
-            found = conn.execute(
-                select(deletions, runs.c.id.label("run_id"), streams.c.id.label("stream_id"))
-                .join_from(deletions, runs)
-                .join(streams, streams.c.key == deletions.c.stream_key)
-                .where(deletions.c.day == day)
-                .order_by(deletions.c.stream_key, deletions.c.start_ns)
-            )
-            return [
-                DeletedSegment(
-                    row.stream_id, row.run_id, row.number, row.start_ns, row.end_ns, row.size_bytes, row.digest,
-                    row.seal, row.basis, row.condemned_ns, row.deleted_ns,
-                )
-                for row in found
-            ]  # fmt: skip
+            query = _report_query().where(deletions.c.day == day)
+            found = conn.execute(query.order_by(deletions.c.stream_key, deletions.c.start_ns))
+            return [_line(row) for row in found]
 
         return await self._db.read(work)
+
+    async def deleted(self, stream_id: UUID, within: TimeRange) -> list[DeletedSegment]:
+        """What of a stream was deleted, its last byte gone, in the range; by time of deletion and start."""
+
+        def work(conn: Connection) -> list[DeletedSegment]:
+            query = _report_query().where(streams.c.id == stream_id, deletions.c.deleted_ns >= within.start_ns)
+            query = query.where(deletions.c.deleted_ns < within.end_ns)
+            return [_line(row) for row in conn.execute(query.order_by(deletions.c.deleted_ns, deletions.c.start_ns))]
+
+        return await self._db.read(work)
+
+    async def deletion_hours(self, since_ns: int) -> list[tuple[UUID, int]]:
+        """(stream, start of a UTC hour) in which something of it was deleted, from `since_ns` on."""
+        hour = (deletions.c.deleted_ns // retention.HOUR_NS).label("hour")
+        query = (
+            select(streams.c.id, hour)
+            .join_from(deletions, streams, streams.c.key == deletions.c.stream_key)
+            .where(deletions.c.day >= retention.utc_day(since_ns), deletions.c.deleted_ns >= since_ns)
+            .distinct()
+        )
+        return await self._db.read(lambda conn: [(r.id, r.hour * retention.HOUR_NS) for r in conn.execute(query)])
 
     async def condemned_by_day(self, first_day: int, last_day: int) -> dict[int, int]:
         """UTC day → length of the footage condemned on it, both ends included."""
@@ -175,6 +185,22 @@ class Deletions:
     async def pending_deletions(self) -> int:
         """Segments condemned whose bytes are not known to be gone yet."""
         return await self._db.read(lambda conn: conn.scalar(select(func.count()).select_from(condemned)) or 0)
+
+
+def _report_query() -> Any:
+    columns = (runs.c.id.label("run_id"), streams.c.id.label("stream_id"))
+    return (
+        select(deletions, *columns)
+        .join_from(deletions, runs)
+        .join(streams, streams.c.key == deletions.c.stream_key)
+    )  # fmt: skip
+
+
+def _line(row: Any) -> DeletedSegment:
+    return DeletedSegment(
+        row.stream_id, row.run_id, row.number, row.start_ns, row.end_ns, row.size_bytes, row.digest, row.seal,
+        row.basis, row.condemned_ns, row.deleted_ns,
+    )  # fmt: skip
 
 
 def _place_hold(conn: Connection, hold: Hold) -> int:
@@ -339,10 +365,11 @@ def _move_to_condemned(
     for span in merge(TimeRange(row.start_ns, row.end_ns) for row in chosen):
         gap = Gap(uuid4(), stream_id, span.start_ns, span.end_ns, GapReason.DELETED, basis)
         insert_gap(conn, gap, stream_key)
-    _add_to_day(conn, chosen, at_ns)
+    add_to_day(conn, chosen, at_ns)
 
 
-def _add_to_day(conn: Connection, chosen: Sequence[Any], at_ns: int) -> None:
+def add_to_day(conn: Connection, chosen: Sequence[Any], at_ns: int) -> None:
+    """Count these segments among what was condemned on the UTC day of `at_ns`."""
     amounts = {
         "segments": len(chosen),
         "footage_ns": sum(row.end_ns - row.start_ns for row in chosen),

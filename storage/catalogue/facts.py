@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from storage.catalogue import rows
 from storage.catalogue.engine import Database, upsert
@@ -65,20 +65,33 @@ class Facts:
 
     async def record_journal(self, entry: JournalEntry) -> None:
         """Note that a journal object was written. May be repeated."""
+        await self.record_journals([entry])
+
+    async def record_journals(self, entries: Sequence[JournalEntry]) -> None:
+        """The same for a few hundred at once."""
 
         def work(conn: Connection) -> None:
-            key = rows.stream_keys(conn, {entry.stream_id})[entry.stream_id][0]
-            values = {
-                "stream_key": key,
-                "hour_ns": entry.hour_ns,
-                "host": entry.host,
-                "object_key": entry.key,
-                "digest": entry.digest,
-                "written_ns": entry.written_ns,
-            }
-            conn.execute(upsert(conn, journals).values(values).on_conflict_do_nothing(index_elements=["object_key"]))
+            keys = rows.stream_keys(conn, {entry.stream_id for entry in entries})
+            new = [
+                {
+                    "stream_key": keys[entry.stream_id][0],
+                    "hour_ns": entry.hour_ns,
+                    "host": entry.host,
+                    "object_key": entry.key,
+                    "digest": entry.digest,
+                    "written_ns": entry.written_ns,
+                }
+                for entry in entries
+            ]
+            conn.execute(upsert(conn, journals).on_conflict_do_nothing(index_elements=["object_key"]), new)
 
-        await self._db.write(work)
+        if entries:
+            await self._db.write(work)
+
+    async def last_journal_ns(self, host: str) -> int | None:
+        """When this host last wrote a journal; None: never."""
+        query = select(func.max(journals.c.written_ns)).where(journals.c.host == host)
+        return await self._db.read(lambda conn: conn.scalar(query))
 
     async def journals(self, stream_id: UUID, start_ns: int, end_ns: int) -> list[JournalEntry]:
         """Journals of the hours of a stream that begin in the range."""

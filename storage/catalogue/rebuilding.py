@@ -1,7 +1,8 @@
-"""What rebuilding a catalogue (`storage.rebuild`) asks of it: its own state, cameras brought back, what is known already.
+"""What rebuilding a catalogue (`storage.rebuild`) asks of it: its own state, and what is known already.
 
 The state is one row: deletion is off from the moment a rebuild begins until a person confirms, however often processes
-start meanwhile; the deleter reads it before each run. Decides nothing about footage.
+start meanwhile; the deleter reads it before each run. Decides nothing about footage; what comes back of the registry
+and of deletion reports stands in `storage.catalogue.restoring`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, func, select, tuple_, update
 
 from storage.catalogue import rows
 from storage.catalogue.engine import Database, upsert
-from storage.catalogue.tables import copies, expectations, gaps, journals, rebuild, runs, segments, stores, streams
-from storage.catalogue.values import Expectation, SegmentRef
+from storage.catalogue.tables import copies, gaps, journals, rebuild, runs, segments, stores, streams
+from storage.catalogue.values import SegmentRef
 from vms.errors import UserError
+from vms.model import GapReason
 
 _BATCH = 500
 
@@ -39,7 +41,7 @@ class RebuildState:
 
 
 class Rebuilding:
-    """The state of a rebuild, and look-ups for it."""
+    """The state of a rebuild, look-ups for it, and its last step."""
 
     _db: Database
 
@@ -117,22 +119,24 @@ class Rebuilding:
         """From when to when anything is known of a stream: segments and gaps."""
         return await self._db.read(lambda conn: _known_time(conn, _key(conn, stream_id)))
 
-    async def restore_expectations(self, stream_id: UUID, items: Sequence[Expectation]) -> None:
-        """Make these, in order, the stream's expectations. For a stream that a rebuild has brought back."""
+    async def run_stream(self, run_id: UUID) -> UUID | None:
+        """Of which stream a run is; None for one that is not known."""
+        query = select(streams.c.id).join_from(runs, streams).where(runs.c.id == run_id)
+        return await self._db.read(lambda conn: conn.scalar(query))
 
-        def work(conn: Connection) -> None:
-            key = _key(conn, stream_id)
-            conn.execute(delete(expectations).where(expectations.c.stream_key == key))
-            if items:
-                conn.execute(
-                    insert(expectations),
-                    [
-                        {"stream_key": key, "from_ns": e.from_ns, "to_ns": e.to_ns, "suspended": e.suspended}
-                        for e in items
-                    ],
-                )
+    async def end_lost_runs(self, host: str, known: Collection[UUID]) -> int:
+        """Runs of a host that nobody can close any more, for only those in `known` go on: they end with what they have.
 
-        await self._db.write(work)
+        Returns how many.
+        """
+        last = select(func.max(segments.c.end_ns)).where(segments.c.run_key == runs.c.key).scalar_subquery()
+        statement = (
+            update(runs)
+            .where(runs.c.host == host, runs.c.end_ns.is_(None), runs.c.id.not_in(list(known)))
+            .values(end_ns=func.coalesce(last, runs.c.start_ns), end_reason=GapReason.UNKNOWN.value)
+            .returning(runs.c.key)
+        )
+        return await self._db.write(lambda conn: len(conn.scalars(statement).all()))
 
 
 def _state(row: Any) -> RebuildState:

@@ -198,11 +198,14 @@ class Registry:
             row = conn.execute(select(streams).where(streams.c.id == stream_id)).one_or_none()
             if row is None:
                 return None
-            camera = replace(self._load(conn, cameras.c.key == row.camera_key)[0], username="", password="", streams=())
+            found = self._load(conn, cameras.c.key == row.camera_key)[0]
+            camera = replace(found, username="", password="", streams=())
+            others = tuple(s for s in found.streams if s.id != stream_id)
             profile = conn.execute(select(legal_profiles).where(legal_profiles.c.id == camera.profile_id)).one()
             stream = Stream(row.id, camera.id, StreamKind(row.kind), row.url, row.record and row.retired_ns is None)
             wanted = expectations.of_stream(conn, row.key, stream_id)
-            return StreamAbout(camera, stream, _profile(profile), wanted, holds_of_stream(conn, row.key, stream_id))
+            held = holds_of_stream(conn, row.key, stream_id)
+            return StreamAbout(camera, stream, _profile(profile), wanted, held, row.retired_ns, others)
 
         return await self._db.read(work)
 

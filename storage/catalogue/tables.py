@@ -151,6 +151,13 @@ runs = Table(
     Column("end_ns", BigInteger),
     Column("end_reason", Text),
     Index(None, "stream_key", "start_ns"),
+    Index(
+        "ix_runs_elsewhere",  # few runs are not live; a timeline must see at once that there are none
+        "stream_key",
+        "start_ns",
+        sqlite_where=text("origin <> 'live'"),
+        postgresql_where=text("origin <> 'live'"),
+    ),
 )
 
 segments = Table(
@@ -293,6 +300,7 @@ deletions = Table(
     Column("day", Integer, nullable=False),  # of deletion: whole UTC days since 1970
     PrimaryKeyConstraint("run_key", "number"),
     Index(None, "day"),
+    Index(None, "stream_key", "deleted_ns"),
 )
 
 deletion_days = Table(

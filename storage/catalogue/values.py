@@ -275,7 +275,8 @@ class StreamAbout:
     """What the registry says of a stream, enough to bring it back: journals state it beside the footage.
 
     `camera` without streams and without username and password. Expectations oldest first; holds by when they were
-    placed, released ones too, each over this stream alone.
+    placed, released ones too, each over this stream alone. `retired_ns`: when the stream was taken off its camera.
+    `others`: the camera's other streams in service, of which there may be no journals.
     """
 
     camera: Camera
@@ -283,3 +284,5 @@ class StreamAbout:
     profile: LegalProfile
     expectations: tuple[Expectation, ...] = ()
     holds: tuple[Hold, ...] = ()
+    retired_ns: int | None = None
+    others: tuple[Stream, ...] = ()

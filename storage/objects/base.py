@@ -32,6 +32,10 @@ MAX_KEY_CHARS = 512
 # also be a file. Lower case only, so that a store on a file system that ignores case holds the same objects.
 _FOLDER = r"[a-z0-9][a-z0-9_-]{0,127}"
 _KEY = re.compile(rf"(?:{_FOLDER}/){{1,15}}{_FOLDER}(?:\.[a-z0-9]{{1,16}}){{1,3}}")
+_ID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+_DAY = r"(\d{4}/\d\d/\d\d)"
+_SEGMENT_KEY = re.compile(rf"segments/{_ID}/{_DAY}/-?\d{{1,19}}-{_ID}-(0|[1-9]\d{{0,8}})\.mp4", re.ASCII)
+_JOURNAL_KEY = re.compile(rf"journals/{_ID}/{_DAY}/\d\d-[a-z0-9-]{{1,64}}(?:\.\d{{1,4}})?\.json", re.ASCII)
 _PREFIX = re.compile(rf"(?:{_FOLDER}/){{0,15}}(?:[a-z0-9][a-z0-9._-]{{0,180}})?")
 
 
@@ -152,6 +156,28 @@ async def probe(store: ObjectStore) -> None:
 def segment_key(stream_id: UUID, run_id: UUID, number: int, start_ns: int) -> str:
     """Key of a sealed segment: `segments/<stream>/<yyyy>/<mm>/<dd>/<start ns>-<run>-<number>.mp4`, day in UTC."""
     return f"segments/{stream_id}/{_day(start_ns)}/{start_ns}-{run_id}-{number}.mp4"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyParts:
+    """What a key of this house says: of which stream, and `day` ("2026/11/20") as a folder name. Never a time.
+
+    `run_id` and `number` of a segment; None of a journal.
+    """
+
+    stream_id: UUID
+    day: str
+    run_id: UUID | None = None
+    number: int | None = None
+
+
+def parse_key(key: str) -> KeyParts | None:
+    """The parts of a segment's or a journal's key; None for any other."""
+    if match := _SEGMENT_KEY.fullmatch(key):
+        return KeyParts(UUID(match[1]), match[2], UUID(match[3]), int(match[4]))
+    if match := _JOURNAL_KEY.fullmatch(key):
+        return KeyParts(UUID(match[1]), match[2])
+    return None
 
 
 def journal_key(stream_id: UUID, hour_start_ns: int, host: str, part: int = 0) -> str:

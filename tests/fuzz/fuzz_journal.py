@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from storage.catalogue.values import Expectation, Hold, StreamAbout
+from storage.catalogue.values import DeletedSegment, Expectation, Hold, StreamAbout
 from storage.facts import RunFact
 from storage.journal import Journal, SealLine, encode_journal, first_part, hour_of, parse_journal, without
 from tests.support.encoded import RUN
@@ -34,7 +34,12 @@ def seeds() -> list[bytes]:
         encode_journal(empty),
         encode_journal(Journal(RUN.stream_id, hour, "r1", (RunFact(RUN),), (gap,), (line,))),
         encode_journal(Journal(RUN.stream_id, hour, "r1", (), (gap,), (), _about(), hour)),
+        encode_journal(Journal(RUN.stream_id, hour, "r1", deletions=(_gone(hour),))),
     ]
+
+
+def _gone(hour: int) -> DeletedSegment:
+    return DeletedSegment(RUN.stream_id, RUN.id, 3, 1, 2, 3, bytes(32), bytes(32), "30 days", hour, hour + 1)
 
 
 def _about() -> StreamAbout:
@@ -42,4 +47,5 @@ def _about() -> StreamAbout:
     stream = Stream(RUN.stream_id, camera.id, StreamKind.MAIN, "rtsp://10.0.0.1/", True)
     hold = Hold(UUID(int=9), frozenset({RUN.stream_id}), TimeRange(1, 9), "sprawa", "kowalski", 1, 2)
     wanted = (Expectation(RUN.stream_id, 1, 2, GapReason.DISABLED), Expectation(RUN.stream_id, 2, None))
-    return StreamAbout(camera, stream, LegalProfile(UUID(int=8), "straż", "art. 11", 30), wanted, (hold,))
+    others = (Stream(UUID(int=10), camera.id, StreamKind.SUB, "rtsp://10.0.0.1/sub", False),)
+    return StreamAbout(camera, stream, LegalProfile(UUID(int=8), "straż", "art. 11", 30), wanted, (hold,), 7, others)

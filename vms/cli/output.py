@@ -61,17 +61,19 @@ def working(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """`report(done, total)` moves a bar on standard error, on a terminal only."""
+def progress_bar(what: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
+    """`report(done, total)` moves a bar on standard error, on a terminal only. With a `unit` the rate stands beside it."""
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TextColumn
 
     console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bars:
-        task = bars.add_task(what, total=None)
+    columns = [*Progress.get_default_columns(), *([TextColumn("{task.fields[rate]}")] if unit else [])]
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+        task = bars.add_task(what, total=None, rate="")
 
         def report(done: int, total: int) -> None:
-            bars.update(task, completed=done, total=total)
+            speed = bars.tasks[0].speed
+            bars.update(task, completed=done, total=total, rate=f"{speed:.0f} {unit}/s" if speed else "")
 
         yield report
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from storage.catalogue import Catalogue, HistoryEntry, check, migrate
-from vms.assignment import assign, write_assignment
-from vms.errors import UserError, VmsError
+from vms.assignment import assign, read_assignment, write_assignment
+from vms.errors import MalformedError, UserError, VmsError
 from vms.model import Camera, LegalProfile
 from vms.site import operating_system_user
 
@@ -43,7 +43,7 @@ class CameraRegistry:
         found = await self._catalogue.profiles()
         name = self._site.settings.legal.name
         default = next((p for p in found if p.name == name), None)
-        return found, default or _profile_of(self._site.settings.legal)
+        return found, default or profile_of(self._site.settings.legal)
 
     async def cameras(self, *, include_retired: bool = False) -> list[Camera]:
         return await self._catalogue.cameras(include_retired=include_retired)
@@ -88,6 +88,7 @@ async def changing(site: Site) -> AsyncIterator[CameraRegistry]:
     else:
         await migrate(site.catalogue_url)
     async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
+        await refuse_lost(site, catalogue)
         await follow_legal_settings(catalogue, site.settings.legal)
         registry = CameraRegistry(site, catalogue)
         try:
@@ -101,10 +102,29 @@ async def changing(site: Site) -> AsyncIterator[CameraRegistry]:
             await refresh_assignment(site, catalogue)
 
 
+async def refuse_lost(site: Site, catalogue: Catalogue) -> None:
+    """UserError for a catalogue that was lost and is not whole again: from it the recorder would be told to record nothing.
+
+    A camera once registered stays in the catalogue. So one that knows none, beside an assignment that names some, is new.
+    """
+    state = await catalogue.rebuild_state()
+    if state is not None and state.finished_ns is None:
+        raise UserError("the rebuild of the catalogue was broken off; run it to its end: vms rebuild")
+    try:
+        assigned = read_assignment(site.assignment_file, site.sealer).cameras
+    except (MalformedError, OSError):
+        return
+    if assigned and not await catalogue.cameras(include_retired=True):
+        raise UserError(
+            f"the catalogue knows no camera, but {len(assigned)} are recorded: it was lost. Restore it from your backup, or "
+            f"run: vms rebuild. To begin anew, remove {site.assignment_file}"
+        )
+
+
 async def follow_legal_settings(catalogue: Catalogue, legal: LegalSection) -> LegalProfile:
     """Make the catalogue's profile of that name say what the settings say, creating it if need be."""
     found = next((p for p in await catalogue.profiles() if p.name == legal.name), None)
-    wanted = _profile_of(legal)
+    wanted = profile_of(legal)
     if found is None:
         return await catalogue.put_profile(wanted)
     wanted = replace(wanted, id=found.id)
@@ -127,7 +147,8 @@ async def refresh_assignment(site: Site, catalogue: Catalogue) -> None:
         write_assignment(site.assignment_file, wanted, site.sealer)
 
 
-def _profile_of(legal: LegalSection) -> LegalProfile:
+def profile_of(legal: LegalSection) -> LegalProfile:
+    """The legal profile that the settings describe, under a new id."""
     return LegalProfile(uuid4(), legal.name, legal.basis, legal.days, legal.audio)
 
 

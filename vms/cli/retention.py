@@ -18,10 +18,11 @@ from zoneinfo import ZoneInfo
 import typer
 
 from vms.cli.output import JsonFlag, note, print_facts, print_json, print_table
+from vms.cli.rebuilding import state_json
 from vms.errors import UserError
 
 if TYPE_CHECKING:
-    from storage.catalogue import BrakeState, Catalogue, DeletedSegment, Expired, Expiring
+    from storage.catalogue import BrakeState, Catalogue, DeletedSegment, Expired, Expiring, RebuildState
     from vms.model import Camera, StreamKind
     from vms.site import Site
 
@@ -39,6 +40,7 @@ class Outlook:
     expiring: tuple[Expiring, ...]
     expired: tuple[Expired, ...]
     brake: BrakeState | None
+    rebuild: RebuildState | None
     pending: int
     by_day: Mapping[int, int]
     last_run: Mapping[str, int] | None
@@ -77,7 +79,8 @@ def retention(
         _show(outlook, now_ns, site.zone)
 
 
-async def _opened(site: Site) -> Catalogue:
+async def opened(site: Site) -> Catalogue:
+    """The site's catalogue; UserError when it is not there or of another schema."""
     from storage.catalogue import Catalogue, check
 
     if site.catalogue_file is not None and not site.catalogue_file.exists():
@@ -93,12 +96,13 @@ async def _streams(catalogue: Catalogue) -> dict[UUID, tuple[Camera, StreamKind]
 
 async def _look(site: Site, now_ns: int) -> Outlook:
     today = now_ns // DAY_NS
-    async with await _opened(site) as catalogue:
+    async with await opened(site) as catalogue:
         return Outlook(
             streams=await _streams(catalogue),
             expiring=tuple(await catalogue.next_to_expire()),
             expired=tuple(await catalogue.expired(now_ns)),
             brake=await catalogue.brake_state(),
+            rebuild=await catalogue.rebuild_state(),
             pending=await catalogue.pending_deletions(),
             by_day=await catalogue.condemned_by_day(today - SHOWN_DAYS, today),
             last_run=await asyncio.to_thread(_last_run, site),
@@ -169,7 +173,7 @@ async def _write_confirmation(site: Site, outlook: Outlook, now_ns: int, shown: 
             site.access_log(entry)
         except OSError as error:
             raise UserError(f"the access log cannot be written ({error.strerror}); nothing was confirmed") from error
-    async with await _opened(site) as catalogue:
+    async with await opened(site) as catalogue:
         return await catalogue.confirm_brake(
             at_ns=time.time_ns(), by=operating_system_user(), footage_ns=shown.footage_ns
         )
@@ -193,6 +197,7 @@ def _show(outlook: Outlook, now_ns: int, zone: ZoneInfo) -> None:
     days = [f"{_day(day)}: {ns / HOUR_NS:.1f} h" for day, ns in sorted(outlook.by_day.items())]
     print_facts(
         [
+            ("deletion", _off_text(outlook.rebuild, zone)),
             ("brake", _brake_text(outlook.brake, now_ns, zone)),
             ("expired now", f"{hours:.1f} h, {size}" if outlook.expired else "nothing"),
             ("deleted (UTC)", ", ".join(days) or f"nothing in the last {SHOWN_DAYS} days"),
@@ -203,6 +208,17 @@ def _show(outlook: Outlook, now_ns: int, zone: ZoneInfo) -> None:
             ("last run", _run_text(run, zone) if run else "not known: no archiver has reported one"),
         ]
     )
+
+
+def _off_text(state: RebuildState | None, zone: ZoneInfo) -> str | None:
+    from vms.localtime import format_local
+
+    if state is None or not state.keeps_deletion_off:
+        return None
+    since = format_local(state.started_ns, zone, digits=0)
+    if state.finished_ns is None:
+        return f"OFF since {since}: the rebuild of the catalogue was broken off. Run it to its end: vms rebuild"
+    return f"OFF since {since}: the catalogue was rebuilt. Are all cameras and holds back? Then: vms rebuild --confirm"
 
 
 def _brake_text(state: BrakeState | None, now_ns: int, zone: ZoneInfo) -> str:
@@ -253,7 +269,7 @@ def _show_report(site: Site, text: str, now_ns: int, *, as_json: bool) -> None:
     day = parse_day(text, ZoneInfo("UTC"), now_ns).start_ns // DAY_NS
 
     async def work() -> tuple[list[DeletedSegment], dict[UUID, tuple[Camera, StreamKind]]]:
-        async with await _opened(site) as catalogue:
+        async with await opened(site) as catalogue:
             return await catalogue.deletion_report(day), await _streams(catalogue)
 
     lines, streams = asyncio.run(work())
@@ -318,6 +334,7 @@ def outlook_json(outlook: Outlook, now_ns: int) -> dict[str, Any]:
     return {
         "at": format_utc(now_ns),
         "brake": brake_json(outlook.brake, now_ns),
+        "rebuild": state_json(outlook.rebuild),
         "streams": streams,
         "deleted_hours_by_day": {_day(d): round(ns / HOUR_NS, 3) for d, ns in sorted(outlook.by_day.items())},
         "pending_segments": outlook.pending,

@@ -23,7 +23,7 @@ from storage.archive_process import STATUS_FILE
 from storage.catalogue import Catalogue, migrate
 from storage.objects import open_store
 from vms.assignment import read_assignment
-from vms.cli.registry import follow_legal_settings, refresh_assignment
+from vms.cli.registry import follow_legal_settings, refresh_assignment, refuse_lost
 from vms.errors import (
     CatalogueError,
     CatalogueUnavailable,
@@ -177,6 +177,7 @@ async def prepare_catalogue(site: Site) -> None:
     """Bring schema, legal profile and sealed assignment up to date. Raises CatalogueError, UserError."""
     await migrate(site.catalogue_url)
     async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
+        await refuse_lost(site, catalogue)
         await follow_legal_settings(catalogue, site.settings.legal)
         try:
             await refresh_assignment(site, catalogue)

@@ -100,6 +100,7 @@ class ArchiverLine:
     spool_strays: int
     spool_hours: float | None
     retention_braked: bool
+    retention_off: bool = False  # since the catalogue was rebuilt, until a person confirms
     spool_bytes_per_second: int | None = None  # None: measured for too short a time, or by an older archiver
 
 
@@ -262,6 +263,7 @@ def _read_report(file: Path) -> ArchiverLine | None:
             store_error=_text(facts["store_error"]),
             spool_hours=None if facts["spool_hours"] is None else _float(facts["spool_hours"]),
             retention_braked=bool(facts["retention_braked"]),
+            retention_off=bool(facts.get("retention_off")),
             spool_bytes_per_second=_whole(facts.get("spool_bytes_per_second")),
         )
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
@@ -321,7 +323,7 @@ def status_json(status: SiteStatus) -> dict[str, Any]:
             "offset_seconds": _seconds(status.clock.offset_ns),
             "max_error_seconds": _seconds(status.clock.max_error_ns),
         },
-        "retention": report and {"braked": report.retention_braked},
+        "retention": report and {"braked": report.retention_braked, "off": report.retention_off},
         "streams": [_stream_json(s) for s in status.streams],
     }
 

@@ -185,6 +185,9 @@ def _archiver_lines(status: SiteStatus) -> list[tuple[str, str, Level]]:
     lines.append(("spool", spool, Level.BAD if spool_trouble(status) else Level.GOOD))
     trouble = store_trouble(report) or report.lost_segments
     lines.append(("store", _store(status, report), Level.BAD if trouble else Level.GOOD))
+    if report.retention_off:
+        word = "off since the catalogue was rebuilt; nothing is deleted until a person confirms: vms rebuild --confirm"
+        lines.append(("retention", word, Level.BAD))
     if report.retention_braked:
         lines.append(
             (

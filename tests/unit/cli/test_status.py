@@ -38,6 +38,7 @@ REPORT: dict[str, Any] = {
     "uploaded_segments": 40, "uploaded_bytes": 1_200_000_000, "last_upload_s": 0.1, "lost_segments": 0,
     "set_aside": 0, "journals_waiting": 0, "journals_set_aside": 0, "spool_strays": 0, "catalogue_error": None, "store_error": None, "spool_open_bytes": 5_000_000,
     "spool_sealed_bytes": 12_000_000, "spool_room_bytes": 10**11, "spool_hours": 70.5, "retention_braked": False,
+    "retention_off": False,
     "spool_bytes_per_second": 400_000,
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.catalogue import Expectation, Hold, JournalEntry, RecordedSegment, StreamAbout
+from storage.catalogue import DeletedSegment, Expectation, Hold, JournalEntry, RecordedSegment, StreamAbout
 from storage.facts import RunFact
 from storage.journal import (
     HOUR_NS,
@@ -182,6 +182,7 @@ class Rows:
         self.recorded: list[RecordedSegment] = []
         self.hosts: dict[UUID, str] = {}
         self.about: StreamAbout | None = None
+        self.gone: list[DeletedSegment] = []
 
     async def segments(self, stream_ids: Any, within: Any) -> list[Any]:
         return [s for s in self.recorded if s.start_ns < within.end_ns and s.end_ns > within.start_ns]
@@ -191,6 +192,9 @@ class Rows:
 
     async def stream_about(self, stream_id: UUID) -> StreamAbout | None:
         return self.about
+
+    async def deleted(self, stream_id: UUID, within: TimeRange) -> list[DeletedSegment]:
+        return [line for line in self.gone if within.contains(line.deleted_ns)]
 
     async def record_journal(self, entry: JournalEntry) -> None:
         self.entries.append(entry)
@@ -342,3 +346,40 @@ async def test_what_comes_while_an_hour_is_written_is_not_forgotten(tmp_path: Pa
     leave.set()
     await writing
     assert writer.due(2**62) == [(HOUR, STREAM)]
+
+
+def a_deletion(number: int, deleted_ns: int, **changes: Any) -> DeletedSegment:
+    plain = DeletedSegment(
+        STREAM, UUID(int=4), number, HOUR - 99, HOUR - 9, 7, bytes(32), bytes(32), "30 dni", deleted_ns - 5, deleted_ns
+    )
+    return replace(plain, **changes)
+
+
+async def test_deletions_are_stated_in_the_hour_in_which_the_last_byte_went(tmp_path: Path) -> None:
+    rows, store = Rows(), FolderStore(tmp_path)
+    rows.gone = [a_deletion(n, HOUR + offset) for n, offset in enumerate((-1, 0, HOUR_NS - 1, HOUR_NS))]
+    key = await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [], 1)
+    journal = parse_journal(await store.read(str(key), 0, 10_000))
+    assert journal.deletions == tuple(rows.gone[1:3])
+    assert await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [], 2) is None
+    late = a_deletion(9, HOUR + 5)
+    rows.gone.append(late)
+    other = await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [], 3)
+    assert parse_journal(await store.read(str(other), 0, 10_000)).deletions == (late,)
+
+
+def test_many_deletions_are_split_and_bad_ones_refused() -> None:
+    many = replace(EMPTY, deletions=tuple(a_deletion(n, HOUR + n) for n in range(20)))
+    part = first_part(many, 4096 + 5 * 1025)
+    assert 1 <= len(part.deletions) < 20
+    assert len(without(many, [part]).deletions) + len(part.deletions) == 20
+    data = encode_journal(many)
+    assert parse_journal(data) == many
+    for before, after in (
+        (b'"basis":"30 dni"', b'"basis":30'),
+        (b'"basis":"30 dni"', b'"basis":"' + b"x" * 1001 + b'"'),
+        (b'"deleted_ns":', b'"deleted_at":'),
+        (b'"condemned_ns":1', b'"condemned_ns":1.0'),
+    ):
+        with pytest.raises(MalformedError):
+            parse_journal(data.replace(before, after, 1))
