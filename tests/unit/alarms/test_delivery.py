@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import re
 import ssl
 from collections.abc import Callable
@@ -177,16 +178,16 @@ async def test_mail_over_tls_from_the_first_byte(authority: trustme.CA, tmp_path
 
 async def test_a_mail_server_that_says_nothing_is_not_waited_for_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "SMTP_SECONDS", 0.3)
-
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    accepted: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _r, writer: accepted.append(writer), "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(DeliveryError, match=f"127.0.0.1:{port} did not answer within"):
             await mail(port, smtp_tls=MailTls.NONE).send(BOTH)
+    for writer in accepted:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_a_server_without_starttls_gets_neither_mail_nor_password() -> None:
