@@ -23,7 +23,7 @@ def spool_trouble(status: SiteStatus) -> str | None:
     """The spool is over its budget, streams are given up for want of room, or footage does not leave it and it will be
     full within the hour."""
     if status.given_up:
-        return f"{len(status.given_up)} streams are given up for want of room: {named(status.given_up)}"
+        return f"given up for want of room: {named(status.given_up)}"
     if not status.archiver_answers:
         return "no room left on its disk beyond the reserve" if status.spool_free_bytes == 0 else None
     report = status.archiver
