@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 import typer
 
+from storage.check_findings import Kind as FindingKind
 from vms import errors
+from vms.alarms.decision import AlarmKind
 from vms.cli.app import app, hoist_global_options
 from vms.metrics import metric_fields
 from vms.model import GapReason
@@ -26,7 +28,12 @@ from vms.settings_reader import all_settings
 HOUSE = Path(__file__).resolve().parents[2]
 PRODUCT = ("vms", "recorder", "storage", "web")
 DOCUMENTS = sorted([*HOUSE.glob("*.md"), *(HOUSE / "docs").rglob("*.md")])
-FOR_USERS = [HOUSE / "README.md", HOUSE / "SECURITY.md", *sorted((HOUSE / "docs").glob("guide-*.md"))]
+FOR_USERS = [
+    HOUSE / "README.md",
+    HOUSE / "SECURITY.md",
+    HOUSE / "docs" / "faults.md",
+    *sorted((HOUSE / "docs").glob("guide-*.md")),
+]
 DEPLOYMENT = sorted(p for p in (HOUSE / "deploy").rglob("*") if p.is_file())
 ALERTS = HOUSE / "deploy" / "prometheus" / "alerts.yml"
 DECISIONS = HOUSE / "docs" / "decisions"
@@ -265,6 +272,25 @@ def test_alerts_ask_for_what_there_is() -> None:
             assert all(issubclass(getattr(errors, name), errors.VmsError) for name in names.split("|"))
     for name in re.findall(r"`(Stroz\w+)`", (HOUSE / "docs" / "guide-it.md").read_text()):
         assert name in alerts
+
+
+def test_the_page_of_faults_names_what_there_is_and_all_of_it() -> None:
+    """Reasons, kinds of alarm, findings of a check, metrics and alerts; commands and settings are compared elsewhere."""
+    text = (HOUSE / "docs" / "faults.md").read_text()
+    words = {code for code in inline_code(text) if re.fullmatch(r"[a-z]+(_[a-z]+)*", code)}
+    reasons, kinds = set(GapReason), set(AlarmKind)
+    assert {word for word in words if "_" in word} <= reasons | kinds | set(FindingKind) | metric_names()
+    assert (reasons | kinds) - words == set()
+    alerts = set(re.findall(r"- alert: (\w+)$", ALERTS.read_text(), re.MULTILINE))
+    assert set(re.findall(r"`(Stroz\w+)`", text)) <= alerts
+    sections = re.split(r"^### ", prose(text), flags=re.MULTILINE)[1:]
+    listed = re.findall(r"^\| \[([^]]+)\]\(#", text, re.MULTILINE)
+    assert listed == [section.split("\n", 1)[0] for section in sections]
+    for section in sections:
+        parts = re.findall(r"^- \*\*([\w ]+)\*\*", section.split("\n## ")[0], re.MULTILINE)
+        assert parts in (["Seen", "Told", "Lost at most", "Do"], ["Told", "Lost at most", "Do"]), section[:40]
+    told = " ".join(re.findall(r"- \*\*Told\*\*.*?(?=\n- \*\*)", text, re.DOTALL))
+    assert kinds <= set(re.findall(r"`(\w+)`", told))
 
 
 def test_every_gap_reason_is_explained_to_operators() -> None:
