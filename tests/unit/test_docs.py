@@ -283,6 +283,10 @@ def test_the_page_of_faults_names_what_there_is_and_all_of_it() -> None:
     assert (reasons | kinds) - words == set()
     alerts = set(re.findall(r"- alert: (\w+)$", ALERTS.read_text(), re.MULTILINE))
     assert set(re.findall(r"`(Stroz\w+)`", text)) <= alerts
+    defaults = {s.path: str(s.default) for s in all_settings()}
+    stated = re.findall(r"`([a-z]+\.[a-z_]+)`\s+\((\d+)\)", text)
+    assert len(stated) > 5
+    assert [f"{path} {value}" for path, value in stated] == [f"{path} {defaults[path]}" for path, _ in stated]
     sections = re.split(r"^### ", prose(text), flags=re.MULTILINE)[1:]
     listed = re.findall(r"^\| \[([^]]+)\]\(#", text, re.MULTILINE)
     assert listed == [section.split("\n", 1)[0] for section in sections]

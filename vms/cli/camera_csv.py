@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from vms.camera_url import RTSP_SCHEMES, CameraUrl, check_placeholders
-from vms.cli.camera_edit import changes_between, check_name, check_text, parse_degrees, with_stream_url
+from vms.cli.camera_edit import changes_between, check_name, check_text, likenesses, parse_degrees, with_stream_url
 from vms.cli.csv_table import MAX_CELL_CHARS, CsvTable, Row, write_csv
 from vms.errors import UserError
 from vms.model import Camera, LegalProfile, SourceKind, StreamKind
@@ -47,6 +47,7 @@ class RowVerdict:
     column: str = ""
     detail: str = ""
     camera: Camera | None = None
+    warning: str = ""  # nothing is wrong by itself, but a person should look
 
 
 class _CellError(Exception):
@@ -61,7 +62,7 @@ class _CellError(Exception):
 class Known:
     """What is registered, and where password references point."""
 
-    cameras: Mapping[int, Camera]
+    cameras: dict[int, Camera]
     profiles: Sequence[LegalProfile]
     default_profile: LegalProfile
     folder: Path  # relative `file:` references start here
@@ -101,7 +102,9 @@ def plan_import(table: CsvTable, known: Known) -> list[RowVerdict]:
             verdicts.append(RowVerdict(row.line, number, camera.name, Verdict.CHANGED, "", detail, camera))
         else:
             verdicts.append(RowVerdict(row.line, number, camera.name, Verdict.UNCHANGED, camera=camera))
-    return verdicts
+    afterwards = known.cameras | {v.camera.number: v.camera for v in verdicts if v.camera is not None}
+    alike = likenesses(afterwards.values())
+    return [replace(v, warning=alike.get(v.camera.id, "")) if v.camera is not None else v for v in verdicts]
 
 
 def export_cameras(cameras: Sequence[Camera], profiles: Sequence[LegalProfile]) -> bytes:

@@ -6,10 +6,11 @@ Owns the checks of single fields that people type, what a change is called, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from vms.camera_url import CameraUrl, check_placeholders
 from vms.errors import UserError
@@ -113,6 +114,23 @@ def changes_between(before: Camera, after: Camera) -> list[str]:
         if was is not None and was.record != s.record:
             changes.append(f"{s.kind} stream: {'recorded' if s.record else 'not recorded'} from now on")
     return changes + [f"{kind} stream: removed" for kind in streams]
+
+
+def likenesses(cameras: Iterable[Camera]) -> dict[UUID, str]:
+    """Which of the cameras share name or main address with another one, in words, by camera id. Nothing forbids it."""
+    names, addresses = defaultdict(list), defaultdict(list)
+    for camera in cameras:
+        names[camera.name.casefold()].append(camera)
+        if url := main_url(camera):
+            parsed = CameraUrl.parse(url, SourceKind.LIBAV)
+            addresses[parsed.host.lower(), parsed.effective_port, parsed.path].append(camera)
+    found: dict[UUID, list[str]] = defaultdict(list)
+    for what, groups in (("name", names.values()), ("address", addresses.values())):
+        for group in groups:
+            for camera, other in zip(group, group[1:] + group[:1], strict=True):
+                if camera is not other:
+                    found[camera.id].append(f"camera {other.number} has the same {what}")
+    return {camera_id: "; ".join(said) for camera_id, said in found.items()}
 
 
 def camera_json(camera: Camera, profiles: Sequence[LegalProfile]) -> dict[str, Any]:

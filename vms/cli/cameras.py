@@ -56,21 +56,24 @@ def add(
     as_json: JsonFlag = False,
 ) -> None:
     """Add a camera. It is recorded as soon as the recorder reads its new assignment."""
-    from vms.cli.camera_edit import camera_json
+    from vms.cli.camera_edit import camera_json, likenesses
     from vms.cli.registry import changing
 
     site = ctx.obj.create_site()
     draft = apply_wishes(Camera(uuid4(), number or 1, name, uuid4(), ()), wishes | {"name": name, "url": url})
 
-    async def work() -> tuple[Camera, list[LegalProfile]]:
+    async def work() -> tuple[Camera, list[LegalProfile], str]:
         async with changing(site) as registry:
             profiles, default = await registry.profiles()
             camera = replace(draft, profile_id=default.id, number=number or await registry.next_number())
             camera = with_profile(camera, profiles, wishes["profile"])
             check_audio(camera, profiles)
-            return await registry.add(camera), profiles
+            alike = likenesses([*await registry.cameras(), camera]).get(camera.id, "")
+            return await registry.add(camera), profiles, alike
 
-    camera, profiles = asyncio.run(work())
+    camera, profiles, alike = asyncio.run(work())
+    if alike:
+        note(f"look again: {alike}")
     if as_json:
         print_json(camera_json(camera, profiles))
     else:
@@ -152,7 +155,7 @@ def edit(
 ) -> None:
     """Change a camera. What is not named stays; footage stays with the camera."""
     from storage.catalogue import find_camera
-    from vms.cli.camera_edit import camera_json, changes_between, with_stream_url
+    from vms.cli.camera_edit import camera_json, changes_between, likenesses, with_stream_url
     from vms.cli.registry import changing
 
     if wishes["sub"] is not None and no_sub:
@@ -160,18 +163,23 @@ def edit(
     wishes |= {"name": name, "url": url, "number": number, "ask_password": ask_password}
     site = ctx.obj.open_site()
 
-    async def work() -> tuple[Camera, Camera, list[LegalProfile]]:
+    async def work() -> tuple[Camera, Camera, list[LegalProfile], str]:
         async with changing(site) as registry:
-            before = find_camera(await registry.cameras(), camera)
+            cameras = await registry.cameras()
+            before = find_camera(cameras, camera)
             profiles, _ = await registry.profiles()
             after = with_profile(apply_wishes(before, wishes), profiles, wishes["profile"])
             after = with_stream_url(after, StreamKind.SUB, None) if no_sub else after
             check_audio(after, profiles)
             if after != before or replaced:
                 await registry.update(after, replaced=replaced)
-            return before, after, profiles
+            others = [c for c in cameras if c.id != before.id]
+            known, alike = (likenesses([*others, c]).get(c.id, "") for c in (before, after))
+            return before, after, profiles, "" if alike == known else alike
 
-    before, after, profiles = asyncio.run(work())
+    before, after, profiles, alike = asyncio.run(work())
+    if alike:
+        note(f"look again: {alike}")
     if as_json:
         print_json(camera_json(after, profiles))
         return
@@ -270,10 +278,14 @@ def import_cameras(
             {"committed": written is not None, "written": written or 0, "rows": [verdict_json(v) for v in verdicts]}
         )
     else:
-        rows = [(v.line, v.number, v.name, v.verdict, v.column, v.detail) for v in verdicts]
+        rows = [
+            (v.line, v.number, v.name, v.verdict, v.column, "; ".join(filter(None, (v.detail, v.warning))))
+            for v in verdicts
+        ]
         print_table(("line", "numer", "nazwa", "verdict", "column", "what"), rows)
     counts = ", ".join(f"{sum(v.verdict is kind for v in verdicts)} {kind}" for kind in Verdict)
-    note(f"{len(verdicts)} rows: {counts}")
+    alike = sum(bool(v.warning) for v in verdicts)
+    note(f"{len(verdicts)} rows: {counts}" + (f"; look at {alike} that are like another camera" if alike else ""))
     if written is not None:
         note(f"{written} cameras written" + (f", {len(bad)} bad rows left out" if bad else ""))
     elif bad:
@@ -289,10 +301,14 @@ def export_table(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File to write; default: standard output.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write the cameras as the table that `camera import` reads. Passwords are left out."""
     from vms.cli.camera_csv import export_cameras
     from vms.durable import write_atomically
+
+    if output is not None and output.exists() and not force:
+        raise UserError(f"{output} is there already; name another file, or add --force to replace it")
 
     cameras, profiles = _load(ctx.obj.open_site())
     table = export_cameras(cameras, profiles)

@@ -46,6 +46,7 @@ def verdict_json(verdict: RowVerdict) -> dict[str, Any]:
         "verdict": verdict.verdict.value,
         "column": verdict.column or None,
         "detail": verdict.detail or None,
+        "warning": verdict.warning or None,
     }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import asyncio
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vms.camera_url import CameraUrl
 from vms.errors import SourceError
-from vms.model import Camera, Codec, GapReason, StreamKind
-from vms.rtsp.probe import CameraReport, probe
+from vms.model import Camera, Codec, GapReason, Stream, StreamKind
+from vms.rtsp.probe import ADD_H264_SUB, CameraReport, probe
 
 _ADVICE = {
     GapReason.UNAUTHORISED: "give those of the camera's own account with --user and --password-file",
@@ -30,28 +31,37 @@ class StreamTest:
 
 
 async def measure_camera(camera: Camera, seconds: float) -> list[StreamTest]:
-    """Receive the sub-stream, then the main stream; main first in the answer. A stream that fails is an answer too."""
-    tests: list[StreamTest] = []
-    wanted = {s.kind: s.url for s in camera.streams if s.kind is not StreamKind.AUDIO}
-    for kind in (StreamKind.SUB, StreamKind.MAIN):
-        if kind not in wanted:
-            continue
-        has_h264_sub = any(t.report is not None and t.report.codec == Codec.H264 for t in tests)
-        try:
-            report = await probe(
-                wanted[kind],
-                username=camera.username,
-                password=camera.password,
-                transport=camera.transport,
-                pin=camera.certificate_pin,
-                seconds=seconds,
-                has_h264_sub=has_h264_sub or kind is StreamKind.SUB,
-            )
-        except SourceError as error:
-            tests.append(StreamTest(kind, wanted[kind], None, error))
-        else:
-            tests.append(StreamTest(kind, wanted[kind], report))
-    return tests[::-1]
+    """Receive main and sub-stream at once, as recording and watching do; main first. A stream that fails is an answer too.
+
+    Takes twice `seconds` at most, and the time that connecting may take.
+    """
+    wanted = [s for kind in (StreamKind.MAIN, StreamKind.SUB) for s in camera.streams if s.kind is kind]
+    tests = await asyncio.gather(*(_measure(camera, stream, seconds) for stream in wanted))
+    has_h264_sub = any(t.kind is StreamKind.SUB and t.report and t.report.codec == Codec.H264 for t in tests)
+    return [_watchable(t) if has_h264_sub or t.kind is StreamKind.SUB else t for t in tests]
+
+
+async def _measure(camera: Camera, stream: Stream, seconds: float) -> StreamTest:
+    try:
+        report = await probe(
+            stream.url,
+            username=camera.username,
+            password=camera.password,
+            transport=camera.transport,
+            pin=camera.certificate_pin,
+            seconds=seconds,
+        )
+    except SourceError as error:
+        return StreamTest(stream.kind, stream.url, None, error)
+    return StreamTest(stream.kind, stream.url, report)
+
+
+def _watchable(test: StreamTest) -> StreamTest:
+    """Without the advice to add a sub-stream that browsers play: there is one, or this is it."""
+    if test.report is None:
+        return test
+    advice = tuple(text for text in test.report.advice if text != ADD_H264_SUB)
+    return replace(test, report=replace(test.report, advice=advice))
 
 
 def is_rtsp(url: str) -> bool:

@@ -284,15 +284,19 @@ def status_json(status: SiteStatus) -> dict[str, Any]:
             "at": report and format_utc(report.at_ns),
             "catalogue_error": report and report.catalogue_error,
         },
-        "spool": report
-        and {
-            "open_bytes": report.spool_open_bytes,
-            "sealed_bytes": report.spool_sealed_bytes,
-            "room_bytes": report.spool_room_bytes,
-            "hours": report.spool_hours,
-            "bytes_per_second": report.spool_bytes_per_second,
-            "strays": report.spool_strays,
-        },
+        "spool": {"disk_free_bytes": status.spool_free_bytes}
+        | (
+            {}
+            if report is None
+            else {
+                "open_bytes": report.spool_open_bytes,
+                "sealed_bytes": report.spool_sealed_bytes,
+                "room_bytes": report.spool_room_bytes,
+                "hours": report.spool_hours,
+                "bytes_per_second": report.spool_bytes_per_second,
+                "strays": report.spool_strays,
+            }
+        ),
         "given_up": [
             {
                 "camera": line.number,

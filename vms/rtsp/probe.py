@@ -22,6 +22,7 @@ GOP_TOLERANCE = 1.1
 CLOCK_LIMIT_NS = 1_000_000_000
 FPS_TOLERANCE = 0.9  # delivered over announced
 LOSS_LIMIT = 0.001
+ADD_H264_SUB = "H.265 does not play in every browser: add a sub-stream in H.264 for live view"
 MAX_UNITS = 100_000  # kept as numbers only
 
 
@@ -84,13 +85,11 @@ async def probe(
     transport: str = "tcp",
     pin: str = "",
     seconds: float = 6.0,
-    has_h264_sub: bool = False,
     options: RtspOptions | None = None,
 ) -> CameraReport:
     """Receive the first video of `url` for `seconds`, up to twice that when no second keyframe came, and report.
 
-    SourceError when it cannot be received at all; a codec that is not ours is a report with advice. `has_h264_sub`
-    says that the camera also has an H.264 sub-stream, so that H.265 is no trouble for browsers.
+    SourceError when it cannot be received at all; a codec that is not ours is a report with advice.
     """
     session = RtspSession.open(
         url, username=username, password=password, transport=transport, pin=pin, options=options or RtspOptions()
@@ -105,7 +104,7 @@ async def probe(
             report = CameraReport(
                 shown, session.server, session.transport, printable(media.encoding or "unknown", 40), audio=audio
             )
-            return replace(report, advice=advise(report, has_h264_sub=has_h264_sub))
+            return replace(report, advice=advise(report))
         measured = Measured()
         track = await session.setup(media, measured)
         await session.play()
@@ -120,7 +119,7 @@ async def probe(
             packets_lost=track.facts.lost,
         )
         lossy = track.facts.lost > LOSS_LIMIT * (track.facts.packets + track.facts.lost)
-        return replace(report, advice=advise(report, has_h264_sub=has_h264_sub, lossy=lossy))
+        return replace(report, advice=advise(report, lossy=lossy))
 
 
 def _video_of(description: SessionDescription) -> MediaDescription | None:
@@ -176,7 +175,7 @@ def measure(measured: Measured, media: MediaDescription) -> CameraReport:
     )
 
 
-def advise(report: CameraReport, *, has_h264_sub: bool = False, lossy: bool = False) -> tuple[str, ...]:
+def advise(report: CameraReport, *, lossy: bool = False) -> tuple[str, ...]:
     """What to change on the camera, worst first. Pure."""
     if report.codec not in (Codec.H264, Codec.H265):
         return (
@@ -206,8 +205,8 @@ def advise(report: CameraReport, *, has_h264_sub: bool = False, lossy: bool = Fa
         way = "ahead of" if report.clock_offset_ns > 0 else "behind"
         seconds = abs(report.clock_offset_ns) / 1e9
         advice.append(f"the camera's clock is {seconds:.1f} s {way} ours: set an NTP server on the camera")
-    if report.codec == Codec.H265 and not has_h264_sub:
-        advice.append("H.265 does not play in every browser: add a sub-stream in H.264 for live view")
+    if report.codec == Codec.H265:
+        advice.append(ADD_H264_SUB)
     if report.fps_announced and report.fps_measured < report.fps_announced * FPS_TOLERANCE and report.seconds > 1:
         advice.append(
             f"{report.fps_announced:g} frames a second announced, {report.fps_measured:g} delivered: "

@@ -297,3 +297,38 @@ def test_export_to_standard_output_and_to_nowhere(vms: Vms) -> None:
     vms("camera", "add", "Łąkowa", URL)
     assert "1;Łąkowa;" in vms("camera", "export").stdout
     assert vms("camera", "export", "-o", "/nie/ma/x.csv").exit_code == 2
+
+
+def test_a_camera_like_another_one_is_told_and_not_refused(vms: Vms, tmp_path: Path) -> None:
+    assert vms("camera", "add", "Rynek", URL).stderr.count("look again") == 0
+    second = vms("camera", "add", "RYNEK", "rtsp://10.0.0.5:554/cam0")
+    assert second.exit_code == 0
+    assert "look again: camera 1 has the same name; camera 1 has the same address" in second.stderr
+    assert "look again" not in vms("camera", "add", "Dworzec", URL + "/drugi").stderr
+    assert "look again: camera 2 has the same name" in vms("camera", "edit", "3", "--name", "rynek").stderr
+    assert "look again" not in vms("camera", "edit", "3", "--street", "Rynek").stderr  # as alike as before
+    table = tmp_path / "t.csv"
+    table.write_text("numer;nazwa;adres;profil_main\n4;Most;10.0.0.9;/a\n5;most;10.0.0.8;/a\n6;Park;10.0.0.9;/a\n")
+    rows = json.loads(vms("camera", "import", table, "--json").stdout)["rows"]
+    assert [row["verdict"] for row in rows] == ["new"] * 3
+    assert [row["warning"] for row in rows] == [
+        "camera 5 has the same name; camera 6 has the same address",
+        "camera 4 has the same name",
+        "camera 4 has the same address",
+    ]
+    imported = vms("camera", "import", table, "--commit")
+    assert imported.exit_code == 0
+    assert "look at 3 that are like another camera" in imported.stderr
+    assert "camera 6 has the same address" in imported.stdout
+
+
+def test_export_replaces_no_file_unless_it_is_told_to(vms: Vms, tmp_path: Path) -> None:
+    assert vms("camera", "add", "Rynek", URL).exit_code == 0
+    file = tmp_path / "kamery.csv"
+    file.write_text("moje")
+    refused = vms("camera", "export", "-o", file)
+    assert refused.exit_code == 2
+    assert "--force" in refused.stderr
+    assert file.read_text() == "moje"
+    assert vms("camera", "export", "-o", file, "--force").exit_code == 0
+    assert "Rynek" in file.read_text(encoding="utf-8-sig")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from tests.unit.cli.conftest import Vms
-from vms.cli.probing import StreamTest, stream_test_facts, stream_test_json
+from vms.cli.probing import StreamTest, measure_camera, stream_test_facts, stream_test_json
 from vms.errors import SourceError
-from vms.model import GapReason, StreamKind
-from vms.rtsp.probe import CameraReport
+from vms.model import Camera, GapReason, Stream, StreamKind
+from vms.rtsp.probe import ADD_H264_SUB, CameraReport
+from vms.simulate import SimulatorOptions, prepare_small, running
 
 COMMAND = [sys.executable, "-c", "from vms.cli import main; main()"]
 
@@ -119,3 +122,25 @@ def test_a_simulated_camera_is_tested(vms: Vms, film: Path, tmp_path: Path) -> N
     (stream,) = json.loads(result.stdout)["streams"]
     assert (stream["codec"], stream["width"], stream["height"], stream["gop_seconds"]) == ("h264", 320, 240, 1.0)
     assert simulator.returncode == 130
+
+
+@pytest.mark.network
+async def test_main_and_sub_stream_are_received_at_once_and_h265_beside_an_h264_sub_is_no_trouble() -> None:
+    footage = await asyncio.to_thread(prepare_small)
+    async with running(SimulatorOptions((footage[1],), cameras=1, port=0)) as simulator:
+        camera_id = uuid4()
+        streams = tuple(
+            Stream(uuid4(), camera_id, kind, simulator.url("cam0", sub=kind is StreamKind.SUB), True)
+            for kind in (StreamKind.MAIN, StreamKind.SUB)
+        )
+        camera = Camera(camera_id, 1, "Rynek", uuid4(), streams)
+        measuring = asyncio.create_task(measure_camera(camera, 1.0))
+        async with asyncio.timeout(30):
+            while sum(bool(s.sessions) for s in simulator.state().streams) < 2:
+                assert not measuring.done()
+                await asyncio.sleep(0.02)
+            main, sub = await measuring
+    assert main.report is not None
+    assert sub.report is not None
+    assert (main.kind, main.report.codec, sub.report.codec) == (StreamKind.MAIN, "hevc", "h264")
+    assert ADD_H264_SUB not in main.report.advice

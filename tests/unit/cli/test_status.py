@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -284,3 +286,37 @@ def test_cameras_are_listed_even_when_the_recorder_is_down(vms: Any) -> None:
 def test_without_a_data_folder(vms: Any, tmp_path: Path) -> None:
     result = vms("--data", tmp_path / "none", "status")
     assert result.exit_code == 2
+
+
+def test_a_stream_whose_worker_is_dead_has_an_unknown_gap_today_and_not_none() -> None:
+    dead = replace(WHO, level=Level.BAD, word="no answer", gap_today_ns=None)
+    assert "?" in shown(site(dead), 160).splitlines()[1]
+    assert status_json(site(dead))["streams"][0]["gap_today_seconds"] is None
+
+
+def test_without_an_archivers_report_the_spools_disk_is_told_all_the_same() -> None:
+    silent = replace(site(WHO), archiver=None, archiver_answers=False, spool_free_bytes=0)
+    assert re.search(r"spool +! 0 B free on its disk beyond the reserve", shown(silent, 160, plain=True))
+    assert status_json(silent)["spool"] == {"disk_free_bytes": 0}
+
+
+def test_a_report_is_overwritten_in_place_where_the_disk_has_no_room_for_a_second_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from storage.archive_process import replace_report
+
+    file = tmp_path / "archiver.json"
+    replace_report(file, json.dumps(REPORT).encode())
+
+    def full(_self: Path, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for backlog in (123_456_789, 4):  # longer than the one before, and shorter
+        replace_report(file, json.dumps(REPORT | {"backlog_bytes": backlog}).encode())
+        found = read_report(file)
+        assert found is not None
+        assert found.backlog_bytes == backlog
+    assert [p.name for p in tmp_path.iterdir()] == ["archiver.json"]
+    with pytest.raises(OSError, match="No space"):
+        replace_report(tmp_path / "none.json", b"{}")
