@@ -16,7 +16,6 @@ from recorder.recording import Recording
 from storage.shedding import LOOK_NS, NOTHING, Rank, Shedding, Verdict, rank_of
 from vms.assignment import Assignment, CameraAssignment
 from vms.clock import Clock
-from vms.metrics import Metrics
 from vms.model import Stream, StreamKind
 from vms.settings import SpoolSection
 
@@ -60,10 +59,9 @@ class GivingUp:
         section: SpoolSection,
         clock: Clock,
         running: Callable[[], Iterable[tuple[RunningJob, Recording]]],
-        metrics: Metrics,
     ) -> None:
         self._shedding, self._section, self._clock = shedding, section, clock
-        self._running, self._metrics = running, metrics
+        self._running = running
         self._ranks: Mapping[UUID, Rank] = {}
 
     def follow(self, assignment: Assignment) -> None:
@@ -78,20 +76,18 @@ class GivingUp:
 
     def act(self, verdict: Verdict) -> None:
         """Give up and take up what `verdict` says. Repeating it changes nothing."""
-        given, taken, out = [], [], 0
+        given, taken = [], []
         for job, recording in self._running():
             rank = self._ranks.get(job.stream.id)
             if rank is None:
                 continue
             name = f"{job.camera.number} {job.stream.kind.value}"
-            out += rank < verdict.floor
             if rank < verdict.floor and not recording.given_up:
                 recording.give_up(f"the spool is full; {WHY[rank]}")
                 given.append(name)
             elif rank >= verdict.floor and recording.given_up:
                 recording.take_up()
                 taken.append(name)
-        self._metrics.spool_given_up_streams.set(out)
         if given:
             log.error("the spool is full: %d streams are given up until it has room: %s", len(given), ", ".join(given))
         if taken:

@@ -267,7 +267,7 @@ async def run_worker(site: Site, index: int, workers: int) -> None:
             async with asyncio.TaskGroup() as recordings_group, asyncio.TaskGroup() as tasks:
                 recordings = Recordings(site, spool, clock, recordings_group)
                 section = site.settings.spool
-                giving_up = GivingUp(Shedding(spool, section, clock), section, clock, recordings.running, metrics)
+                giving_up = GivingUp(Shedding(spool, section, clock), section, clock, recordings.running)
                 server = FeedServer(
                     track=recordings.track,
                     states=recordings.states,
@@ -345,12 +345,15 @@ class CarryOver:
         metrics, recordings = self._metrics, self._recordings
         show_host_clock(metrics, recordings.host_clock())
         before, self._shown = self._shown, set()
+        given_up = 0
         for job, recording in recordings.running():
             for status in recording.status(None):
+                given_up += status.reason is GapReason.SPOOL_FULL
                 kind = job.stream.kind if status.stream_id == job.stream.id else StreamKind.AUDIO
                 labels = str(job.camera.number), kind.value
                 self._shown.add(labels)
                 self._show(status, labels)
+        metrics.spool_given_up_streams.set(given_up)
         for labels in before - self._shown:
             forget_state(metrics, *labels)
 

@@ -305,7 +305,7 @@ def test_a_camera_like_another_one_is_told_and_not_refused(vms: Vms, tmp_path: P
     assert second.exit_code == 0
     assert "look again: camera 1 has the same name; camera 1 has the same address" in second.stderr
     assert "look again" not in vms("camera", "add", "Dworzec", URL + "/drugi").stderr
-    assert "look again: camera 2 has the same name" in vms("camera", "edit", "3", "--name", "rynek").stderr
+    assert "look again: camera 1 has the same name" in vms("camera", "edit", "3", "--name", "rynek").stderr
     assert "look again" not in vms("camera", "edit", "3", "--street", "Rynek").stderr  # as alike as before
     table = tmp_path / "t.csv"
     table.write_text("numer;nazwa;adres;profil_main\n4;Most;10.0.0.9;/a\n5;most;10.0.0.8;/a\n6;Park;10.0.0.9;/a\n")

@@ -18,7 +18,6 @@ from tests.support.stage import FRAME, S, Stage, check, play
 from vms.assignment import Assignment, CameraAssignment
 from vms.clock import SimulatedClock
 from vms.errors import SourceError
-from vms.metrics import Metrics
 from vms.model import GapReason, SourceKind, Stream, StreamKind, TimedUnit
 from vms.settings import SpoolSection
 
@@ -151,10 +150,9 @@ async def test_who_is_given_up(tmp_path: Path, clock: SimulatedClock, caplog: py
     assignment = Assignment(cameras)
     jobs = [(Job(c, s), Told()) for c in cameras for s in c.streams if s.kind is not StreamKind.AUDIO]
     told = {(job.camera.number, job.stream.kind.value): recording for job, recording in jobs}
-    metrics = Metrics.create()
     spool = Spool(tmp_path, clock)
     running: list[tuple[Job, Recording]] = jobs  # type: ignore[assignment]
-    one = GivingUp(Shedding(spool, section, clock), section, clock, lambda: running, metrics)
+    one = GivingUp(Shedding(spool, section, clock), section, clock, lambda: running)
     one.follow(assignment)
     assert sorted(ranks_of(assignment, section).values()) == [Rank.SUB, Rank.LOW, Rank.NORMAL, Rank.HIGH]
     for floor, gone in (
@@ -168,7 +166,6 @@ async def test_who_is_given_up(tmp_path: Path, clock: SimulatedClock, caplog: py
         for _ in range(2):
             one.act(Verdict(floor))
         assert {who for who, recording in told.items() if recording.given_up} == gone
-        assert metrics.registry.get_sample_value("stroz_spool_given_up_streams") == len(gone)
     assert told[2, "sub"].told == []  # only relayed: it costs no room
     assert told[3, "main"].told == [True, False]
     lost = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
