@@ -68,7 +68,7 @@ JOURNALS_PER_PASS = 50  # so that a restart after long absence does not crowd ou
 LOOK_BACK_NS = 35 * 24 * HOUR_NS  # after a start, for hours without a journal: longer than most footage is kept
 LATE_HOURS = 6  # journals looked at again after a start: a crash may have come between a late segment and its journal
 REGISTER_PACE = Backoff(first=1.0, longest=15.0)
-UPLOAD_PACE = Backoff(first=1.0, longest=60.0)
+UPLOAD_PACE = Backoff(first=1.0, longest=15.0)
 JOURNAL_PACE = Backoff(first=15.0, longest=300.0)
 NICENESS = 10
 
