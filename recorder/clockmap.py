@@ -12,7 +12,7 @@ fastest way through camera and network.
   of a run neither overlap nor leave holes, and its rate takes the error to the estimate away within a minute: drift as
   learned from the segments before plus error / 60 s, within ±0.2 % of the run's own rate. Crystals are off by at most
   0.01 %; 0.2 % is invisible in playback and removes 120 ms a minute, more than jitter leaves after settling.
-- `misfit` says why the run should end at the next random-access picture: the estimate left the mapping by over 90 ms
+- `misfit` says why the run should end at the next random-access picture: the estimate left the mapping by over 80 ms
   (a wall-clock step, a first estimate that was too late, delay that rose for good), media time jumped, or it runs at a
   rate that is simply false ("25 fps" delivered as 21). In the last case the next run begins with the measured rate.
 - After a jump no footage is lost: `observe` returns ticks to add to media time so that units go on at their arrival's
@@ -37,10 +37,12 @@ SETTLE_NS = SECOND_NS
 SETTLE_UNITS = 8  # among so few one came without much delay
 APART_NS = 5_000_000  # what comes closer together is a burst, and one piece of knowledge
 SETTLE_AT_MOST_NS = 4 * SECOND_NS
+SILENT_NS = 2 * SECOND_NS  # nothing more is to be learned of a camera that fell silent before the attempt ends
 LEARN_NS = 2 * SECOND_NS  # after media time began anew, from which its place on our clock is told
 BUCKET_NS = SECOND_NS
 WINDOW_BUCKETS = 30
-TOLERANCE_NS = 90_000_000
+TOLERANCE_NS = 80_000_000  # 20 ms short of what is promised: the estimate lags behind a clock that is being slewed
+FALL_NS = 40_000_000  # of the estimate at once: jitter and reading in turns do less
 JUMP_NS = SECOND_NS
 GIVE_UP_NS = 5 * SECOND_NS
 GIVE_UP_JUMPS = 3
@@ -127,9 +129,12 @@ class ClockMap:
 
     def set_wall(self, wall_ns: int, mono_ns: int) -> None:
         """Both clocks now; call it about once a second. A step shows as misfit at once."""
+        stepped_ns = wall_ns - mono_ns - self._wall_minus_mono
         self._wall_minus_mono = wall_ns - mono_ns
         if self.mapping is not None and self.run_clock is RunClock.ARRIVAL:
-            self._check_fit()
+            self._check_fall()
+            if self._check_fit() < 0 and abs(stepped_ns) < FALL_NS:
+                self._learn_anew(self._last_mono)
 
     def on_report(self, report: SenderReport) -> None:
         """A sender report of this stream. Measured always, believed only where the camera is trusted."""
@@ -150,7 +155,8 @@ class ClockMap:
         if self.by_arrival or self._first_mono is None:
             return self.by_arrival
         learned_ns = mono_ns - self._learning_since
-        return learned_ns >= (SETTLE_NS if self._learned_units >= SETTLE_UNITS else SETTLE_AT_MOST_NS)
+        enough = self._learned_units >= SETTLE_UNITS or mono_ns - self._last_mono >= SILENT_NS
+        return learned_ns >= (SETTLE_NS if enough else SETTLE_AT_MOST_NS)
 
     def hurried(self, mono_ns: int) -> bool:
         """Whether arrival must be known to the picture, so that the connection is not to be read in turns just now."""
@@ -268,10 +274,11 @@ class ClockMap:
 
     def _roll(self, arrival_mono_ns: int, delay: int, pts: int) -> None:
         """Close the bucket and begin the next one with this unit."""
+        self._check_fall()
         self._lows.append((self._low, self._low_mono))
         self._window_low = min(low for low, _ in self._lows)
         self._low, self._low_pts, self._low_mono = delay, pts, arrival_mono_ns
-        self._bucket_end = arrival_mono_ns + BUCKET_NS
+        self._bucket_end += ((arrival_mono_ns - self._bucket_end) // BUCKET_NS + 1) * BUCKET_NS
         if self.mapping is not None and not self.misfit:
             self._check_slope()
             if self._check_fit() < 0:
@@ -281,6 +288,17 @@ class ClockMap:
         """What is known rests on the units from now on."""
         self._learning_since = mono_ns
         self._learned_units = 0
+
+    def _check_fall(self) -> None:
+        """A unit far earlier than all of the window: media time skipped ahead, or the first estimate was too late.
+
+        What the sender reports tied to media time before it does not hold then, unless the run lives by them.
+        """
+        if self.mapping is None or self._window_low - self._low <= FALL_NS or self._low_mono <= self._learning_since:
+            return
+        self._learn_anew(self._low_mono)
+        if self.run_clock is RunClock.ARRIVAL:
+            self._reports.clear()
 
     def _check_fit(self) -> int:
         """The misfit just found, in ns; 0: none."""

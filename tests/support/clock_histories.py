@@ -1,8 +1,9 @@
 """Random histories of a camera's, a network's and a recorder's clocks, and the clock mapping's way through them.
 
-A history is drawn from a seed; `play` feeds it to the real unwrapping of RTP time and the real clock mapping as
-`recorder.track` does, and keeps for every picture where it was placed, what the recorder's clock said when it was taken
-and how far the two may be apart just now. The truth is known, so nothing here has to guess.
+A history is drawn from a seed; `events` tells it as pictures, ticks and sender reports in order of their being read.
+`play` feeds it to the real unwrapping of RTP time and the real clock mapping as `recorder.track` does, and keeps for
+every picture where it was placed, what the recorder's clock said when it was taken and how far the two may be apart just
+now. The truth is known, so nothing here has to guess. `tests.support.clock_run` judges.
 
 Time within a history: nanoseconds of true time since the connection was made.
 """
@@ -11,17 +12,27 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from recorder.clockmap import ClockMap
 from vms.media.reception import MediaTime
 from vms.model import ClockMapping, RunClock, SenderReport
+from vms.rtsp.turns import PERIOD_S
 
 S = 1_000_000_000
 MS = 1_000_000
 HZ = 90_000
-WALL = 1_790_000_000 * S
+BEGINNINGS = tuple(
+    round(datetime(*when, tzinfo=UTC).timestamp()) * S
+    for when in (
+        (2026, 9, 21, 14, 13, 20),
+        (2026, 10, 25, 0, 59, 0),  # a minute before the clocks of Warsaw go back
+        (2027, 3, 28, 0, 59, 0),  # and forward
+        (2028, 6, 30, 23, 59, 0),  # before where a leap second would be
+    )
+)
 MONO = 5_000 * S
 TICK = S // 2
 HURRY_NS = 2 * S  # a connection is read as its bytes come for so long (`vms.rtsp.turns`)
@@ -35,6 +46,7 @@ class History:
     """What happens. Times in ns since the connection; `steps` and `jumps` are (when, by how much)."""
 
     seed: int
+    wall_ns: int = BEGINNINGS[0]
     seconds: int = 120
     fps: float = 25.0
     gop: int = 50
@@ -80,6 +92,7 @@ def draw(seed: int) -> History:
         steps, jumps = [(at, by) for at, by in steps if abs(by) <= 3600 * S], []
     return History(
         seed=seed,
+        wall_ns=BEGINNINGS[seed % len(BEGINNINGS)],
         seconds=seconds,
         fps=fps,
         gop=max(1, round(fps * r.choice([0.5, 1, 2, 4]))),
@@ -93,7 +106,7 @@ def draw(seed: int) -> History:
         steps=tuple(sorted(steps)),
         smear_ppm=r.choice([0.0, 0.0, 11.6, -11.6]),
         slews=((begin, begin + 60 * S, r.choice([-500, 500])),) if r.random() < 0.2 else (),
-        turn_ms=r.choice([0.0, 0.0, 101.0, 257.5]),
+        turn_ms=r.choice([0.0, 0.0, 101.0, PERIOD_S * 1000]),
         camera_offset_ns=r.choice([0, 40 * MS, -7 * 60 * S, 2 * 3600 * S]),
         trust=trust,
         cut_s=r.choice([10, 60]),
@@ -123,7 +136,9 @@ class Outcome:
     clock: ClockMap
     shown: int  # pictures that came
     skipped: int  # before the first random-access picture of a run
+    held: int  # at the end, of a run that was about to begin
     camera_error_ns: int | None  # of the measured camera offset, less its stated uncertainty
+    at_ns: int  # of the end
 
 
 class Clocks:
@@ -147,7 +162,7 @@ class Clocks:
     def offset_ns(self, at: int) -> int:
         """Wall less monotonic."""
         stepped = self._step_sums[bisect_right(self._step_times, at)]
-        return WALL - MONO + stepped + round(at * self._history.smear_ppm / 1e6)
+        return self._history.wall_ns - MONO + stepped + round(at * self._history.smear_ppm / 1e6)
 
 
 def arrivals(history: History) -> Iterator[tuple[int, int, int]]:
@@ -259,54 +274,93 @@ class _Player:
         mapping = self.mappings[-1][1]
         capture = mapping.capture_ns(pts)
         said = self.clocks.mono_ns(taken) + self.clocks.offset_ns(at)
-        error = said - WALL - taken
+        true_ns = self.history.wall_ns + taken
+        error = said - true_ns
         if self.run_clocks[-1] is RunClock.CAMERA:
-            said, error = WALL + taken + self.history.camera_offset_ns, self.history.camera_offset_ns
+            said, error = true_ns + self.history.camera_offset_ns, self.history.camera_offset_ns
         allowed = BOUND + sum(one.more_ns for one in self.loose)
         self.placed.append(
             Placed(len(self.run_clocks), len(self.mappings), at, capture, capture - said, allowed, error)
         )
 
 
-def play(history: History) -> Outcome:
-    """The whole history, and where every picture was placed."""
-    clocks = Clocks(history)
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of `taken`, read at `at`."""
+
+    index: int
+    taken: int
+    timestamp: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The recorder looks at its clocks."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A sender report about the picture of `timestamp`, which was taken at `ntp_ns` by the camera's clock."""
+
+    timestamp: int
+    ntp_ns: int
+    at: int
+
+
+def events(history: History, clocks: Clocks, hurried: Callable[[int], bool]) -> Iterator[Picture | Tick | Report]:
+    """`hurried` says of a monotonic time whether the connection is to be read as its bytes come."""
     r = random.Random(history.seed ^ 0x7042)
-    clock = ClockMap(HZ, WALL, MONO, trust_camera=history.trust)
-    player = _Player(history, clocks, clock, MediaTime(HZ))
-    steps, jumps = list(history.steps), list(history.jumps)
     turn = round(history.turn_ms * MS)
-    next_turn, in_turns, hurried_until = turn, False, HURRY_NS
+    next_turn, in_turns = turn, False
     next_tick, next_report = TICK, S
-    shown = 0
     for index, (taken, timestamp, arrived) in enumerate(arrivals(history)):
-        shown += 1
         while turn and next_turn < arrived:
-            hurried = clock.hurried(clocks.mono_ns(next_turn)) or next_turn < hurried_until
-            in_turns = not hurried
+            in_turns = not (hurried(clocks.mono_ns(next_turn)) or next_turn < HURRY_NS)
             next_turn += turn + r.randint(0, 300_000)
         at = next_turn if in_turns else arrived
         while next_tick <= at:
-            player.tick(next_tick)
+            yield Tick(next_tick)
             next_tick += TICK
-        while steps and steps[0][0] <= at:
-            when, by = steps.pop(0)
-            player.loose.append(Loose(when, when + NOTICED, abs(by), by_wall=True))
-        while jumps and jumps[0][0] <= taken:
-            player.loose.append(_after_jump(history, at, jumps.pop(0)[1]))
-        player.unit(index, taken, timestamp, at)
+        yield Picture(index, taken, timestamp, at)
         if taken >= next_report:
             next_report += 5 * S
-            pts = player.media.peek(timestamp)
+            yield Report(timestamp, history.wall_ns + taken + history.camera_offset_ns, at)
+    yield Tick(at)
+
+
+def play(history: History) -> Outcome:
+    """The whole history, and where every picture was placed."""
+    clocks = Clocks(history)
+    clock = ClockMap(HZ, history.wall_ns, MONO, trust_camera=history.trust)
+    player = _Player(history, clocks, clock, MediaTime(HZ))
+    steps, jumps = list(history.steps), list(history.jumps)
+    shown = at = 0
+    for event in events(history, clocks, clock.hurried):
+        at = event.at
+        if isinstance(event, Tick):
+            player.tick(at)
+        elif isinstance(event, Report):
+            pts = player.media.peek(event.timestamp)
             if pts is not None:
-                wall = WALL + taken + history.camera_offset_ns
-                clock.on_report(SenderReport(pts, wall, clocks.mono_ns(at)))
-    player.tick(at)
+                clock.on_report(SenderReport(pts, event.ntp_ns, clocks.mono_ns(at)))
+        else:
+            shown += 1
+            while steps and steps[0][0] <= at:
+                when, by = steps.pop(0)
+                player.loose.append(Loose(when, when + NOTICED, abs(by), by_wall=True))
+            while jumps and jumps[0][0] <= event.taken:
+                player.loose.append(_after_jump(history, at, jumps.pop(0)[1]))
+            player.unit(event.index, event.taken, event.timestamp, at)
     camera, error = clock.camera_offset, None
     if camera is not None:
-        true_offset = WALL + history.camera_offset_ns + at - clocks.offset_ns(at) - clocks.mono_ns(at)
+        true_offset = history.wall_ns + history.camera_offset_ns + at - clocks.offset_ns(at) - clocks.mono_ns(at)
         error = abs(camera.offset_ns - true_offset) - camera.uncertainty_ns
-    return Outcome(player.placed, player.mappings, player.run_clocks, clock, shown, player.skipped, error)
+    return Outcome(
+        player.placed, player.mappings, player.run_clocks, clock, shown, player.skipped, len(player.held), error, at
+    )
 
 
 def _after_jump(history: History, at: int, by: int) -> Loose:
