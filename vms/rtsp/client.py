@@ -183,6 +183,8 @@ class RtspSession:
                 task.cancel()
             await asyncio.gather(keeper, ended, return_exceptions=True)
             if flush:
+                if self._options.turns is not None:
+                    self._options.turns.catch_up(connection.wire)
                 for track in self.tracks:
                     track.flush()
 

@@ -72,6 +72,12 @@ class ReadTurns:
             self._running = True
             self._again()
 
+    def catch_up(self, wire: Wire) -> None:
+        """Read what has come meanwhile: `wire` is about to be closed in order, and no turn of it will follow."""
+        for member in self._members:
+            if member.wire is wire and member.in_turns and not wire.ended:
+                wire.read_now(member.descriptor, self._view)
+
     def _again(self) -> None:
         loop = asyncio.get_running_loop()
         late_s = loop.time() - self._due_s

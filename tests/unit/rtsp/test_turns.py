@@ -97,6 +97,19 @@ async def test_changing_over_to_the_loop_and_back_loses_nothing() -> None:
         assert wire.garbage_bytes == 0
 
 
+async def test_what_came_before_an_orderly_end_is_read() -> None:
+    turns = ReadTurns(600.0, settle_s=0.0)
+    async with connected(lambda: False, turns) as (camera, wire, _, received):
+        turns._begin()
+        turns._begin()
+        await camera.send(20, 1400)
+        assert received == []
+        turns.catch_up(wire)
+        assert received == camera.sent
+        wire.abort()
+        turns.catch_up(wire)
+
+
 async def test_who_brought_much_is_read_again_at_half_time() -> None:
     turns = ReadTurns(600.0, settle_s=0.0)
     async with connected(lambda: False, turns) as (camera, wire, _, received):
