@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
@@ -72,7 +72,7 @@ class MediaTime:
                 pts = max(expected, last_pts + clock_hz // 25)
                 self._shift = pts - unit.pts
         self._last = pts, timed.capture_ns
-        return timed if pts == unit.pts else TimedUnit(replace(unit, pts=pts), timed.capture_ns)
+        return timed if pts == unit.pts else TimedUnit(unit._replace(pts=pts), timed.capture_ns)
 
 
 class Channel:

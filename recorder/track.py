@@ -159,7 +159,7 @@ class Track:
         if self.run is None:
             shift = clock_map.shift  # that of the run that has ended holds no more
         if shift:
-            unit = replace(unit, pts=unit.pts + shift)
+            unit = unit._replace(pts=unit.pts + shift)
         if self.run is None:
             self._hold(unit)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 VIDEO_CLOCK_HZ = 90_000  # RTP clock of H.264 and H.265 (RFC 6184 §8.2.1, RFC 7798 §7.1), and our video time base
@@ -113,14 +114,14 @@ UnitData = bytes | bytearray
 """Bytes that nobody changes any more: what was put together piece by piece is handed on as it is, not copied."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccessUnit:
+class AccessUnit(NamedTuple):
     """One picture or audio frame in decoding order.
 
     `data` holds, for video, every VCL and SEI NAL kept bit for bit, each after its length in 4 bytes, big-endian
     (ISO/IEC 14496-15 §5.3.3 with lengthSizeMinusOne = 3), parameter sets and AUDs left out; for audio one raw frame.
     `pts` is in ticks of `config.clock_hz`, unwrapped, and starts anywhere. `arrival_mono_ns` is when its last byte
-    came. `damaged`: something before it, back to the last random-access picture, was lost.
+    came. `damaged`: something before it, back to the last random-access picture, was lost. A tuple, because one is made
+    for every picture, and a frozen dataclass takes four times as long to make.
     """
 
     pts: int

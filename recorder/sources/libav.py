@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import sys
-from dataclasses import replace
 
 from recorder.sources import LIVE_PATIENCE_S, SourceTarget, TrackSinks
 from vms.camera_url import CameraUrl
@@ -122,7 +121,7 @@ def deliver(decoder: FrameDecoder, sink: UnitSink | None, body: bytes) -> None:
     """Hand on the units of one frame from the child; their time of arrival stands where the feed has capture time."""
     for event in decoder.feed(body):
         if isinstance(event, TimedUnit) and sink is not None:
-            sink.on_unit(replace(event.unit, arrival_mono_ns=event.capture_ns))
+            sink.on_unit(event.unit._replace(arrival_mono_ns=event.capture_ns))
 
 
 def _said(body: bytes) -> SourceError:

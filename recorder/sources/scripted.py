@@ -65,7 +65,7 @@ class ScriptedSource:
     def _play(self, sink: UnitSink, what: AccessUnit | Lost | SenderReport) -> None:
         now = self._clock.mono_ns()
         if isinstance(what, AccessUnit):
-            sink.on_unit(replace(what, arrival_mono_ns=now))
+            sink.on_unit(what._replace(arrival_mono_ns=now))
         elif isinstance(what, SenderReport):
             sink.on_sender_report(replace(what, arrival_mono_ns=now))
         else:

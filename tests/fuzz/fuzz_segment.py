@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from uuid import UUID
 
 from tests.support.encoded import RUN, aac, mapping_at, small_config, video
@@ -69,7 +68,7 @@ def _segment(units: tuple[AccessUnit, ...], in_band: bool = False) -> bytes:
 
 
 def seeds() -> list[bytes]:
-    small = tuple(replace(u, data=u.data[:4] + u.data[4:]) for u in video(Codec.H264, 4, gop=2))
+    small = tuple(u._replace(data=u.data[:4] + u.data[4:]) for u in video(Codec.H264, 4, gop=2))
     config = small_config()
     plain = tuple(
         AccessUnit(3600 * n, b"\0\0\0\6\x65" + UUID(int=n).bytes[-5:], n % 2 == 0, config, 0) for n in range(4)

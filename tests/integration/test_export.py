@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -118,7 +117,7 @@ async def test_a_full_disk(site: Site, tmp_path: Path) -> None:
         pytest.skip("no file system may be mounted here")
     try:
         units = video(Codec.H264, 75, 0, 25)
-        big = [replace(u, data=u.data + (4000).to_bytes(4, "big") + bytes([6]) + bytes(3999)) for u in units]
+        big = [u._replace(data=u.data + (4000).to_bytes(4, "big") + bytes([6]) + bytes(3999)) for u in units]
         run = await record(site, big)
         with pytest.raises(UserError, match="No space left on device; choose another -o"):
             await export(

@@ -74,6 +74,7 @@ class UnitAssembly:
 
         self._data = bytearray()
         self._middle: bytes | None = None  # how the next middle fragment begins, if one is due; reset with the NAL
+        self._last: bytes | None = None  # how its last fragment begins
         self._nal_at = -1  # where the length of the NAL under way stands
         self._nal_kind = BAD
         self._limit = LARGEST_UNIT_BYTES  # of `_data` while a NAL comes in fragments
@@ -93,7 +94,7 @@ class UnitAssembly:
     def _begin_unit(self, *, broken: bool) -> None:
         self._data = bytearray()
         self._nal_at = -1
-        self._middle = None
+        self._middle = self._last = None
         self._broken = broken  # slices are left out until a first slice
         self._picture = False
         self._marked = False  # the last packet with a slice had the marker
@@ -268,7 +269,7 @@ class UnitAssembly:
     def _end_nal(self, timestamp: int) -> None:
         """The NAL under way is complete: state its length, or take it out."""
         data, at, kind = self._data, self._nal_at, self._nal_kind
-        self._nal_at, self._middle = -1, None
+        self._nal_at, self._middle, self._last = -1, None, None
         if len(data) > LARGEST_UNIT_BYTES:
             self._spoil()
             return

@@ -45,6 +45,7 @@ class VideoDepacketiser(UnitAssembly):
         self._gate = SourceGate(ssrc)
         self._payload_type = payload_type
         self._plain = 0x8000 | payload_type  # first two bytes of a packet without marker and extras
+        self._marked_plain = 0x8080 | payload_type
         self._seq = -1
         self._skip_bytes = 14 if self._h264 else 15  # RTP header and fragment header
         # First two bytes, sequence number, and the rest up to the fragment header, which middle fragments share.
@@ -69,6 +70,12 @@ class VideoDepacketiser(UnitAssembly):
                 self.packets += 1
                 if len(data) > self._limit:
                     self._overflow()
+                return
+            if rest == self._last and sequence == self._seq and head | 0x80 == self._marked_plain:
+                self._data += buf[start + self._skip_bytes : end]
+                self._seq = (sequence + 1) & 0xFFFF
+                self.packets += 1
+                self._take_end(int(_U32.unpack_from(rest)[0]), head & 0x80, arrival_mono_ns)
                 return
         elif end - start < 12:
             self.malformed += 1
@@ -110,6 +117,17 @@ class VideoDepacketiser(UnitAssembly):
         if len(data) > self._limit:
             self._overflow()
         return at
+
+    def _take_end(self, timestamp: int, marker: int, arrival_ns: int) -> None:
+        """The NAL under way is complete; the picture may be too."""
+        try:
+            self._end_nal(timestamp)
+            if marker and self._picture and self._nal_kind in (SLICE, SUFFIX, DROP):
+                self._take_marker(arrival_ns)
+        except MalformedError:
+            self.malformed += 1
+            self._spoil()
+        self._arrival_ns = arrival_ns
 
     def _push_any(self, buf: bytearray | memoryview, start: int, end: int, arrival_ns: int) -> None:
         first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(buf, start)
@@ -212,6 +230,7 @@ class VideoDepacketiser(UnitAssembly):
             self._limit = self._nal_at + 4 + MAX_SET_BYTES if kind == SET else LARGEST_UNIT_BYTES
             self._data += b"\0\0\0\0" + header
             self._middle = middle
+            self._last = middle[:-1] + bytes((middle[-1] | 0x40,))
         elif self._nal_at < 0:
             if not self._broken:
                 raise MalformedError("RTP payload", "fragment without a start")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import subprocess
-from dataclasses import replace
 
 import av
 import pytest
@@ -111,7 +110,7 @@ def test_video_with_audio(tmp_path):
 
 def test_two_configurations_in_one_track(tmp_path):
     first = list(video(Codec.H264, 25))
-    second = [replace(u, pts=u.pts + 25 * FRAME) for u in video(Codec.H264, 25, 0, 25, (("cabac", "0"), ("crf", "40")))]
+    second = [u._replace(pts=u.pts + 25 * FRAME) for u in video(Codec.H264, 25, 0, 25, (("cabac", "0"), ("crf", "40")))]
     assert first[0].config.parameter_sets != second[0].config.parameter_sets
     path = tmp_path / "clip.mp4"
     with path.open("wb") as file:

@@ -86,12 +86,12 @@ def test_sample_flags_say_what_a_unit_is():
         for codec, header in ((Codec.H264, b"\x65a"), (Codec.H265, b"\x2a\1"), (Codec.H264, b"\x41a"))
     )
     assert [is_closed(u) for u in (idr, cra, recovery)] == [True, False, False]
-    assert is_closed(replace(idr, data=b"\0\0\0\2\x06\1" + idr.data))
-    assert not is_closed(replace(idr, data=b"\xff\xff\xff\xff\x06"))
+    assert is_closed(idr._replace(data=b"\0\0\0\2\x06\1" + idr.data))
+    assert not is_closed(idr._replace(data=b"\xff\xff\xff\xff\x06"))
     config = small_config()
     units = [idr, made_up(1, key=False, config=config), made_up(2, key=False, config=config, damaged=True), recovery]
     writer = SegmentWriter(head(0), config)
-    buffer = writer.fragment([(replace(u, pts=n), n, 1) for n, u in enumerate(units)])[0]
+    buffer = writer.fragment([(u._replace(pts=n), n, 1) for n, u in enumerate(units)])[0]
     rows = struct.iter_unpack(">IIIi", buffer[88:-8])
     assert [row[2] for row in rows] == [SYNC, NON_SYNC, NON_SYNC | DAMAGED, SYNC | OPEN]
 

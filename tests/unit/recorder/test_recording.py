@@ -173,7 +173,7 @@ async def test_a_wall_clock_step_begins_a_new_run_and_loses_nothing(tmp_path, cl
 async def test_a_jump_of_media_time_begins_a_new_run_and_loses_nothing(tmp_path, clock):
     script = play(21)
     script += [replace(s, at_ns=s.at_ns + 21 * S) for s in play(20, first_pts=9_000_000_000, gop=25)]
-    script[525] = replace(script[525], does=replace(script[525].does, key=False))
+    script[525] = replace(script[525], does=script[525].does._replace(key=False))
     async with Stage(tmp_path, clock, script) as stage:
         await stage.go(41)
     segments = check(stage)

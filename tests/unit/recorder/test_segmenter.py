@@ -262,7 +262,7 @@ def test_audio_is_cut_anywhere_and_in_half_second_fragments():
 
 
 def test_damage_is_counted_and_stated():
-    units = [replace(u, damaged=60 <= n < 100) for n, u in enumerate(steady(8))]
+    units = [u._replace(damaged=60 <= n < 100) for n, u in enumerate(steady(8))]
     actions = cut(units)
     reader = SegmentReader(BytesSource(files_of(actions)[0]))
     assert reader.trailer.damaged_ns == ((WALL_NS + 60 * SECOND // 25, WALL_NS + 4 * SECOND),)
@@ -294,7 +294,7 @@ def test_flush_of_nothing():
 
 def test_constant_timestamps_lose_nothing():
     config = small_config()
-    units = [replace(made_up(n, key=n == 0, config=config), pts=0) for n in range(1500)]
+    units = [made_up(n, key=n == 0, config=config)._replace(pts=0) for n in range(1500)]
     read = [u for f in files_of(cut(units)) for u in SegmentReader(BytesSource(f)).units()]
     assert [same(u) for u in read] == [same(u) for u in units]
 

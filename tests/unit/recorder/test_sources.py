@@ -72,10 +72,10 @@ async def test_a_script_plays_on_its_clock_and_ends_as_told():
             await asyncio.sleep(0)
         clock.advance(1_000_000_000)
     assert (await task).reason is GapReason.REFUSED
-    assert picture.units == [replace(unit, arrival_mono_ns=1_000_000_000)]
+    assert picture.units == [unit._replace(arrival_mono_ns=1_000_000_000)]
     assert picture.losses == [3]
     assert picture.reports == [replace(report, arrival_mono_ns=3_000_000_000)]
-    assert sound.units == [replace(unit, arrival_mono_ns=3_000_000_000)]
+    assert sound.units == [unit._replace(arrival_mono_ns=3_000_000_000)]
     assert (await ends(source)).reason is GapReason.UNREACHABLE
 
 

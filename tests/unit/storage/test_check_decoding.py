@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -75,7 +74,7 @@ async def test_what_decodes_is_sound_and_what_does_not_is_said_and_kept(
     site: Site, tmp_path: Path, decoder: DecodingProcess
 ) -> None:
     store = FolderStore(tmp_path / "store")
-    lossy = [u if n != 30 else replace(u, damaged=True) for n, u in enumerate(MADE_UP)]
+    lossy = [u if n != 30 else u._replace(damaged=True) for n, u in enumerate(MADE_UP)]
     for units in (video(Codec.H264, 50, 2), video(Codec.H265, 50), aac(50), lossy):
         await record(site, units)
     unseen = await record(site, MADE_UP)

@@ -168,7 +168,7 @@ async def test_a_gap_is_stated_and_from_a_second_on_makes_two_files(
 async def test_another_size_is_another_file(site: Site, output: Path) -> None:
     first = list(video(Codec.H264, 25, 0, 25))
     config = replace(first[0].config, width=80, height=48)
-    second = [replace(u, pts=u.pts + 25 * FRAME, config=config) for u in first]
+    second = [u._replace(pts=u.pts + 25 * FRAME, config=config) for u in first]
     run = await record(site, first + second, (25,))
     done = await cut(site, output, span(run, 5, 45))
     assert [(one.pictures, one.config.width) for one in done.files] == [(20, 160), (20, 80)]
