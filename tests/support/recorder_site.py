@@ -76,6 +76,15 @@ class AccountedSite(LiveSite):
         return found, stored
 
 
+def accounted_data(data: Path, workers: int, segment_seconds: int = 4) -> Site:
+    """A data folder for short segments."""
+    (data / "site.toml").write_text(
+        f"[recorder]\nworkers = {workers}\nsegment_seconds = {segment_seconds}\nstall_timeout_seconds = 5\n"
+        "[spool]\nreserve_bytes = 67108864\n[publishing]\nenabled = false\n"
+    )
+    return Site.create(data, {})
+
+
 @contextmanager
 def recorder_site(
     footage: Sequence[Footage],
@@ -98,11 +107,7 @@ def recorder_site(
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         data = folder / "d"
         data.mkdir(mode=0o700)
-        (data / "site.toml").write_text(
-            f"[recorder]\nworkers = {workers}\nsegment_seconds = {segment_seconds}\nstall_timeout_seconds = 5\n"
-            "[spool]\nreserve_bytes = 67108864\n[publishing]\nenabled = false\n"
-        )
-        site = Site.create(data, {})
+        site = accounted_data(data, workers, segment_seconds)
         wanted = {f"cam{i}": script for i, script in (scripts or {}).items()}
         options = SimulatorOptions(tuple(footage), cameras=cameras, port=0, scripts=wanted, **(simulator or {}))
         thread = SimulatorThread(options)

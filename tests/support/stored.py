@@ -38,6 +38,7 @@ def read_segments(site: Site, streams: Iterable[UUID], decode: Callable[[int], b
     """Everything sealed of these streams; `decode(n)` says whether the n-th segment is decoded too. Blocks."""
     wanted = set(streams)
     found = Stored()
+    digests: dict[tuple[UUID, int], bytes] = {}  # a segment on its way to the store is in both places
     folders = [site.spool / "sealed", site.path / "store" / "segments"]
     for path in sorted(p for folder in folders if folder.is_dir() for p in folder.rglob("*.mp4")):
         fd = os.open(path, os.O_RDONLY)
@@ -47,6 +48,12 @@ def read_segments(site: Site, streams: Iterable[UUID], decode: Callable[[int], b
             reader = SegmentReader(source)
             if reader.head.stream_id not in wanted:
                 continue
+            name = (reader.head.run_id, reader.head.number)
+            if name in digests:
+                if digests[name] != checked.facts.digest:
+                    found.undecodable.append(f"{path.name}: spool and store have different bytes")
+                continue
+            digests[name] = checked.facts.digest
             capture_ns = reader.head.mapping.capture_ns
             units = [
                 StoredUnit(u.pts, hashlib.sha256(u.data).hexdigest(), capture_ns(u.pts), u.damaged)

@@ -120,6 +120,7 @@ async def test_what_a_stream_that_nobody_records_any_more_left_is_settled(tmp_pa
 async def test_a_leftover_somebody_writes_is_nobodys_orphan(tmp_path, clock):
     async with Stage(tmp_path, clock, play(70)) as stage:
         await stage.go(66)
+        await stage.track.sealed()
         await stage.spool.drained()
         assert settle_orphans(Spool(tmp_path, clock), lambda _: True, clock.wall_ns()) == ([], [])
         assert len(stage.spool.parts()) == 1
