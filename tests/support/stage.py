@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
@@ -159,5 +160,5 @@ async def crash(stage: Stage, path: Path, *, archived: bool = False) -> Path:
     for name in ("open", "sealed", "facts"):
         (path / name).mkdir(parents=True)
         for file in [] if archived and name == "sealed" else (stage.spool.path / name).iterdir():
-            (path / name / file.name).write_bytes(file.read_bytes())
+            shutil.copy2(file, path / name / file.name)  # with the facts kept beside its bytes
     return path

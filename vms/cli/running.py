@@ -1,7 +1,7 @@
 """A site that runs: its processes under supervision, prepared before and ended in order after.
 
-Owns the composition behind `vms up` and `vms demo`: what must be right before anything starts, the order of starting and
-ending, and who may run on a data folder at once. Does not own how a child is watched (`vms.processes`).
+Owns the composition behind `vms up` and `vms demo`: the order of starting and ending, and who may run on a data folder at
+once. Does not own how store and catalogue are prepared (`vms.cli.prepare`) or how a child is watched (`vms.processes`).
 
 Recording depends on nothing else: whatever catalogue or store say, away, damaged, newer than ours or refusing us, is told,
 and a site whose sealed assignment names a camera records while the archiver waits. A site with nothing to record yet is
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import signal
 import socket
@@ -19,20 +20,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from storage.archive_process import STATUS_FILE
-from storage.catalogue import Catalogue, migrate
-from storage.objects import open_store
 from vms.assignment import read_assignment
-from vms.cli.registry import follow_legal_settings, refresh_assignment, refuse_lost
-from vms.errors import (
-    CatalogueError,
-    CatalogueUnavailable,
-    MalformedError,
-    StoreDenied,
-    StoreError,
-    StoreUnavailable,
-    UserError,
-)
+from vms.errors import MalformedError, UserError
 from vms.metrics import MetricsServer, gather
 from vms.processes import ChildSpec, ChildState, keep_child, python_module
 from vms.settings import Listen
@@ -41,8 +30,6 @@ from vms.supervise import Backoff, keep_running
 
 log = logging.getLogger(__name__)
 
-STORE_SECONDS = 5.0  # for the store to answer before recording begins without it
-CATALOGUE_SECONDS = 10.0  # the same for the catalogue, where there is something to record
 CATALOGUE_PACE = Backoff(first=2.0, longest=15.0)
 RECORDER_STOP_SECONDS = 18.0  # its workers have 15 to seal what is open
 ARCHIVER_STOP_SECONDS = 10.0
@@ -96,13 +83,15 @@ class RunningSite:
 
     def start_archiver(self, log_file: Path | None, preparing: asyncio.Task[None], *, prepared: bool) -> None:
         """Start it once the catalogue is as it must be, however long that takes. `preparing`: the first try at that."""
+        from vms.cli import prepare
+
         spec = _child("archiver", "storage.archive_process", self.site, ARCHIVER_STOP_SECONDS, log_file)
         done, told = prepared, ""
 
         async def attempt() -> None:
             nonlocal done
             if not done:
-                await (prepare_catalogue(self.site) if preparing.done() else preparing)
+                await (prepare.prepare_catalogue(self.site) if preparing.done() else preparing)
                 done = True
                 log.info("the catalogue can be used again")
             await keep_child(spec, self.states["archiver"])
@@ -124,31 +113,37 @@ async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) ->
 
     `tell` hears short sentences for the person at the terminal; `log_file` takes the children's standard error. Raises
     UserError when the site cannot run like this; then nothing was started. Neither store nor catalogue is a reason for
-    that once a camera is assigned.
+    that once a camera is assigned: the recorder starts before they are asked.
     """
     with contextlib.ExitStack() as held:
         held.enter_context(site.lock())
         for role in ROLES:
             held.enter_context(alone(site, role))
-        assigned = has_something_to_record(site)
-        store = await _check_store(site, assigned=assigned)  # store and port first: refused, nothing was changed
-        metrics = held.enter_context(metrics_page(site))
+        metrics = held.enter_context(metrics_page(site))  # a port that is taken: refused before anything starts
         running = RunningSite(site, metrics, tell)
-        preparing = asyncio.create_task(prepare_catalogue(site), name="catalogue")
+        preparing: asyncio.Task[None] | None = None
         try:
-            catalogue = await _try_catalogue(preparing, assigned=assigned)
+            assigned = has_something_to_record(site)
+            if assigned:
+                running.start_recorder(log_file)
+            prepare = await asyncio.to_thread(importlib.import_module, "vms.cli.prepare")
+            store = await prepare.store_trouble(site, assigned=assigned)
+            preparing = asyncio.create_task(prepare.prepare_catalogue(site), name="catalogue")
+            catalogue = await prepare.catalogue_trouble(preparing, assigned=assigned)
             for trouble in (store, catalogue):
                 if trouble:
                     tell(trouble)
-            running.start_recorder(log_file)
+            if not assigned:
+                running.start_recorder(log_file)
             running.start_archiver(log_file, preparing, prepared=catalogue is None)
             running.start_alarms(log_file)
             yield running
         finally:
             for role in ROLES:
                 await running.end(role)
-            preparing.cancel()
-            await asyncio.gather(preparing, return_exceptions=True)
+            if preparing is not None:
+                preparing.cancel()
+                await asyncio.gather(preparing, return_exceptions=True)
 
 
 @contextmanager
@@ -162,6 +157,8 @@ def alone(site: Site, role: str) -> Iterator[None]:
 
 def forget_report(site: Site) -> None:
     """Take the archiver's last report away once it has ended, so that nobody is told that it answers."""
+    from storage.archive_process import STATUS_FILE
+
     (site.run / STATUS_FILE).unlink(missing_ok=True)
 
 
@@ -173,20 +170,6 @@ def has_something_to_record(site: Site) -> bool:
         return True
 
 
-async def prepare_catalogue(site: Site) -> None:
-    """Bring schema, legal profile and sealed assignment up to date. Raises CatalogueError, UserError."""
-    await migrate(site.catalogue_url)
-    async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
-        await refuse_lost(site, catalogue)
-        await follow_legal_settings(catalogue, site.settings.legal)
-        try:
-            await refresh_assignment(site, catalogue)
-        except OSError as error:
-            raise UserError(
-                f"{site.assignment_file} cannot be written: {error.strerror}; free space on its disk"
-            ) from error
-
-
 def stop_on_signals() -> asyncio.Event:
     """An event that SIGINT, SIGTERM and SIGHUP set; a second one changes nothing, ending goes on in order."""
     stop = asyncio.Event()
@@ -194,54 +177,6 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     return stop
-
-
-async def _check_store(site: Site, *, assigned: bool) -> str | None:
-    """What to tell when the store cannot be used; UserError when waiting will not cure it and nothing is `assigned`."""
-    settings = site.path / "site.toml"
-    try:
-        await _ask_store(site)
-    except (StoreDenied, UserError) as error:
-        if not assigned:
-            raise UserError(f"{error}. Nothing was started; correct the section [store] in {settings}") from error
-        return (
-            f"the store cannot be used ({error}); recording goes on into the spool. If the section [store] in {settings} "
-            "is wrong, correct it and start again"
-        )
-    except StoreError as error:
-        return f"the store does not answer ({error}); recording goes on into the spool until it does"
-    return None
-
-
-async def _ask_store(site: Site) -> None:
-    store = open_store(site.settings.store)
-    try:
-        async with asyncio.timeout(STORE_SECONDS):
-            await store.check()
-    except TimeoutError as error:
-        raise StoreUnavailable(f"{store.name} was silent for {STORE_SECONDS:.0f} s") from error
-    finally:
-        await store.close()
-
-
-async def _try_catalogue(preparing: asyncio.Task[None], *, assigned: bool) -> str | None:
-    """What to tell when the catalogue cannot be used; UserError when only a person can help and nothing is `assigned`.
-
-    Where cameras are `assigned` they wait for it `CATALOGUE_SECONDS` at most; `preparing` then goes on.
-    """
-    await asyncio.wait({preparing}, timeout=CATALOGUE_SECONDS if assigned else None)
-    known = "the cameras last assigned are recorded" if assigned else "no camera is known, so nothing is recorded"
-    if not preparing.done():
-        return f"the catalogue is not ready after {CATALOGUE_SECONDS:.0f} s; {known}, and archiving begins when it is"
-    try:
-        preparing.result()
-    except CatalogueUnavailable as error:
-        return f"{error}; {known}, and archiving begins when it answers"
-    except (CatalogueError, UserError) as error:
-        if not assigned:
-            raise UserError(f"{error}. Nothing was started") from error
-        return f"{error}; {known} into the spool, and archiving begins when that is mended"
-    return None
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from storage.stores import object_store_info, spool_info
 from tests.support.footage_rows import HOUR
 from tests.support.sealed import Site as Footage
 from tests.unit.cli.conftest import Vms
+from vms.cli.prepare import prepare_catalogue
 from vms.cli.rebuilding import progress_text
-from vms.cli.running import prepare_catalogue
 from vms.errors import UserError
 from vms.model import GapReason
 from vms.settings import local_host_name

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from storage.objects import open_store
-from vms.cli import running
+from vms.cli import prepare, running
 from vms.cli.running import supervised
 from vms.errors import StoreDenied, StoreUnavailable, UserError
 from vms.processes import ChildSpec
@@ -123,8 +123,8 @@ async def test_a_catalogue_that_answers_late_does_not_keep_the_recorder_waiting(
     async def prepare_catalogue(_site: Site) -> None:
         await answers.wait()
 
-    monkeypatch.setattr(running, "CATALOGUE_SECONDS", 0.05)
-    monkeypatch.setattr(running, "prepare_catalogue", prepare_catalogue)
+    monkeypatch.setattr(prepare, "CATALOGUE_SECONDS", 0.05)
+    monkeypatch.setattr(prepare, "prepare_catalogue", prepare_catalogue)
     told: list[str] = []
     async with supervised(Site.open(data), tell=told.append):
         await eventually(lambda: started == ["recorder", "alarms"])
@@ -140,7 +140,7 @@ async def test_a_catalogue_that_answers_late_does_not_keep_the_recorder_waiting(
 async def test_whatever_the_store_says_assigned_cameras_are_recorded(
     error: Exception, data: Path, started: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "open_store", lambda _settings: Store(error))
+    monkeypatch.setattr(prepare, "open_store", lambda _settings: Store(error))
     told: list[str] = []
     async with supervised(Site.open(data), tell=told.append):
         await eventually(lambda: len(started) == 3)
@@ -152,14 +152,14 @@ async def test_whatever_the_store_says_assigned_cameras_are_recorded(
 async def test_a_store_that_denies_is_refused_where_there_is_no_camera_yet(
     data: Path, started: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "open_store", lambda _settings: Store(StoreDenied("wrong key")))
+    monkeypatch.setattr(prepare, "open_store", lambda _settings: Store(StoreDenied("wrong key")))
     before = {file: file.read_bytes() for file in data.iterdir() if file.is_file()}
     with pytest.raises(UserError, match=r"wrong key\. Nothing was started; correct the section \[store\]"):
         async with supervised(Site.open(data), tell=lambda _: None):
             pass
     assert started == []
     assert {file: file.read_bytes() for file in data.iterdir() if file.is_file()} == before
-    monkeypatch.setattr(running, "open_store", open_store)
+    monkeypatch.setattr(prepare, "open_store", open_store)
     async with supervised(Site.open(data), tell=lambda _: None):
         await eventually(lambda: len(started) == 3)
 
