@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiosmtpd.smtp import LoginPassword
@@ -20,12 +21,13 @@ from storage.objects.embedded import EmbeddedServer
 from tests.support.alarm_receivers import MailReceiver, WebhookReceiver, mail_receiver, webhook_receiver
 from tests.support.unreliable_proxy import UnreliableProxy
 from tests.support.vms_process import Running, processes_of, until, vms, vms_running
+from vms.localtime import parse_instant
 from vms.simulate import Simulator, SimulatorOptions, prepare_small, running
 
-pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(400)]
 
-TOLD_SECONDS = 30.0
-OVER_SECONDS = 60.0
+TOLD_SECONDS = 30.0  # from when a camera stopped
+PATIENCE_S = 90.0  # of the test; machines that run tests are busy
 QUICK = """[alarms]
 camera_seconds = 3
 process_seconds = 3
@@ -67,7 +69,7 @@ class Site:
             mailed = all(f"{'ALARM' if event == 'raised' else 'ENDED'} {n}" in by_mail for n in self.numbers(event))
             return wanted <= about(self.webhook.messages, event) and mailed and bool(titles)
 
-        await until(f"{event}: {wanted}", both, TOLD_SECONDS if event == "raised" else OVER_SECONDS)
+        await until(f"{event}: {wanted}", both, PATIENCE_S)
 
     def numbers(self, event: str) -> list[int]:
         return [m["alarm"] for m in self.webhook.messages if m["event"] == event]
@@ -77,6 +79,10 @@ def about(answer: Any, event: str = "") -> set[tuple[str, str | None]]:
     """(kind, camera) of alarms; the clock of the machine that tests run on is its own affair."""
     alarms = answer["active"] if isinstance(answer, Mapping) else [m for m in answer if m["event"] == event]
     return {(a["kind"], a["about"]) for a in alarms if a["kind"] != "clock_wrong"}
+
+
+def at_ns(text: str) -> int:
+    return parse_instant(text, ZoneInfo("UTC"), 0)
 
 
 @asynccontextmanager
@@ -148,7 +154,7 @@ async def test_camera_store_and_spool_fail_and_everybody_says_the_same_until_it_
                 states = [s["state"] for s in (await site.ask("status"))["streams"]]
                 return states == ["recording", "recording"] and await site.active() == set()
 
-            await until("both cameras recording, nothing wrong", quiet, 40)
+            await until("both cameras recording, nothing wrong", quiet, PATIENCE_S)
             site.webhook.posts.clear()  # what a slow start may have alarmed
 
             await simulator.stop_camera("cam0")
@@ -160,12 +166,14 @@ async def test_camera_store_and_spool_fail_and_everybody_says_the_same_until_it_
             status = await agreement(site, up, {"1": "camera_unreachable", "2": "spool_full"})
             (spool,) = (m for m in site.webhook.messages if m["kind"] == "spool_over_budget")
             assert "2 main" in spool["detail"]
+            told_ns = [at_ns(m["raised"]) - at_ns(m["since"]) for m in site.webhook.messages if m["event"] == "raised"]
+            assert max(told_ns) < TOLD_SECONDS * 1e9
             assert [g["camera"] for g in status["given_up"]] == [2]
 
             proxy.away = False
             await simulator.start_camera("cam0")
             await site.told("cleared", {first, away, second, full})
-            await until("both cameras recording, nothing wrong", quiet, 30)
+            await until("both cameras recording, nothing wrong", quiet, PATIENCE_S)
             await agreement(site, up, {})
             code, _ = await up.stop()
             assert code == 0
@@ -218,7 +226,7 @@ async def agreement(site: Site, up: Running, missing: dict[str, str]) -> Any:
             return None
 
     try:
-        return await until("all say the same", settled)
+        return await until("all say the same", settled, PATIENCE_S)
     except AssertionError as error:
         raise (last or [error])[0] from error
 
@@ -235,7 +243,7 @@ async def test_killed_between_deciding_and_handing_over_it_is_told_after_the_res
         site.webhook.silent = True
         site.mail.answer = "451 try again later"
         async with vms_running(tmp_path / "1", "--data", data, "alarm", "watch", env=site.env) as watch:
-            await until("it is on its way", lambda: about(site.webhook.messages, "raised") == wanted)
+            await until("it is on its way", lambda: about(site.webhook.messages, "raised") == wanted, PATIENCE_S)
             assert await site.active() == wanted
             refused = await vms("--data", data, "alarm", "watch", env=site.env)
             assert (refused.code, "runs already" in refused.err) == (2, True)
@@ -252,7 +260,7 @@ async def test_killed_between_deciding_and_handing_over_it_is_told_after_the_res
                 boxes = (await site.ask("alarm", "list"))["destinations"]
                 return all(box["waiting"] == 0 and box["last_sent"] for box in boxes.values())
 
-            await until("that both took it is known", handed_over)
+            await until("that both took it is known", handed_over, PATIENCE_S)
             watch.process.kill()
             await watch.process.wait()
         posts, mails = len(site.webhook.posts), len(site.mail.mails)
@@ -274,7 +282,7 @@ async def test_no_secret_is_shown_by_anything_when_nobody_takes_an_alarm(tmp_pat
         site.mail.login = LoginPassword(b"stroz", b"another")  # so the server refuses the password, and repeats it
         site.env["VMS_LOG_LEVEL"] = "debug"
         async with vms_running(tmp_path / "watch", "--data", data, "alarm", "watch", env=site.env) as watch:
-            await until("both refused", lambda: "503" in watch.err and "535" in watch.err)
+            await until("both refused", lambda: "503" in watch.err and "535" in watch.err, PATIENCE_S)
             answers = [
                 await vms("--data", data, *words, env=site.env)
                 for words in (("alarm", "list"), ("alarm", "list", "--json"), ("alarm", "test"), ("status", "--json"))

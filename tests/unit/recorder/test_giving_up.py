@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,13 +13,16 @@ import pytest
 from recorder.giving_up import GivingUp, ranks_of
 from recorder.recording import Recording
 from recorder.sources.scripted import Step
+from recorder.worker import CarryOver
 from storage.shedding import EVERYTHING, NOTHING, Rank, Shedding, Verdict
 from storage.spool import Spool
 from tests.support.stage import FRAME, S, Stage, check, play
 from vms.assignment import Assignment, CameraAssignment
 from vms.clock import SimulatedClock
 from vms.errors import SourceError
+from vms.metrics import Metrics
 from vms.model import GapReason, SourceKind, Stream, StreamKind, TimedUnit
+from vms.ntp import HostClock
 from vms.settings import SpoolSection
 
 
@@ -56,6 +60,29 @@ async def test_a_stream_given_up_is_relayed_and_its_gap_says_why(tmp_path: Path,
     assert 20 * S <= gap.end_ns - gap.start_ns <= 23 * S
     assert [g.reason for g in stage.gaps()].count(GapReason.SPOOL_FULL) == 1
     assert [f.run.end_reason for f in stage.runs()] == [GapReason.SPOOL_FULL, GapReason.RECORDER_RESTART]
+
+
+async def test_given_up_is_counted_whose_gap_says_so_as_vms_status_does(tmp_path: Path, clock: SimulatedClock) -> None:
+    async with Stage(tmp_path, clock, play(30)) as stage:
+        job = Job(
+            camera(1, record_sub=False), Stream(stage.recording.video.stream_id, UUID(int=1), StreamKind.MAIN, "", True)
+        )
+        running = SimpleNamespace(host_clock=HostClock, running=lambda: [(job, stage.recording)])
+        metrics = Metrics.create()
+        carry = CarryOver(metrics, running)  # type: ignore[arg-type]
+
+        def counted() -> float | None:
+            carry.once()
+            return metrics.registry.get_sample_value("stroz_spool_given_up_streams")
+
+        await stage.go(11)
+        assert counted() == 0
+        stage.recording.give_up("the spool is full")
+        assert counted() == 1
+        await stage.go(40)  # the camera has gone: now that is why it is not recorded
+        assert stage.recording.given_up
+        assert stage.recording.status(0)[0].reason is GapReason.UNREACHABLE
+        assert counted() == 0
 
 
 async def test_whoever_watches_goes_on_watching(tmp_path: Path, clock: SimulatedClock) -> None:
