@@ -35,6 +35,7 @@ class Part:
     mapping: ClockMapping
     independent: bool = True
     trailer: bool = True
+    frame: int = FRAME  # how long its last picture is shown
 
 
 async def write(site: Site, run: RunInfo, parts: Sequence[Part], *, first: int = 0) -> list[SegmentFacts]:
@@ -59,7 +60,7 @@ async def write(site: Site, run: RunInfo, parts: Sequence[Part], *, first: int =
             if gathered and ((unit.key and video_track) or len(gathered) == 12):
                 buffers += writer.fragment(gathered)
                 gathered = []
-            step = decoded[n + 1] - at if n + 1 < len(units) else FRAME if video_track else 1024
+            step = decoded[n + 1] - at if n + 1 < len(units) else part.frame if video_track else 1024
             gathered.append((unit, at, step))
         buffers += writer.fragment(gathered)
         site.spool.write(opened, [b"".join(buffers)])
@@ -78,7 +79,9 @@ def mapping(run: RunInfo, rate_ppb: int = 0, clock_hz: int = 90_000, pts: int = 
     return ClockMapping(pts, run.start_ns, clock_hz, rate_ppb)
 
 
-def split(units: Sequence[AccessUnit], run: RunInfo, at: Sequence[int], rates: Sequence[int] = ()) -> list[Part]:
+def split(
+    units: Sequence[AccessUnit], run: RunInfo, at: Sequence[int], rates: Sequence[int] = (), frame: int = FRAME
+) -> list[Part]:
     """Cut before the units numbered `at` in decoding order; `rates` are the clock rates of the segments."""
     edges = [0, *at, len(units)]
     clock = mapping(run)
@@ -86,10 +89,10 @@ def split(units: Sequence[AccessUnit], run: RunInfo, at: Sequence[int], rates: S
     for n, (low, high) in enumerate(itertools.pairwise(edges)):
         some = units[low:high]
         start = min(u.pts for u in some)
-        end = min((u.pts for u in units[high:]), default=max(u.pts for u in some) + FRAME)
+        end = min((u.pts for u in units[high:]), default=max(u.pts for u in some) + frame)
         rate = rates[n] if rates else 0
         clock = ClockMapping(start, clock.capture_ns(start), clock.clock_hz, rate)
-        parts.append(Part(some, start, end, clock, independent=some[0].key))
+        parts.append(Part(some, start, end, clock, independent=some[0].key, frame=frame))
     return parts
 
 
