@@ -1,7 +1,7 @@
 """What earlier processes left in the spool: facts and segments by stream, leftovers to salvage, runs that nobody ended.
 
-Owns how that is read and what is concluded from it; recordings act on it for their streams, a worker for those that
-nobody records any more. Everything here blocks and writes no fact.
+Owns how that is read and what is concluded from it; recordings act on it for their streams, `settle_orphans` for those
+that nobody records any more. The rest blocks and writes no fact.
 
 Invariants: a run's end is never stated from absence (segments that were archived are told of by `RunFact.last_end_ns`);
 a run whose part file somebody writes is left alone.
@@ -9,6 +9,7 @@ a run whose part file somebody writes is left alone.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from uuid import UUID, uuid4
 from storage.facts import RunFact
 from storage.salvage import salvage
 from storage.spool import PartFile, Spool
-from storage.spool_files import OpenSegment
+from storage.spool_files import OpenSegment, disk_error
 from vms.errors import SpoolError
 from vms.model import Gap, GapReason, SegmentFacts
 
@@ -74,12 +75,28 @@ def ended(fact: RunFact, segments: Iterable[SegmentFacts]) -> RunFact:
     return RunFact(replace(run, end_ns=end_ns, end_reason=GapReason.RECORDER_RESTART), fact.anchors)
 
 
-def settle_orphans(spool: Spool, mine: Callable[[UUID], bool], now_ns: int) -> tuple[list[RunFact], list[Gap]]:
-    """Salvage leftovers of streams that nobody records any more and end their runs: the facts to put.
+async def settle_orphans(spool: Spool, mine: Callable[[UUID], bool], now_ns: int) -> None:
+    """Salvage leftovers of streams that nobody records any more, end their runs and state what they miss since.
 
     A stream whose recording broke off misses the time from there until now, for the reason that the recorder did not
-    run. `mine` says whether a stream is without a recording and this worker's to settle.
+    run. `mine` says whether a stream is without a recording and this worker's to settle. May be repeated after a crash
+    at any point: gaps are written before the ends of runs, for an open run is what brings this stream here again.
+    Raises `SpoolError`.
     """
+    try:
+        runs, gaps = await asyncio.to_thread(_settled, spool, mine, now_ns)
+    except OSError as error:
+        raise disk_error(error, "reading what is left in the spool") from error
+    for gap in gaps:
+        spool.put_gap(gap)
+    await spool.drained()
+    for fact in runs:
+        spool.put_run(fact)
+    await spool.drained()
+
+
+def _settled(spool: Spool, mine: Callable[[UUID], bool], now_ns: int) -> tuple[list[RunFact], list[Gap]]:
+    """The facts to put. Blocks."""
     parts = [part for part in spool.leftovers() if mine(part.stream_id)]
     busy = {part.run_id for part in parts if _is_locked(part)}
     salvaged = _salvage(spool, parts)

@@ -37,7 +37,7 @@ from storage.shedding import Shedding
 from storage.spool import Spool
 from vms.assignment import Assignment, CameraAssignment, read_assignment
 from vms.clock import SystemClock
-from vms.errors import MalformedError, SpoolError
+from vms.errors import MalformedError
 from vms.localtime import day_range
 from vms.metrics import UNKNOWN, Metrics, MetricsServer
 from vms.model import GapReason, Stream, StreamKind
@@ -155,14 +155,7 @@ class Recordings:
             return stream_id not in recorded and stream_id.int % workers == index
 
         async def settle() -> None:
-            try:
-                runs, gaps = await asyncio.to_thread(settle_orphans, self._spool, mine, self._clock.wall_ns())
-            except OSError as error:
-                raise SpoolError(GapReason.DISK_ERROR, f"the spool cannot be read: {error.strerror}") from error
-            for fact in runs:
-                self._spool.put_run(fact)
-            for gap in gaps:
-                self._spool.put_gap(gap)
+            await settle_orphans(self._spool, mine, self._clock.wall_ns())
             await asyncio.Event().wait()  # it went well, and is not to be done again
 
         self._settling = self._tasks.create_task(keep_running("leftovers", settle), name="leftovers")

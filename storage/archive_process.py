@@ -21,12 +21,12 @@ from typing import Any
 
 from storage.archiver import Archiver, make_way_for_the_recorder
 from storage.catalogue import Catalogue, check
-from storage.deleter import Deleter, DeletionRun
+from storage.deleter import Deletable, Deleter, DeletionRun
 from storage.objects import open_store
 from storage.shedding import room_of
 from storage.spool import Spool, SpoolUsage
 from storage.spool_files import NO_SPACE
-from storage.stores import SpoolCopies, object_store_info, spool_info
+from storage.stores import SpoolCopies, StoreCopies, object_store_info, spool_info
 from vms.clock import SystemClock
 from vms.errors import SpoolError
 from vms.metrics import UNKNOWN, Metrics, MetricsServer
@@ -143,7 +143,11 @@ async def run_archiver(site: Site) -> None:
             archiver = Archiver(
                 spool, catalogue, store, host=host, spool_store=here, object_store=there, clock=clock, metrics=metrics
             )
-            deleter = Deleter(catalogue, {here.name: SpoolCopies(spool), there.name: store}, clock=clock)
+            copies: dict[str, Deletable] = {
+                here.name: SpoolCopies(spool),
+                there.name: StoreCopies(store, archiver.is_uploading),
+            }
+            deleter = Deleter(catalogue, copies, clock=clock, uploads={here.name: there.name})
             report = Report(site, archiver, metrics)
             with MetricsServer.start(metrics.page, site.run / "archiver.metrics"):
                 async with asyncio.TaskGroup() as tasks:

@@ -150,6 +150,7 @@ class Archiver:
         self._unsure: set[Path] = (
             set()
         )  # may be in the store already: left by an earlier process, or a put without answer
+        self._uploading: set[str] = set()  # keys
         self._aside: SetAside[Path] = SetAside(self._clock, SET_ASIDE_S)
         self._hours_aside: SetAside[tuple[int, UUID]] = SetAside(self._clock, SET_ASIDE_S)
         self._looked_back = False  # hours an earlier process left without journal are due
@@ -309,7 +310,18 @@ class Archiver:
         if failures:
             raise failures[0]
 
+    def is_uploading(self, key: str) -> bool:
+        """Whether an object of this key may appear any moment, or is there and not yet noted."""
+        return key in self._uploading
+
     async def _archive(self, path: Path, facts: SegmentFacts) -> None:
+        self._uploading.add(_key(facts))
+        try:
+            await self._bring_away(path, facts)
+        finally:
+            self._uploading.discard(_key(facts))
+
+    async def _bring_away(self, path: Path, facts: SegmentFacts) -> None:
         began_ns = self._clock.mono_ns()
         try:
             info = await self._put(path, facts)

@@ -1,7 +1,8 @@
 """The procedure Delete: condemn what has expired, remove its bytes everywhere, write it into the day's report.
 
 1. Brake: what would go today is compared with the last days (`storage.retention.brake`). Engaged, nothing is condemned.
-2. Condemn, a page at a time, under the camera's lock with its holds read again (`Catalogue.condemn_expired`).
+2. Condemn, a page at a time, under the camera's lock with its holds read again (`Catalogue.condemn_expired`). What has a
+   copy in a spool is condemned in the store it goes to as well: an upload may have got there without being noted.
 3. Remove every version of every condemned object from the stores within reach, spools included, then strike it off.
 4. Move segments of which nothing is left into the deletion report.
 
@@ -67,12 +68,17 @@ class Deleter:
         *,
         clock: Clock | None = None,
         rule: BrakeRule | None = None,
+        uploads: Mapping[str, str] | None = None,
     ) -> None:
-        """`stores`: those within reach, by the catalogue's name for them. Others' objects wait for their own host."""
+        """`stores`: those within reach, by the catalogue's name for them. Others' objects wait for their own host.
+
+        `uploads`: spool → store that its files go to, for what an archiver brought there and did not come to note.
+        """
         self._catalogue = catalogue
         self._stores = dict(stores)
         self._clock = clock or SystemClock()
         self._rule = rule or BrakeRule()
+        self._uploads = dict(uploads or {})
         self._time = SteadyTime(self._clock.wall_ns(), self._clock.mono_ns())
         self._resume: dict[str, int] = {}  # store → the last object tried in a run that did not come to the end
 
@@ -133,7 +139,9 @@ class Deleter:
         segments = size_bytes = 0
         after = (0, 0)
         while True:
-            page = await self._catalogue.condemn_expired(stream_id, now_ns, at_ns=now_ns, after=after)
+            page = await self._catalogue.condemn_expired(
+                stream_id, now_ns, at_ns=now_ns, after=after, uploads=self._uploads
+            )
             segments, size_bytes, after = segments + page.segments, size_bytes + page.size_bytes, page.resume
             if not page.more:
                 return segments, size_bytes

@@ -86,6 +86,8 @@ class JournalCatalogue(Protocol):
 
     async def stream_about(self, stream_id: UUID) -> StreamAbout | None: ...
 
+    async def journals(self, stream_id: UUID, start_ns: int, end_ns: int) -> list[JournalEntry]: ...
+
     async def record_journal(self, entry: JournalEntry) -> None: ...
 
 
@@ -322,7 +324,7 @@ class JournalWriter:
         whole = build_journal(Journal(stream_id, hour_ns, self._host), runs, gaps, segments, deletions)
         if whole.is_empty:
             return None
-        parts = await self._parts(hour_ns, stream_id)
+        parts = await self._parts(hour_ns, stream_id, now_ns)
         fresh = without(whole, parts)
         if fresh.is_empty:
             return None
@@ -347,26 +349,28 @@ class JournalWriter:
             if host_of.get(s.run_id) == self._host and within.contains(s.start_ns)
         ]
 
-    async def _parts(self, hour_ns: int, stream_id: UUID) -> list[Journal]:
-        """The parts in the store. The store is asked, not the catalogue: a part may be there without a row."""
+    async def _parts(self, hour_ns: int, stream_id: UUID, now_ns: int) -> list[Journal]:
+        """The parts in the store. The store is asked, not the catalogue: after a crash a part has no row, and gets it."""
         prefix = journal_key(stream_id, hour_ns, self._host).removesuffix(".json")
         present = {info.key async for info in self._store.list(prefix)}
+        rows = await self._catalogue.journals(stream_id, hour_ns, hour_ns + HOUR_NS) if present else []
+        known = {entry.key for entry in rows}
         parts: list[Journal] = []
         for number in range(MAX_PARTS):
             key = journal_key(stream_id, hour_ns, self._host, number)
             if key not in present:
                 return parts
-            parts.append(await self._read(key))
+            data = await self._store.read(key, 0, MAX_JOURNAL_BYTES + 1)
+            try:
+                parts.append(parse_journal(data))
+            except MalformedError as error:
+                # Taken as stating nothing: what it should have said is said again in the next part.
+                log.error("%s cannot be read, its facts are stated again: %s", key, error)
+                parts.append(Journal(UUID(int=0), 0, ""))
+                continue
+            if key not in known:
+                await self._record(parts[-1], key, data, parts[-1].written_ns or now_ns)
         raise MalformedError("journal", f"{prefix} has too many parts")
-
-    async def _read(self, key: str) -> Journal:
-        data = await self._store.read(key, 0, MAX_JOURNAL_BYTES + 1)
-        try:
-            return parse_journal(data)
-        except MalformedError as error:
-            # Taken as stating nothing: what it should have said is said again in the next part.
-            log.error("%s cannot be read, its facts are stated again: %s", key, error)
-            return Journal(UUID(int=0), 0, "")
 
     async def _put(self, fresh: Journal, part: int, now_ns: int) -> str:
         key = journal_key(fresh.stream_id, fresh.hour_ns, self._host, part)
@@ -377,6 +381,10 @@ class JournalWriter:
         except DigestMismatch:
             log.warning("%s was written by another archiver of host %s meanwhile", key, self._host)
             raise
-        entry = JournalEntry(fresh.stream_id, fresh.hour_ns, self._host, key, digest, now_ns)
-        await self._catalogue.record_journal(entry)
+        await self._record(fresh, key, data, now_ns)
         return key
+
+    async def _record(self, journal: Journal, key: str, data: bytes, written_ns: int) -> None:
+        digest = hashlib.sha256(data).digest()
+        entry = JournalEntry(journal.stream_id, journal.hour_ns, self._host, key, digest, written_ns)
+        await self._catalogue.record_journal(entry)

@@ -1,4 +1,4 @@
-"""The names by which the catalogue knows a site's stores, and the spool as one of them.
+"""The names by which the catalogue knows a site's stores, and what the deleter sees of them, the spool included.
 
 A store's name is for ever: copies go on naming it when settings point elsewhere. So a folder is `folder:<path>`, a
 bucket `s3:<endpoint>/<bucket>`, the spool of a host `spool:<host>`.
@@ -7,13 +7,15 @@ bucket `s3:<endpoint>/<bucket>`, the spool of a host `spool:<host>`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from storage.catalogue.values import StoreInfo, StoreKind
+from storage.objects.base import ObjectStore
 from storage.spool import Spool
 from vms import settings
-from vms.errors import SpoolError, StoreUnavailable
+from vms.errors import SpoolError, StoreError, StoreUnavailable
 
 
 def object_store_info(section: settings.StoreSection) -> StoreInfo:
@@ -26,6 +28,22 @@ def object_store_info(section: settings.StoreSection) -> StoreInfo:
 def spool_info(host: str) -> StoreInfo:
     """What the catalogue calls a host's spool."""
     return StoreInfo(f"spool:{host}", StoreKind.SPOOL, host)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCopies:
+    """An object store as the deleter sees it. What is being uploaded this moment is left for the next run: gone before
+    it has arrived, it would stay for ever.
+    """
+
+    store: ObjectStore
+    is_uploading: Callable[[str], bool]
+
+    async def delete(self, key: str) -> None:
+        """Remove the object with all its versions. A missing one is no error. Raises StoreError."""
+        if self.is_uploading(key):
+            raise StoreError(f"{key} is being uploaded just now")
+        await self.store.delete(key)
 
 
 @dataclass(frozen=True, slots=True)

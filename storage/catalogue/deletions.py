@@ -8,7 +8,7 @@ day's deletion report. Each step may be repeated. Which segments may go is decid
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -101,14 +101,21 @@ class Deletions:
         return await self._db.read(_next_to_expire)
 
     async def condemn_expired(
-        self, stream_id: UUID, now_ns: int, *, at_ns: int, after: tuple[int, int] = (0, 0)
+        self,
+        stream_id: UUID,
+        now_ns: int,
+        *,
+        at_ns: int,
+        after: tuple[int, int] = (0, 0),
+        uploads: Mapping[str, str] | None = None,
     ) -> Condemned:
         """Condemn a page of what of a stream has expired at `now_ns`, oldest first, under the camera's lock.
 
         Days and holds are read again under the lock. `at_ns` is when it was condemned; `after` is `resume` of the page
-        before. Raises CatalogueError for an unknown stream.
+        before. `uploads`: spool → store that its files go to. What has a copy in such a spool is condemned in that store
+        as well: an upload may be there, or on its way, and no row say so. Raises CatalogueError for an unknown stream.
         """
-        return await self._db.write(lambda conn: _condemn(conn, stream_id, now_ns, at_ns, after))
+        return await self._db.write(lambda conn: _condemn(conn, stream_id, now_ns, at_ns, after, uploads or {}))
 
     async def condemned_objects(
         self, store_names: Iterable[str], *, after: int = 0, limit: int = _PAGE
@@ -262,7 +269,14 @@ def _expired(conn: Connection, now_ns: int) -> list[Expired]:
     return found
 
 
-def _condemn(conn: Connection, stream_id: UUID, now_ns: int, at_ns: int, after: tuple[int, int]) -> Condemned:
+def _condemn(  # noqa: PLR0917
+    conn: Connection,
+    stream_id: UUID,
+    now_ns: int,
+    at_ns: int,
+    after: tuple[int, int],
+    uploads: Mapping[str, str],
+) -> Condemned:
     stream_key, camera_key = rows.stream_keys(conn, {stream_id})[stream_id]
     lock_cameras(conn, [camera_key])
     days = conn.scalar(select(legal_profiles.c.days).join(cameras).where(cameras.c.key == camera_key))
@@ -286,7 +300,8 @@ def _condemn(conn: Connection, stream_id: UUID, now_ns: int, at_ns: int, after: 
     groups = retention.expired_groups(candidates, _holds_of(conn, stream_key), cutoff)
     chosen = [found[member.run_key, member.number] for group in groups for member in group]
     if chosen:
-        _move_to_condemned(conn, stream_id, stream_key, chosen, days=days, at_ns=at_ns)
+        objects = _objects_of(conn, stream_id, chosen, uploads)
+        _move_to_condemned(conn, stream_id, stream_key, chosen, objects, days=days, at_ns=at_ns)
     return Condemned(
         len(chosen),
         sum(row.end_ns - row.start_ns for row in chosen),
@@ -334,10 +349,12 @@ def _holds_of(conn: Connection, stream_key: int) -> list[TimeRange]:
     return [TimeRange(row.from_ns, row.to_ns) for row in found]
 
 
-def _move_to_condemned(
-    conn: Connection, stream_id: UUID, stream_key: int, chosen: Sequence[Any], *, days: int, at_ns: int
-) -> None:
-    basis = f"retention of {days} days"
+def _objects_of(
+    conn: Connection, stream_id: UUID, chosen: Sequence[Any], uploads: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Where the bytes of these segments are, and where an upload may have brought them."""
+    known = {name: key for name, (key, _) in rows.store_keys(conn).items()}
+    goes_to = {known[spool]: known[store] for spool, store in uploads.items() if {spool, store} <= known.keys()}
     run_ids = {
         row.key: row.id
         for row in conn.execute(select(runs.c.key, runs.c.id).where(runs.c.key.in_({row.run_key for row in chosen})))
@@ -347,14 +364,26 @@ def _move_to_condemned(
     for copy in conn.execute(select(copies).where(copies.c.arrival.in_(by_arrival))):
         row = by_arrival[copy.arrival]
         usual = segment_key(stream_id, run_ids[row.run_key], row.number, row.start_ns)
-        objects.append(
-            {
-                "run_key": row.run_key,
-                "number": row.number,
-                "store_key": copy.store_key,
-                "object_key": copy.object_key or usual,
-            }
-        )
+        where = [(copy.store_key, copy.object_key or usual)]
+        where += [(goes_to[copy.store_key], usual)] if copy.store_key in goes_to else []
+        objects += [
+            {"run_key": row.run_key, "number": row.number, "store_key": store_key, "object_key": key}
+            for store_key, key in where
+        ]
+    return objects
+
+
+def _move_to_condemned(
+    conn: Connection,
+    stream_id: UUID,
+    stream_key: int,
+    chosen: Sequence[Any],
+    objects: list[dict[str, Any]],
+    *,
+    days: int,
+    at_ns: int,
+) -> None:
+    basis, by_arrival = f"retention of {days} days", [row.arrival for row in chosen]
     fates = {"basis": basis, "condemned_ns": at_ns}
     conn.execute(insert(condemned), [{name: getattr(row, name) for name in _KEPT} | fates for row in chosen])
     if objects:

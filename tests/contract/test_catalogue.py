@@ -632,6 +632,20 @@ async def test_condemn_then_report(catalogue: Catalogue) -> None:
     assert await catalogue.pending_deletions() == 0
 
 
+async def test_what_may_be_on_its_way_to_a_store_is_condemned_there_too(catalogue: Catalogue) -> None:
+    stream = (await add_camera(catalogue)).streams[0].id
+    made = await record(catalogue, run(stream), 3)
+    await catalogue.record_copy(SegmentRef.of(made[1]), store_copy(made[1]))
+    await catalogue.drop_copy(SegmentRef.of(made[1]), SPOOL.name)
+    now = T0 + 31 * DAY
+    uploads = {SPOOL.name: STORE.name, "spool-elsewhere": STORE.name}
+    assert (await catalogue.condemn_expired(stream, now, at_ns=now, uploads=uploads)).segments == 3
+    todo = await catalogue.condemned_objects([SPOOL.name, STORE.name])
+    assert sorted((o.store, o.key) for o in todo) == sorted(
+        [(STORE.name, store_copy(f).key) for f in made] + [(SPOOL.name, spool_copy(f).key) for f in (made[0], made[2])]
+    )
+
+
 async def test_the_deleted_does_not_come_back(catalogue: Catalogue) -> None:
     stream = (await add_camera(catalogue)).streams[0].id
     r = run(stream)

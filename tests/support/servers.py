@@ -77,10 +77,10 @@ def _require_minio() -> None:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    programs = _postgres_programs()
+    programs = postgres_programs()
     if programs is None:
         pytest.skip("PostgreSQL's server programs are not installed")
-    with temporary_folder("pg") as folder, _running_postgres(programs, folder) as url:
+    with temporary_folder("pg") as folder, running_postgres(programs, folder) as url:
         yield url
 
 
@@ -96,7 +96,7 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _postgres_programs() -> Path | None:
+def postgres_programs() -> Path | None:
     """The folder of `initdb` and `postgres`: the newest of Debian's, or where PATH has them."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name.split(".")[0]))
     found = shutil.which("initdb")
@@ -105,7 +105,7 @@ def _postgres_programs() -> Path | None:
 
 
 @contextmanager
-def _running_postgres(programs: Path, folder: Path) -> Iterator[str]:
+def running_postgres(programs: Path, folder: Path) -> Iterator[str]:
     """A server on a free loopback port, without fsync: it need not outlive the tests. Refuses root, so it is not."""
     data, password_file, password = folder / "data", folder / "password", secrets.token_hex(16)
     port = embedded.free_ports(1)[0]

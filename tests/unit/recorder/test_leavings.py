@@ -102,18 +102,21 @@ async def test_what_a_stream_that_nobody_records_any_more_left_is_settled(tmp_pa
         crashed = await crash(stage, tmp_path / "crashed")
     spool = Spool(crashed, clock)
     now = clock.wall_ns() + 100 * S
-    assert settle_orphans(spool, lambda _: False, now) == ([], [])
+    before = sorted(spool.facts_path.iterdir())
+    await settle_orphans(spool, lambda _: False, now)
     assert len(spool.parts()) == 1
-    (run,), (gap,) = settle_orphans(spool, lambda stream_id: stream_id == STREAM, now)
+    assert sorted(spool.facts_path.iterdir()) == before
+    await settle_orphans(spool, lambda stream_id: stream_id == STREAM, now)
     assert spool.parts() == []
+    ((_, run),) = spool.runs()
+    gap = next(gap for _, gap in spool.gaps() if gap.end_ns == now)
     end_ns = max(s.facts.end_ns for s in spool.sealed() if s.facts)
     assert end_ns > run.run.start_ns + 65 * S
     assert (run.run.end_ns, run.run.end_reason) == (end_ns, GapReason.RECORDER_RESTART)
     assert (gap.start_ns, gap.end_ns, gap.reason) == (end_ns, now, GapReason.RECORDER_RESTART)
-    spool.put_run(run)
-    spool.put_gap(gap)
-    await spool.drained()
-    assert settle_orphans(spool, lambda _: True, now + S) == ([], [])
+    settled = {path.name: path.read_bytes() for path in spool.facts_path.iterdir()}
+    await settle_orphans(spool, lambda _: True, now + S)
+    assert {path.name: path.read_bytes() for path in spool.facts_path.iterdir()} == settled
     await spool.close()
 
 
@@ -122,7 +125,9 @@ async def test_a_leftover_somebody_writes_is_nobodys_orphan(tmp_path, clock):
         await stage.go(66)
         await stage.track.sealed()
         await stage.spool.drained()
-        assert settle_orphans(Spool(tmp_path, clock), lambda _: True, clock.wall_ns()) == ([], [])
+        before = {path.name: path.read_bytes() for path in stage.spool.facts_path.iterdir()}
+        await settle_orphans(Spool(tmp_path, clock), lambda _: True, clock.wall_ns())
+        assert {path.name: path.read_bytes() for path in stage.spool.facts_path.iterdir()} == before
         assert len(stage.spool.parts()) == 1
 
 

@@ -14,10 +14,12 @@ import pytest
 
 from storage.archiver import SET_ASIDE_S, Archiver
 from storage.catalogue import Copy, CopyState, Registered, Registration
+from storage.deleter import Deleter
 from storage.facts import RunFact
 from storage.journal import HOUR_NS, SETTLE_NS, parse_journal
 from storage.objects import FolderStore, journal_key, segment_key
 from storage.spool_files import FACTS_ATTRIBUTE
+from storage.stores import SpoolCopies, StoreCopies
 from tests.support.sealed import HOST, OBJECT_STORE, SECOND, SPOOL_STORE, WALL_NS, Site, open_site
 from vms.clock import SimulatedClock
 from vms.errors import CatalogueUnavailable, ObjectMissing, StoreDenied, StoreError, StoreUnavailable
@@ -209,6 +211,55 @@ async def test_a_deleted_segment_is_not_brought_back(site: Site, store: FolderSt
     await one_pass(again)
     assert again.progress().backlog_segments == 0
     assert await locations(site) == {}
+
+
+async def test_what_was_put_and_never_noted_goes_with_its_segment(site: Site, store: FolderStore) -> None:
+    """An archiver died between a put and the row of it, and the segment expired before there was another."""
+    (facts,) = await site.seal(site.run())
+    (path,) = site.spool.sealed_path.iterdir()
+    await archiver_of(site, store).register_sealed()
+    await store.put(key_of(facts), path, digest=facts.digest, size_bytes=facts.size_bytes)
+    await deleter_of(site, store, facts.end_ns + 31 * 24 * HOUR_NS).run_once()
+    assert site.files() == []
+    assert [info.key async for info in store.list("segments/")] == []
+    assert await site.catalogue.pending_deletions() == 0
+
+
+async def test_an_upload_under_way_is_not_deleted_before_it_has_arrived(site: Site, store: FolderStore) -> None:
+    """Its object goes with the run after, also when the archiver dies before it could note it."""
+    (facts,) = await site.seal(site.run())
+    later = facts.end_ns + 31 * 24 * HOUR_NS
+
+    class Slow(Failing):
+        async def put(self, key: str, *args: Any, **options: Any) -> Any:
+            if key.startswith("segments/"):
+                done = await deleter_of(site, store, later, archiver).run_once()
+                assert (done.removed_objects, done.failed_objects, done.reported_segments) == (1, 1, 0)
+                await store.put(key, kept, **options)  # the file was open
+                raise Crash
+            return await store.put(key, *args, **options)
+
+    kept = next(site.spool.sealed_path.iterdir()).read_bytes()
+    archiver = archiver_of(site, Slow(store, {}))
+    await archiver.register_sealed()
+    with pytest.raises(ExceptionGroup):
+        await archiver.upload_pending()
+    assert len([info async for info in store.list("segments/")]) == 1
+    done = await deleter_of(site, store, later, archiver).run_once()
+    assert (done.removed_objects, done.reported_segments) == (1, 1)
+    assert [info async for info in store.list("segments/")] == []
+
+
+def deleter_of(site: Site, store: FolderStore, now_ns: int, archiver: Archiver | None = None) -> Deleter:
+    return Deleter(
+        site.catalogue,
+        {
+            SPOOL_STORE.name: SpoolCopies(site.spool),
+            OBJECT_STORE.name: StoreCopies(store, archiver.is_uploading if archiver else lambda _key: False),
+        },
+        clock=SimulatedClock(now_ns),
+        uploads={SPOOL_STORE.name: OBJECT_STORE.name},
+    )
 
 
 async def test_an_uncertain_put_is_looked_for_before_it_is_sent_again(site: Site, store: FolderStore) -> None:

@@ -196,6 +196,9 @@ class Rows:
     async def deleted(self, stream_id: UUID, within: TimeRange) -> list[DeletedSegment]:
         return [line for line in self.gone if within.contains(line.deleted_ns)]
 
+    async def journals(self, stream_id: UUID, start_ns: int, end_ns: int) -> list[JournalEntry]:
+        return [e for e in self.entries if e.stream_id == stream_id and start_ns <= e.hour_ns < end_ns]
+
     async def record_journal(self, entry: JournalEntry) -> None:
         self.entries.append(entry)
 
@@ -244,6 +247,18 @@ async def test_late_facts_are_a_further_part(tmp_path: Path) -> None:
     assert parse_journal(data).gaps == (late,)
     assert [(e.key, e.written_ns) for e in rows.entries] == [(key, 1), (other, 3)]
     assert rows.entries[1].digest == hashlib.sha256(data).digest()
+
+
+async def test_a_journal_that_was_put_and_never_noted_is_noted_by_the_next_process(tmp_path: Path) -> None:
+    rows, store = Rows(), FolderStore(tmp_path)
+    gap = a_gap()
+    key = await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [gap], 1)
+    noted = list(rows.entries)
+    for before in ([], noted):
+        rows.entries = list(before)
+        assert await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [gap], 2) is None
+        assert [(e.key, e.digest) for e in rows.entries] == [(e.key, e.digest) for e in noted]
+    assert [info.key async for info in store.list("")] == [key]
 
 
 def about(**fields: object) -> StreamAbout:
