@@ -8,6 +8,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from storage.catalogue.values import RecordedSegment
+from storage.facts import RunFact
 from storage.segment_bytes import hash_file
 from storage.spool import PartFile, SealedSegment, Spool
 from vms.errors import MalformedError
@@ -21,6 +22,7 @@ def local_segments(spool: Spool, stream_id: UUID, within: TimeRange) -> list[Rec
     """Sealed and open segments of the spool that overlap the range. A file that does not parse is left out."""
     # Open ones first: one that is sealed meanwhile is then found among the sealed.
     found = {}
+    origins: dict[UUID, Origin] = {}
     for part in spool.parts(stream_id):
         segment = _open_segment(part)
         if segment is not None and segment.range.overlaps(within):
@@ -30,7 +32,10 @@ def local_segments(spool: Spool, stream_id: UUID, within: TimeRange) -> list[Rec
             continue
         facts = sealed.facts or _facts_of(sealed)
         if facts is not None and facts.start_ns < within.end_ns and facts.end_ns > within.start_ns:
-            segment = _recorded(facts, Origin.LIVE, "spool")
+            if facts.run_id not in origins:
+                fact = spool.fact_named(f"run-{facts.run_id}.json")
+                origins[facts.run_id] = fact.run.origin if isinstance(fact, RunFact) else Origin.LIVE
+            segment = _recorded(facts, origins[facts.run_id], "spool")
             found[segment.ref] = segment
     return list(found.values())
 

@@ -152,6 +152,27 @@ class Spool:
             segment.close()  # here and not on the loop: whoever waits may be cancelled while the disk works
         return path
 
+    def adopt(self, file: Path, facts: SegmentFacts) -> Path:
+        """Make a whole segment in a file of this file system one of the sealed: fsync, rename, fsync of the folder. Blocks.
+
+        Returns its path. Raises `SpoolError`.
+        """
+        path = self.sealed_path / f"{facts.stream_id}_{facts.start_ns}-{facts.run_id}-{facts.number}.mp4"
+        try:
+            fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                set_facts(fd, facts)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, f"{path.name} is sealed already")
+            os.rename(file, path)
+            sync_directory(self.sealed_path)
+        except OSError as error:
+            raise disk_error(error, "taking a segment in") from error
+        return path
+
     def abandon(self, segment: OpenSegment) -> None:
         """Close a segment as it is. It stays for salvage, unless nothing could be written to it."""
         self._open.pop(segment.path, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,14 +29,19 @@ class TimeRange:
         return self.start_ns <= instant_ns < self.end_ns
 
     def intersect(self, other: TimeRange) -> TimeRange | None:
+        if other.start_ns <= self.start_ns and self.end_ns <= other.end_ns:
+            return self  # the rule where many are clipped to one
         start, end = max(self.start_ns, other.start_ns), min(self.end_ns, other.end_ns)
         return TimeRange(start, end) if start < end else None
+
+
+_START = attrgetter("start_ns")  # comparing whole ranges costs four times as much
 
 
 def merge(ranges: Iterable[TimeRange], join_ns: int = 0) -> list[TimeRange]:
     """The union in order, ranges at most `join_ns` apart joined into one."""
     merged: list[TimeRange] = []
-    for r in sorted(ranges):
+    for r in sorted(ranges, key=_START):
         if merged and r.start_ns <= merged[-1].end_ns + join_ns:
             if r.end_ns > merged[-1].end_ns:
                 merged[-1] = TimeRange(merged[-1].start_ns, r.end_ns)

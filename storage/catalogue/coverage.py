@@ -13,13 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from storage.catalogue.values import Expectation, Missing, RecordedSegment, Span
+from storage.catalogue.values import Expectation, Missing, RecordedSegment, SegmentRef, Span
 from vms.model import Gap, GapReason, Origin
 from vms.timeline import TimeRange, cover, merge, subtract
 
 T = TypeVar("T")
 
 WITHIN_RECORDING = frozenset({GapReason.PACKET_LOSS, GapReason.STALLED, GapReason.NO_KEYFRAME})
+LATE_NS = 600_000_000_000  # footage that waits for a catalogue or a salvage comes within minutes
 MEET_NS = 2_000_000  # segments of a run meet at a tick; a clock mapping rounds by less than this
 _ORIGINS = {Origin.LIVE: 0, Origin.EDGE: 1, Origin.VEHICLE: 2, Origin.IMPORT: 3}
 
@@ -73,6 +74,43 @@ def choose(segments: Sequence[RecordedSegment]) -> list[Chosen]:
     ]
     best = best_per_instant([s.range for s in segments], ranks)
     return [Chosen(part, segments[index]) for part, index in best]
+
+
+def late(segments: Sequence[RecordedSegment]) -> set[SegmentRef]:
+    """Those of a stream's segments that came late: after one that was recorded `LATE_NS` or more after their end.
+
+    Only among those given; what is not registered yet (arrival 0) is neither late nor makes others so.
+    """
+    registered = sorted((s for s in segments if s.arrival), key=lambda s: s.start_ns)
+    starts = [s.start_ns for s in registered]
+    first: list[int] = []  # from each place on, the arrival of what came first
+    for segment in reversed(registered):
+        first.append(min(segment.arrival, first[-1] if first else segment.arrival))
+    first.reverse()
+    found = set()
+    for segment in registered:
+        after = bisect_left(starts, segment.end_ns + LATE_NS)
+        if after < len(first) and first[after] < segment.arrival:
+            found.add(segment.ref)
+    return found
+
+
+def labelled(recorded: Iterable[Span], labels: Sequence[tuple[TimeRange, Origin, bool]]) -> tuple[Span, ...]:
+    """`recorded` cut where its origin changes. `labels`: (range, origin, late) in order, without overlaps; the rest is live."""
+    found: list[Span] = []
+    for span in recorded:
+        at = span.range.start_ns
+        for part, origin, is_late in labels:
+            cut = part.intersect(span.range)
+            if cut is None:
+                continue
+            if at < cut.start_ns:
+                found.append(Span(TimeRange(at, cut.start_ns), span.damaged))
+            found.append(Span(cut, span.damaged, origin, is_late))
+            at = cut.end_ns
+        if at < span.range.end_ns:
+            found.append(Span(TimeRange(at, span.range.end_ns), span.damaged))
+    return tuple(found)
 
 
 def may_be_hole(gap: Gap) -> bool:

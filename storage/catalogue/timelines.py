@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Connection, Select, and_, exists, literal, select
+from sqlalchemy import BigInteger, Connection, Select, and_, exists, literal, select, text
 
 from storage.catalogue import coverage, rows, spans
 from storage.catalogue.engine import Database
@@ -29,9 +30,10 @@ from storage.catalogue.values import (
     StreamTimeline,
 )
 from storage.objects.base import segment_key
+from storage.retention import DAY_NS
 from vms.errors import CatalogueError
 from vms.model import Gap, GapReason, Origin
-from vms.timeline import TimeRange, subtract
+from vms.timeline import TimeRange, merge, subtract
 
 MOST_SEGMENTS = 200_000  # of one answer: 16 streams over eight days; ask for less at a time
 
@@ -63,19 +65,20 @@ class Timelines:
             for gap in overlapping_gaps(conn, list(keys.values()), within.start_ns, within.end_ns):
                 stated.setdefault(gap.stream_id, []).append(gap)
             any_holes = any(coverage.may_be_hole(gap) for gap in itertools.chain(*stated.values()))
-            filled = _elsewhere(conn, keys, within) if any_holes else {}
+            elsewhere = _elsewhere(conn, keys, within)
             around = _around_holes(conn, keys, within) if any_holes else {}
             found = {}
             for stream_id in stream_ids:
                 gaps = stated.get(stream_id, [])
                 local = (still_open or {}).get(stream_id, ())
-                holes = subtract(coverage.holes(gaps, [*around.get(stream_id, ()), *local]), filled.get(stream_id, []))
+                brought = elsewhere.get(stream_id, _Elsewhere([], []))
+                holes = subtract(coverage.holes(gaps, [*around.get(stream_id, ()), *local]), brought.ranges)
                 whole, damaged = recorded.get(stream_id, ([], []))
                 whole = subtract([*whole, *local], holes)
                 damaged = subtract(damaged, holes)
                 found[stream_id] = StreamTimeline(
                     stream_id,
-                    coverage.spans(within, whole, damaged),
+                    coverage.labelled(coverage.spans(within, whole, damaged), brought.labels),
                     coverage.missing(
                         within,
                         wanted.get(stream_id, []),
@@ -190,21 +193,66 @@ def _overlapping(keys: Sequence[int], within: TimeRange) -> tuple[Any, ...]:
     )
 
 
-def _elsewhere(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, list[TimeRange]]:
-    """Stream → what was not recorded live: footage from a card or a vehicle fills the holes of a live recording."""
-    elsewhere = select(runs.c.key).where(
-        runs.c.stream_key.in_(keys), runs.c.origin != Origin.LIVE.value, runs.c.start_ns < within.end_ns
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """Footage of a stream that was not recorded live: where it is, and where it is what is shown."""
+
+    ranges: list[TimeRange]
+    labels: list[tuple[TimeRange, Origin, bool]]
+
+
+def _elsewhere(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, _Elsewhere]:
+    """Stream → its footage from a card, a vehicle or another spool; streams without any are left out."""
+    query = select(runs.c.key, runs.c.stream_key, runs.c.origin).where(
+        runs.c.stream_key.in_(keys), runs.c.start_ns < within.end_ns, text("origin <> 'live'")
     )
-    of_runs = list(conn.scalars(elsewhere.where(runs.c.end_ns.is_(None) | (runs.c.end_ns > within.start_ns))))
-    if not of_runs:  # the rule; spares a look at every segment's row
-        return {}
-    query = select(segments.c.stream_key, segments.c.start_ns, segments.c.end_ns).where(
-        *_overlapping(list(keys), within), segments.c.run_key.in_(of_runs)
+    of_runs: dict[int, list[int]] = {}
+    for run in conn.execute(query.where(runs.c.end_ns.is_(None) | (runs.c.end_ns > within.start_ns))):
+        of_runs.setdefault(run.stream_key, []).append(run.key)
+    return {
+        keys[stream_key]: found
+        for stream_key, run_keys in of_runs.items()
+        if (found := _of_stream(conn, stream_key, run_keys, within)) is not None
+    }  # most streams have none: spares a look at every segment's row
+
+
+def _of_stream(conn: Connection, stream_key: int, run_keys: Sequence[int], within: TimeRange) -> _Elsewhere | None:
+    mine = conn.execute(
+        select(segments.c.start_ns, segments.c.end_ns).where(
+            *_overlapping([stream_key], within), segments.c.run_key.in_(run_keys)
+        )
+    ).all()
+    if not mine:
+        return None
+    ranges = merge(TimeRange(row.start_ns, row.end_ns) for row in mine)
+    around = TimeRange(ranges[0].start_ns, ranges[-1].end_ns)
+    rivals = segments_query().where(*_overlapping([stream_key], around))
+    chosen = coverage.choose(with_copies(conn, conn.execute(rivals).all(), select(literal(-1, BigInteger))))
+    brought = [c for c in chosen if c.segment.origin is not Origin.LIVE]
+    late = {run_id: _came_late(conn, run_id) for run_id in {c.segment.run_id for c in brought}}
+    labels: list[tuple[TimeRange, Origin, bool]] = []
+    for one in brought:
+        label = (one.range, one.segment.origin, late[one.segment.run_id])
+        if labels and labels[-1][1:] == label[1:] and labels[-1][0].end_ns == one.range.start_ns:
+            label = (TimeRange(labels[-1][0].start_ns, one.range.end_ns), *label[1:])
+            labels.pop()
+        labels.append(label)
+    return _Elsewhere(ranges, labels)
+
+
+def _came_late(conn: Connection, run_id: UUID) -> bool:
+    """Whether a run's first segment was registered after one that was recorded some time after the run's end."""
+    query = select(segments).join_from(runs, segments, segments.c.run_key == runs.c.key).where(runs.c.id == run_id)
+    first = conn.execute(query.order_by(segments.c.number).limit(1)).one()
+    last = conn.execute(query.order_by(segments.c.number.desc()).limit(1)).one()
+    from_ns = last.end_ns + coverage.LATE_NS
+    before = select(segments.c.arrival).where(
+        segments.c.stream_key == first.stream_key,
+        segments.c.start_ns >= from_ns,
+        segments.c.start_ns < from_ns + DAY_NS,
+        segments.c.arrival < first.arrival,
     )
-    found: dict[UUID, list[TimeRange]] = {}
-    for row in conn.execute(query):
-        found.setdefault(keys[row.stream_key], []).append(TimeRange(row.start_ns, row.end_ns))
-    return found
+    return conn.execute(before.limit(1)).first() is not None
 
 
 def _around_holes(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, list[TimeRange]]:

@@ -127,10 +127,15 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Recorded time, merged over segments and runs. `damaged`: every segment that covers it lost units somewhere."""
+    """Recorded time, merged over segments and runs. `damaged`: every segment that covers it lost units somewhere.
+
+    `origin`: of what is shown of it where several runs overlap. `late`: it came after footage that was recorded later.
+    """
 
     range: TimeRange
     damaged: bool = False
+    origin: Origin = Origin.LIVE
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,9 @@ def sources(catalogue: Catalogue, spool: Spool, store: ObjectStore, **changes: A
 
 
 async def known(catalogue: Catalogue, *, passwords: bool = False) -> dict[str, Any]:
-    """Everything but what a rebuild cannot know: row keys, arrival numbers, history, ids of gaps of deleted footage."""
+    """Everything but what a rebuild cannot know: row keys, arrival numbers (and by them what came late), history, ids of
+    gaps of deleted footage.
+    """
     cameras = await catalogue.cameras(include_retired=True)
     if not passwords:
         cameras = [replace(c, username="", password="") for c in cameras]
@@ -112,7 +114,8 @@ async def known(catalogue: Catalogue, *, passwords: bool = False) -> dict[str, A
             key=lambda s: (s.run_id, s.number),
         )
         covered = await catalogue.timelines([stream], TimeRange(WALL_NS - 41 * DAY, NOW_NS), now_ns=NOW_NS)
-        facts[f"timeline {stream}"] = covered[stream]
+        told = covered[stream]
+        facts[f"timeline {stream}"] = replace(told, spans=tuple(replace(s, late=False) for s in told.spans))
     return facts
 
 

@@ -14,7 +14,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vms.cli import alarms, cameras, check, demo, publish, rebuilding, records, retention, run, site, status, up
+from vms.cli import (
+    alarms,
+    bringing,
+    cameras,
+    check,
+    demo,
+    publish,
+    rebuilding,
+    records,
+    retention,
+    run,
+    site,
+    status,
+    up,
+)
 from vms.errors import UserError, VmsError
 
 if TYPE_CHECKING:
@@ -147,6 +161,7 @@ records.register(app)
 retention.register(app)
 check.register(app)
 rebuilding.register(app)
+bringing.register(app)
 alarms.register(app)
 up.register(app)
 status.register(app)

@@ -10,20 +10,24 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from storage.catalogue import Catalogue, RecordedSegment, StreamTimeline, check, find_camera
+from storage.catalogue import Catalogue, RecordedSegment, Span, StreamTimeline, check, find_camera
+from storage.catalogue.coverage import LATE_NS, late
 from storage.objects import open_store
 from storage.reader import Reader
 from storage.spool import Spool
 from storage.stores import object_store_info
 from vms.errors import UserError
 from vms.localtime import format_duration, format_local, format_utc
-from vms.model import Camera, Stream, StreamKind
+from vms.model import Camera, Origin, Stream, StreamKind
 from vms.timeline import TimeRange
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from vms.site import Site
+
+
+LOOK_AHEAD_NS = 3_600_000_000_000
 
 
 @asynccontextmanager
@@ -55,10 +59,19 @@ def stream_of(camera: Camera, kind: StreamKind) -> Stream:
     return found
 
 
+def with_what_came_after(within: TimeRange) -> TimeRange:
+    """The range of segments to list so that those of `within` can be judged late."""
+    return TimeRange(within.start_ns, within.end_ns + LATE_NS + LOOK_AHEAD_NS)
+
+
 def timeline_json(
     camera: Camera, within: TimeRange, segments: Sequence[RecordedSegment], timeline: StreamTimeline
 ) -> dict[str, Any]:
-    """docs/reference/cli.md, "vms timeline". Segments are whole, also where they reach out of the range."""
+    """docs/reference/cli.md, "vms timeline". Segments are whole, also where they reach out of the range.
+
+    `segments` may reach beyond the range: by what came later than them it is seen which came late.
+    """
+    came_late = late(segments)
     return {
         "camera": {"id": str(camera.id), "number": camera.number, "name": camera.name},
         "from": format_utc(within.start_ns),
@@ -70,8 +83,21 @@ def timeline_json(
                 "bytes": s.size_bytes,
                 "sha256": None if s.location == "open" else s.digest.hex(),
                 "location": s.location,
+                "origin": s.origin.value,
+                "late": s.ref in came_late,
             }
             for s in segments
+            if s.range.overlaps(within)
+        ],
+        "recorded": [
+            {
+                "start": format_utc(s.range.start_ns),
+                "end": format_utc(s.range.end_ns),
+                "damaged": s.damaged,
+                "origin": s.origin.value,
+                "late": s.late,
+            }
+            for s in timeline.spans
         ],
         "gaps": [
             {"start": format_utc(m.range.start_ns), "end": format_utc(m.range.end_ns), "reason": m.reason.value}
@@ -82,7 +108,7 @@ def timeline_json(
 
 def timeline_rows(timeline: StreamTimeline, zone: ZoneInfo) -> list[tuple[str, str, str, str]]:
     """From, to, how long, what: recorded spans and gaps in order of time, in local time with its offset."""
-    rows = [(s.range, "recorded, damaged" if s.damaged else "recorded") for s in timeline.spans]
+    rows = [(s.range, _what(s)) for s in timeline.spans]
     rows += [(m.range, f"gap: {m.reason}") for m in timeline.missing]
     return [
         (
@@ -93,6 +119,17 @@ def timeline_rows(timeline: StreamTimeline, zone: ZoneInfo) -> list[tuple[str, s
         )
         for r, what in sorted(rows)
     ]
+
+
+def _what(span: Span) -> str:
+    words = ["recorded"]
+    if span.damaged:
+        words.append("damaged")
+    if span.origin is not Origin.LIVE:
+        words.append(span.origin.value)
+    if span.late:
+        words.append("came late")
+    return ", ".join(words)
 
 
 def total(ranges: Sequence[TimeRange]) -> int:

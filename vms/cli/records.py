@@ -51,7 +51,7 @@ def timeline(
     as_json: JsonFlag = False,
 ) -> None:
     """Show what was recorded of a camera, and why not where it was not."""
-    from vms.cli.footage import open_footage, timeline_json, timeline_rows, total
+    from vms.cli.footage import open_footage, timeline_json, timeline_rows, total, with_what_came_after
     from vms.localtime import format_duration, parse_range
 
     site = ctx.obj.open_site()
@@ -60,7 +60,8 @@ def timeline(
 
     async def work() -> tuple[Camera, Any, Any]:
         async with open_footage(site, camera, stream) as (reader, found, of):
-            return found, await reader.segments(of.id, within), await reader.timeline(of.id, within, now_ns)
+            segments = await reader.segments(of.id, with_what_came_after(within))
+            return found, segments, await reader.timeline(of.id, within, now_ns)
 
     found, segments, covered = asyncio.run(work())
     if as_json:

@@ -82,10 +82,13 @@ def test_a_timeline_names_whole_segments_and_where_they_are(vms: Vms, recorded: 
         "bytes": made[1].size_bytes,
         "sha256": made[1].digest.hex(),
         "location": "spool",
+        "origin": "live",
+        "late": False,
     }
     (being_written,) = facts["segments"][1:]
     assert (being_written["location"], being_written["sha256"]) == ("open", None)
-    assert set(facts) == {"camera", "from", "to", "segments", "gaps"}
+    assert set(facts) == {"camera", "from", "to", "segments", "recorded", "gaps"}
+    assert [(s["origin"], s["late"], s["damaged"]) for s in facts["recorded"]] == [("live", False, False)]
 
 
 def test_a_timeline_for_people(vms: Vms, recorded: tuple[int, list[SegmentFacts]]) -> None:
