@@ -118,7 +118,9 @@ async def measure_rows(url: str, size: many_rows.Size, questions: int, batches: 
     async with Catalogue(url) as catalogue:
         checked = await many_rows.check_timelines(catalogue, size, chance)
         await many_rows.timelines(catalogue, size, chance, 5)  # connections and statements are made once
+        spent = time.process_time()
         alone = await many_rows.timelines(catalogue, size, chance, questions)
+        spent = time.process_time() - spent
         rate = await many_rows.insert(catalogue, size, batches, BATCH)
         inserting = asyncio.create_task(many_rows.insert(catalogue, size, batches, BATCH), name="insert")
         beside = await many_rows.timelines(catalogue, size, chance, 10 * questions, inserting.done)
@@ -127,7 +129,7 @@ async def measure_rows(url: str, size: many_rows.Size, questions: int, batches: 
     return {
         "cameras": size.cameras,
         "segments": size.segments,
-        "timeline": many_rows.spread(alone),
+        "timeline": many_rows.spread(alone) | {"our_cpu_ms": round(spent * 1000 / questions, 2)},
         "timeline_beside_inserts": many_rows.spread(beside),
         "inserts_per_second": round(rate),
         "inserts_per_second_beside_questions": round(rate_beside),
@@ -192,6 +194,7 @@ def tables_of(results: dict[str, Any]) -> list[Table]:
         table = Table("", *(f"{row['database']}, {row['segments']:,} segments" for row in rows), title="timelines")
         lines = {
             "16 cameras × 24 h, p50 / p95 / p99, ms": lambda r: _three(r["timeline"]),
+            "processor time of ours for one, ms": lambda r: str(r["timeline"]["our_cpu_ms"]),
             "the same beside inserts": lambda r: _three(r["timeline_beside_inserts"]),
             "inserts a second, alone": lambda r: str(r["inserts_per_second"]),
             "inserts a second, beside questions": lambda r: str(r["inserts_per_second_beside_questions"]),
