@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORE ?= folder
 export DEMO_SECONDS STORE
 
-.PHONY: help demo test check bench bench-ingest bench-scale bench-catalogue bench-profile fuzz clocks crash-points clean
+.PHONY: help demo test check bench bench-ingest bench-scale bench-catalogue bench-profile fuzz clocks crash-points kills clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -54,6 +54,10 @@ clocks: ## 10 000 random histories of clocks, networks and cameras (CLOCK_ARGS="
 crash-points: ## archiver, deleter and salvage killed at every step, all stores and catalogues (CRASH_ARGS="--share 1/8")
 	@scripts/setup test
 	$(BIN)/python -m tests.support.crashes.run --json bench/results/crash-points.json $(CRASH_ARGS)
+
+kills: ## kill -9 of recorder workers, 200 times, 20 cameras (KILL_ARGS="--up --kills 40 --json FILE")
+	@scripts/setup test
+	$(BIN)/python -m tests.support.kill_run $(KILL_ARGS)
 
 clean: ## remove .venv, caches and demo data
 	rm -rf .venv .venv-fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-data
