@@ -24,7 +24,7 @@ from vms.media.digest import first_seal
 from vms.media.reorder import DecodeTimes
 from vms.media.segment_head import ClockState, SegmentHead
 from vms.media.segment_writer import Sample, SegmentWriter
-from vms.model import AccessUnit, ClockMapping, CodecConfig, RunInfo, SegmentFacts, UnitData
+from vms.model import AccessUnit, ClockMapping, CodecConfig, RunInfo, SegmentFacts
 
 SECOND_NS = 1_000_000_000
 _RESERVED_BYTES = 64 << 10  # for what follows the last unit of a segment: trailer, index, its own sample row
@@ -54,14 +54,14 @@ class Begin:
     head: SegmentHead
     config: CodecConfig
     in_band: bool
-    buffers: list[UnitData]
+    buffers: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
     """One fragment for one `writev`. Times in media time of the run."""
 
-    buffers: list[UnitData]
+    buffers: list[bytes]
     offset: int  # in the file
     size_bytes: int
     units: int
@@ -73,7 +73,7 @@ class Fragment:
 class Finish:
     """The segment's last bytes."""
 
-    buffers: list[UnitData]
+    buffers: list[bytes]
     facts: SegmentFacts
 
 

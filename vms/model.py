@@ -110,10 +110,6 @@ class CodecConfig:
 LARGEST_UNIT_BYTES = 16 << 20  # of one access unit; a larger one is left out where it would come to be
 
 
-UnitData = bytes | bytearray
-"""Bytes that nobody changes any more: what was put together piece by piece is handed on as it is, not copied."""
-
-
 class AccessUnit(NamedTuple):
     """One picture or audio frame in decoding order.
 
@@ -125,7 +121,7 @@ class AccessUnit(NamedTuple):
     """
 
     pts: int
-    data: UnitData
+    data: bytes
     key: bool
     config: CodecConfig
     arrival_mono_ns: int

@@ -100,7 +100,9 @@ async def make(folder: Path) -> Nights:
         there_is = sealed.Site(spool, catalogue, stream)
         for start, shown in units.items():
             run = there_is.run(start_ns=instant(start))
-            await write(there_is, run, split(shown, run, range(MINUTE_S * FPS, len(shown), MINUTE_S * FPS), frame=FRAME))
+            await write(
+                there_is, run, split(shown, run, range(MINUTE_S * FPS, len(shown), MINUTE_S * FPS), frame=FRAME)
+            )
         archiver = Archiver(spool, catalogue, store, host="rej-1", spool_store=here, object_store=there)
         await archiver.register_sealed()
         while archiver.progress().backlog_segments:

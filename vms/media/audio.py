@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vms.errors import MalformedError
 from vms.media.bits import BitReader
-from vms.model import Codec, CodecConfig, UnitData
+from vms.model import Codec, CodecConfig
 
 AAC_FRAME_SAMPLES = 1024
 OPUS_CLOCK_HZ = 48_000  # RTP clock of Opus whatever it was sampled with (RFC 7587 §4.1)
@@ -73,7 +73,7 @@ def opus_config(channels: int = 2) -> CodecConfig:
     return CodecConfig(Codec.OPUS, clock_hz=OPUS_CLOCK_HZ, rfc6381="opus", channels=channels)
 
 
-def frame_ticks(config: CodecConfig, data: UnitData) -> int:
+def frame_ticks(config: CodecConfig, data: bytes) -> int:
     """How long one audio access unit lasts, in ticks of `config.clock_hz`; 0 where its bytes do not say."""
     if config.codec is Codec.AAC:
         return AAC_FRAME_SAMPLES
@@ -82,7 +82,7 @@ def frame_ticks(config: CodecConfig, data: UnitData) -> int:
     return len(data) // max(1, config.channels)
 
 
-def _opus_ticks(packet: UnitData) -> int:
+def _opus_ticks(packet: bytes) -> int:
     """RFC 6716 §3.1 and §3.2; at most 120 ms."""
     if not packet:
         return 0

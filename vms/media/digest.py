@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from vms.model import Origin, UnitData
+from vms.model import Origin
 
 VERSION = 1
 DIGEST_BYTES = 32
@@ -34,7 +34,7 @@ def to_digest_clock(ticks: int, clock_hz: int) -> int:
     return (2 * ticks * DIGEST_HZ + clock_hz) // (2 * clock_hz)
 
 
-def unit_digest(pts_90k: int, data: UnitData) -> bytes:
+def unit_digest(pts_90k: int, data: bytes) -> bytes:
     """SHA-256 over the PTS relative to the group's first unit (8 bytes, signed, big-endian) and the unit's data."""
     digest = hashlib.sha256(_PTS.pack(pts_90k))
     digest.update(data)
@@ -79,7 +79,7 @@ class GroupDigests:
         self._first_pts = 0
         self._units: list[bytes] = []
 
-    def add(self, pts: int, data: UnitData, key: bool) -> None:
+    def add(self, pts: int, data: bytes, key: bool) -> None:
         """The next unit in decoding order. `pts` in ticks of the stream's clock."""
         begins = key if self._video else pts - self._first_pts >= self._clock_hz
         if begins or not self._units:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from vms.errors import MalformedError
-from vms.model import Codec, UnitData
+from vms.model import Codec
 
 MAX_PAYLOAD_BYTES = 1400  # leaves room for IP, UDP, SRTP and a tunnel within 1500
 SEQUENCE_MODULUS = 1 << 16
@@ -104,7 +104,7 @@ class Unwrapper:
         return self._last + timestamp_delta(timestamp, self._last & 0xFFFFFFFF)
 
 
-def with_parameter_sets(unit_data: UnitData, parameter_sets: Iterable[bytes]) -> bytes:
+def with_parameter_sets(unit_data: bytes, parameter_sets: Iterable[bytes]) -> bytes:
     """`unit_data` (4-byte length-prefixed NALs) with whole parameter-set NALs put before it, for random-access units."""
     return b"".join(_U32.pack(len(nal)) + nal for nal in parameter_sets) + unit_data
 
@@ -124,7 +124,7 @@ def split_nals(unit_data: bytes | memoryview) -> Iterator[memoryview]:
         at += size
 
 
-def packetise(codec: Codec, unit_data: UnitData, max_payload: int = MAX_PAYLOAD_BYTES) -> list[bytes]:
+def packetise(codec: Codec, unit_data: bytes, max_payload: int = MAX_PAYLOAD_BYTES) -> list[bytes]:
     """RTP payloads of one access unit, in order; the last one gets the marker.
 
     Video: length-prefixed NALs → single NAL, FU-A and STAP-A (RFC 6184 §5.6 to §5.8) or single, FU and AP (RFC 7798 §4.4).
@@ -133,16 +133,15 @@ def packetise(codec: Codec, unit_data: UnitData, max_payload: int = MAX_PAYLOAD_
     """
     if max_payload < 16:
         raise ValueError("max_payload must be at least 16 bytes")
-    data = bytes(unit_data)
     if codec is Codec.H264:
-        return _packetise_video(data, max_payload, header_bytes=1)
+        return _packetise_video(unit_data, max_payload, header_bytes=1)
     if codec is Codec.H265:
-        return _packetise_video(data, max_payload, header_bytes=2)
+        return _packetise_video(unit_data, max_payload, header_bytes=2)
     if codec is Codec.AAC:
-        return _packetise_aac(data, max_payload)
+        return _packetise_aac(unit_data, max_payload)
     if codec is Codec.OPUS:
-        return [data]
-    return [data[at : at + max_payload] for at in range(0, len(data), max_payload)]
+        return [unit_data]
+    return [unit_data[at : at + max_payload] for at in range(0, len(unit_data), max_payload)]
 
 
 def _packetise_video(unit_data: bytes, max_payload: int, header_bytes: int) -> list[bytes]:

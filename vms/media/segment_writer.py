@@ -28,7 +28,7 @@ from vms.media.segment_head import (
     encode_trailer,
 )
 from vms.media.track_boxes import file_type, movie_header, sample_description, seconds_since_1904, table, track
-from vms.model import AccessUnit, Codec, CodecConfig, SegmentFacts, UnitData
+from vms.model import AccessUnit, Codec, CodecConfig, SegmentFacts
 
 # Sample flags (ISO/IEC 14496-12 §8.8.3.1). The degradation priority, which is ours to define, says the rest.
 SYNC = 0x0200_0000  # depends on no other sample
@@ -68,7 +68,7 @@ class SegmentWriter:
         self.key_units = 0
         self.damaged_units = 0
 
-    def begin(self) -> list[UnitData]:
+    def begin(self) -> list[bytes]:
         """`ftyp moov uuid(head)`."""
         created = seconds_since_1904(self._head.mapping.capture_ns(self._head.start_ticks))
         entry = sample_entry(self._config, in_band=self._in_band)
@@ -88,7 +88,7 @@ class SegmentWriter:
         start = file_type(b"iso6", b"iso6", b"isom", b"mp41") + movie + uuid_box(HEAD_UUID, self._head_json)
         return self._give([start])
 
-    def fragment(self, samples: Sequence[Sample]) -> list[UnitData]:
+    def fragment(self, samples: Sequence[Sample]) -> list[bytes]:
         """`moof mdat`: the first buffer is everything before the data.
 
         `samples` in decoding order, 1 to 1000, each one's duration reaching to the next one's decoding time. A
@@ -96,7 +96,7 @@ class SegmentWriter:
         ValueError for times or sizes that no fragment can state.
         """
         fields: list[int] = []
-        buffers: list[UnitData] = [b""]
+        buffers: list[bytes] = [b""]
         total = 0
         for sample in samples:
             unit, decoded, duration = sample
@@ -132,7 +132,7 @@ class SegmentWriter:
                 self._groups.add(unit.pts, unit.data, unit.key)
         return self._give(buffers)
 
-    def finish(self, end_ticks: int, clock_state: ClockState) -> tuple[list[UnitData], SegmentFacts]:
+    def finish(self, end_ticks: int, clock_state: ClockState) -> tuple[list[bytes], SegmentFacts]:
         """`mfra uuid(trailer)` and what was written. `end_ticks` is the media time at which the last unit ends."""
         head, groups = self._head, self._groups
         if groups is not None:
@@ -176,7 +176,7 @@ class SegmentWriter:
             height=self._config.height,
         )
 
-    def _give(self, buffers: list[UnitData]) -> list[UnitData]:
+    def _give(self, buffers: list[bytes]) -> list[bytes]:
         self.size_bytes += sum(map(len, buffers))
         if self._file is not None:
             for buffer in buffers:

@@ -359,8 +359,7 @@ class UnitAssembly:
         if 0 <= self._scanned < SCANNED_PICTURES:
             self._scanned += 1
         config = self._sets.config
-        data = self._data  # nobody's else from now on: every caller begins another unit
-        del data[size:]
+        data = bytes(self._data) if size == len(self._data) else bytes(self._data[:size])
         reorders = config.reorder_depth > 0 or not config.width
         pts = self._time.pts(self._picture_ts, self._arrival_ns, reorders=reorders)
         key = self._is_key(config)
