@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORE ?= folder
 export DEMO_SECONDS STORE
 
-.PHONY: help demo test check bench bench-ingest bench-scale bench-catalogue bench-profile fuzz clocks crash-points kills clean
+.PHONY: help demo test check bench bench-ingest bench-scale bench-catalogue bench-profile fuzz clocks crash-points kills store-faults disk-faults clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -58,6 +58,14 @@ crash-points: ## archiver, deleter and salvage killed at every step, all stores 
 kills: ## kill -9 of recorder workers, 200 times, 20 cameras (KILL_ARGS="--up --kills 40 --json FILE")
 	@scripts/setup test
 	$(BIN)/python -m tests.support.kill_run $(KILL_ARGS)
+
+store-faults: ## the store away, failing, cutting, losing, doubling, 10 minutes each, 40 cameras (STORE_ARGS="--seconds 60 --json FILE")
+	@scripts/setup test
+	$(BIN)/python -m tests.support.store_run $(STORE_ARGS)
+
+disk-faults: ## every call to the disk refused, by ENOSPC and by EIO (DISK_ARGS="--most 5 recording --json FILE")
+	@scripts/setup test
+	$(BIN)/python -m tests.support.disk_faults --most 1000 $(DISK_ARGS)
 
 clean: ## remove .venv, caches and demo data
 	rm -rf .venv .venv-fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-data

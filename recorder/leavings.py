@@ -49,8 +49,11 @@ def read_leavings(spool: Spool, stream_id: UUID | None = None) -> dict[UUID, Lea
     return found
 
 
-def salvage_stream(spool: Spool, stream_id: UUID) -> list[SegmentFacts]:
-    """Make sealed segments of the stream's leftovers. One that cannot be had now never keeps us from recording."""
+def salvage_stream(spool: Spool, stream_id: UUID) -> tuple[list[SegmentFacts], bool]:
+    """Make sealed segments of the stream's leftovers. One that cannot be had now never keeps us from recording.
+
+    True: the disk refused some, so it is worth another try.
+    """
     return _salvage(spool, spool.leftovers(stream_id))
 
 
@@ -73,6 +76,19 @@ def ended(fact: RunFact, segments: Iterable[SegmentFacts]) -> RunFact:
     ends = [s.end_ns for s in segments if s.run_id == run.id]
     end_ns = max([*ends, run.start_ns if fact.last_end_ns is None else fact.last_end_ns, run.start_ns])
     return RunFact(replace(run, end_ns=end_ns, end_reason=GapReason.RECORDER_RESTART), fact.anchors)
+
+
+def outlasted(spool: Spool, segments: Iterable[SegmentFacts]) -> list[RunFact]:
+    """Runs that were ended before these segments of theirs had been salvaged, with their ends where they belong."""
+    ends: dict[UUID, int] = {}
+    for segment in segments:
+        ends[segment.run_id] = max(segment.end_ns, ends.get(segment.run_id, segment.end_ns))
+    found = ((spool.fact_named(f"run-{run_id}.json"), end_ns) for run_id, end_ns in ends.items())
+    return [
+        replace(fact, run=replace(fact.run, end_ns=end_ns))
+        for fact, end_ns in found
+        if isinstance(fact, RunFact) and fact.run.end_ns is not None and fact.run.end_ns < end_ns
+    ]
 
 
 async def settle_orphans(spool: Spool, mine: Callable[[UUID], bool], now_ns: int) -> None:
@@ -99,7 +115,7 @@ def _settled(spool: Spool, mine: Callable[[UUID], bool], now_ns: int) -> tuple[l
     """The facts to put. Blocks."""
     parts = [part for part in spool.leftovers() if mine(part.stream_id)]
     busy = {part.run_id for part in parts if _is_locked(part)}
-    salvaged = _salvage(spool, parts)
+    salvaged, _ = _salvage(spool, parts)
     runs: list[RunFact] = []
     gaps: list[Gap] = []
     for stream_id, left in read_leavings(spool).items():
@@ -116,16 +132,17 @@ def _settled(spool: Spool, mine: Callable[[UUID], bool], now_ns: int) -> tuple[l
     return runs, gaps
 
 
-def _salvage(spool: Spool, parts: Iterable[PartFile]) -> list[SegmentFacts]:
-    found = []
+def _salvage(spool: Spool, parts: Iterable[PartFile]) -> tuple[list[SegmentFacts], bool]:
+    found, refused = [], False
     for part in parts:
         try:
             facts = salvage(spool, part)
         except SpoolError as error:
             log.error("leftover %s is not salvaged yet: %s", part.path.name, error)
+            refused = True
         else:
             found += [facts] if facts is not None else []
-    return found
+    return found, refused
 
 
 def _is_locked(part: PartFile) -> bool:

@@ -19,7 +19,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from recorder.gaps import MAX_DETAIL
-from recorder.leavings import Leavings, ended, last_end_ns, read_leavings, salvage_stream, written_elsewhere
+from recorder.leavings import (
+    Leavings,
+    ended,
+    last_end_ns,
+    outlasted,
+    read_leavings,
+    salvage_stream,
+    written_elsewhere,
+)
 from recorder.sources import PacketSource, TrackSinks
 from recorder.track import Track
 from storage.facts import RunFact
@@ -33,6 +41,7 @@ log = logging.getLogger(__name__)
 
 SECOND_NS = 1_000_000_000
 STOP_SECONDS = 10.0
+SALVAGE_AGAIN_NS = 10 * SECOND_NS
 RECONNECT = Backoff(first=0.8, longest=15.0, jitter=0.3, after_bug=15.0)
 
 
@@ -120,6 +129,7 @@ class Recording:
         self._left = left
         self._adopted: set[UUID] = set()
         self._elsewhere: dict[UUID, RunFact] = {}  # runs that another process was still writing
+        self._salvage_due_ns: dict[UUID, int] = {}  # stream → when to try again what the disk refused
         self._began_ns = 0
         self._rates: deque[tuple[int, int, int]] = deque()  # (mono, units, bytes) of the video
 
@@ -204,6 +214,7 @@ class Recording:
                 track.tick(wall, now)
             self._note_rate(now)
             self._judge(now, wall)
+            await self._salvage_again(now)
 
     def _judge(self, now_ns: int, wall_ns: int) -> None:
         """Tell state and raise when the connection is of no use any more."""
@@ -297,7 +308,7 @@ class Recording:
             if first or self._elsewhere:
                 # Before salvage: what is let go of meanwhile is looked at again by the next attempt.
                 busy = await asyncio.to_thread(written_elsewhere, self._spool, track.stream_id)
-            found = await asyncio.to_thread(salvage_stream, self._spool, track.stream_id)
+            found = await self._salvage(track)
             if first or self._elsewhere:
                 left = await self._leavings_of(track.stream_id, first=first)
                 segments = [*left.segments, *found]
@@ -306,6 +317,22 @@ class Recording:
                     self._adopt(track, left, segments)
                     self._adopted.add(track.stream_id)
         self._left = None
+
+    async def _salvage(self, track: Track) -> list[SegmentFacts]:
+        found, refused = await asyncio.to_thread(salvage_stream, self._spool, track.stream_id)
+        if refused:
+            self._salvage_due_ns[track.stream_id] = self._clock.mono_ns() + SALVAGE_AGAIN_NS
+        else:
+            self._salvage_due_ns.pop(track.stream_id, None)
+        return found
+
+    async def _salvage_again(self, now_ns: int) -> None:
+        """What the disk refused when the attempt began; a connection may last for months."""
+        for track in self.tracks:
+            if not self._given_up and now_ns >= self._salvage_due_ns.get(track.stream_id, now_ns + 1):
+                found = await self._salvage(track)
+                for fact in await asyncio.to_thread(outlasted, self._spool, found):
+                    self._spool.put_run(fact)
 
     async def _leavings_of(self, stream_id: UUID, *, first: bool) -> Leavings:
         known = self._left

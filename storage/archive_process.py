@@ -140,9 +140,20 @@ async def run_archiver(site: Site) -> None:
     here, there = spool_info(host), object_store_info(site.settings.store)
     try:
         async with Catalogue(site.catalogue_url) as catalogue:
+            deleting = asyncio.Lock()
+
+            async def delete_expired() -> None:
+                async with deleting:
+                    report.deletion = done = await deleter.run_once()
+                    metrics.deleted_segments.inc(done.condemned_segments)
+                    metrics.deleted_bytes.inc(done.condemned_bytes)
+                    if done.reported_segments:
+                        await archiver.state_deletions(done.at_ns)
+
             archiver = Archiver(
-                spool, catalogue, store, host=host, spool_store=here, object_store=there, clock=clock, metrics=metrics
-            )
+                spool, catalogue, store, host=host, spool_store=here, object_store=there, clock=clock, metrics=metrics,
+                make_room=delete_expired,
+            )  # fmt: skip
             copies: dict[str, Deletable] = {
                 here.name: SpoolCopies(spool),
                 there.name: StoreCopies(store, archiver.is_uploading),
@@ -153,14 +164,6 @@ async def run_archiver(site: Site) -> None:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(archiver.run(), name="archiver")
                     tasks.create_task(_keep_reporting(report, spool, clock), name="report")
-
-                    async def delete_expired() -> None:
-                        report.deletion = done = await deleter.run_once()
-                        metrics.deleted_segments.inc(done.condemned_segments)
-                        metrics.deleted_bytes.inc(done.condemned_bytes)
-                        if done.reported_segments:
-                            await archiver.state_deletions(done.at_ns)
-
                     tasks.create_task(
                         keep_running("retention", delete_expired, backoff=RETENTION_PACE, clock=clock), name="retention"
                     )

@@ -18,7 +18,8 @@ Oldest first: every segment has one copy until it is archived, so the longest ex
 the order in which it filled, and a backlog leaves no tail behind that only ever grows older. Nobody waits for the
 newest to arrive in the store: it is played from the spool.
 
-A store or catalogue that is away is one state of the whole archiver with one back-off, not one for each file.
+A store or catalogue that is away is one state of the whole archiver with one back-off, not one for each file. A store
+that is full is such a state too; before the next try `make_room` lets go of what has lawfully expired.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ from vms.errors import (
     SpoolError,
     StoreDenied,
     StoreError,
+    StoreFull,
     StoreUnavailable,
     VmsError,
 )
@@ -134,7 +136,9 @@ class Archiver:
         clock: Clock | None = None,
         uploads: int = UPLOADS,
         metrics: Metrics | None = None,
+        make_room: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._make_room = make_room
         self._spool, self._catalogue, self._store = spool, catalogue, store
         self._spool_store, self._object_store = spool_store, object_store
         self._host = host
@@ -307,6 +311,11 @@ class Archiver:
             for number in range(min(self._uploads, len(queue))):
                 group.create_task(work(), name=f"upload {number}")
         self._show_backlog()
+        if any(isinstance(failure, StoreFull) for failure in failures) and self._make_room is not None:
+            try:
+                await self._make_room()
+            except VmsError as error:
+                log.error("no room could be made in the store: %s", error)
         if failures:
             raise failures[0]
 

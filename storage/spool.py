@@ -98,6 +98,7 @@ class Spool:
         self._sizes: dict[str, int] = {}  # of sealed files, by name
         self._pending: dict[str, bytes] = {}
         self._writing: asyncio.Future[None] | None = None
+        self._refused = False  # the last facts: it is said once, and tried every second
         self._dirty = False
         self._disk = ThreadPoolExecutor(max_workers=2, thread_name_prefix="spool")
 
@@ -290,9 +291,12 @@ class Spool:
     def _wrote(self, future: asyncio.Future[None], batch: dict[str, bytes]) -> None:
         error = None if future.cancelled() else future.exception()
         if error is not None or future.cancelled():
-            log.error("facts could not be written, will try again: %s", error)
+            if not self._refused:
+                log.error("facts could not be written, will try again: %s", error)
+            self._refused = True
             self._pending = batch | self._pending  # a newer version of the same fact wins
         else:
+            self._refused = False
             self._start_writing()
 
     def _write_facts(self, batch: dict[str, bytes]) -> None:

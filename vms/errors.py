@@ -6,6 +6,7 @@ VmsError
 ├── SourceError        one attempt to receive a stream ended; carries the `GapReason` the gap will state
 ├── StoreError         the object store did not do what was asked
 │   ├── StoreUnavailable   cannot be reached or answers 5xx: try again later
+│   │   └── StoreFull          has no room left: what has expired must go first
 │   ├── StoreDenied        credentials or permissions are wrong: trying again will not help
 │   ├── ObjectMissing      no object under this key
 │   ├── ObjectExists       create-only put, and the key is taken
@@ -56,6 +57,10 @@ class StoreError(VmsError):
 
 class StoreUnavailable(StoreError):
     """Cannot be reached, timed out or answered 5xx. Worth another try later."""
+
+
+class StoreFull(StoreUnavailable):
+    """Has no room left. Worth another try once what has expired is gone, or somebody gave it more disk."""
 
 
 class StoreDenied(StoreError):

@@ -260,7 +260,7 @@ class SpoolSection:
     reserve_bytes: int = setting(
         2 * 2**30,
         "Bytes of the spool's disk that recording leaves free, for facts, catalogue and status.",
-        least=64 * 2**20,
+        least=2**20,
         most=2**50,
     )
     shed_first: str = setting(

@@ -36,7 +36,7 @@ from storage.objects.base import (
     probe,
 )
 from vms.durable import sync_directory
-from vms.errors import DigestMismatch, ObjectExists, ObjectMissing, StoreDenied, StoreError, StoreUnavailable
+from vms.errors import DigestMismatch, ObjectExists, ObjectMissing, StoreDenied, StoreError, StoreFull, StoreUnavailable
 
 INCOMING = ".incoming"
 STALE_S = 3600.0  # a put takes seconds; what is older was left by a crash
@@ -44,6 +44,7 @@ LIST_PAGE = 1000
 _DIGEST_ATTRIBUTE = "user.sha256"
 _COPY_BLOCK_BYTES = 1 << 20  # hashlib and the kernel both like a megabyte
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class FolderStore:
@@ -251,6 +252,8 @@ class FolderStore:
                 f"{self.name} refuses access ({what}: {error.strerror}); give the user running vms the right to "
                 "write there, or name another folder"
             )
+        if error.errno in _FULL:
+            return StoreFull(f"{self.name} is full ({what}: {error.strerror}); free space on its disk or give it more")
         if error.errno in (errno.EOPNOTSUPP, errno.EMLINK, errno.ENOTDIR, errno.EEXIST):
             return StoreDenied(
                 f"{self.name} cannot hold objects ({error.strerror}); use a folder on ext4, XFS, Btrfs or ZFS"

@@ -14,7 +14,7 @@ from xml.etree.ElementTree import ParseError
 import urllib3.exceptions
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
-from vms.errors import DigestMismatch, ObjectExists, ObjectMissing, StoreDenied, StoreError, StoreUnavailable
+from vms.errors import DigestMismatch, ObjectExists, ObjectMissing, StoreDenied, StoreError, StoreFull, StoreUnavailable
 
 FOREIGN = (MinioException, urllib3.exceptions.HTTPError, http.client.HTTPException, ParseError, OSError, ValueError)
 
@@ -60,6 +60,8 @@ def refused(status: int, code: str, store: str, what: str) -> StoreError:
         return ObjectExists(said)
     if code in _DIGEST_CODES:
         return DigestMismatch(said)
+    if status == 507:  # RFC 4918 §11.5; MinIO: XMinioStorageFull
+        return StoreFull(f"{said}: the store is full; give it more disk")
     if code in _TRY_LATER_CODES or status >= 500 or status in (408, 409, 429):
         return StoreUnavailable(said)
     if code in _DENIED_ADVICE:

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
 from minio.credentials.credentials import Credentials
@@ -148,6 +148,38 @@ class Answer:
     left_bytes: int = 0  # of a GET's body, not yet read
     response: http.client.HTTPResponse | None = None
     connection: http.client.HTTPConnection | None = None
+
+
+class _Lines:
+    """A file that remembers the last line it gave."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.last = file, b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = self.file.readline(limit)
+        return self.last
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+class _WholeHead(http.client.HTTPResponse):
+    """An answer whose head came to its end.
+
+    `http.client` takes what came before a connection broke for all of it: a size without its last digits for the size,
+    a digest that did not come for none.
+    """
+
+    def begin(self) -> None:
+        this = cast("Any", self)
+        lines = this.fp = _Lines(self.fp)
+        super().begin()
+        if this.fp is lines:
+            this.fp = lines.file
+        if lines.last not in (b"\r\n", b"\n"):
+            self.close()
+            raise ConnectionResetError("the head of the answer broke off")
 
 
 class Wire:
@@ -294,8 +326,13 @@ class Wire:
         url = urlsplit(self._location.endpoint)
         host = url.hostname or ""
         if self._tls is not None:
-            return http.client.HTTPSConnection(host, url.port, timeout=CONNECT_TIMEOUT_S, context=self._tls), True
-        return http.client.HTTPConnection(host, url.port, timeout=CONNECT_TIMEOUT_S), True
+            new: http.client.HTTPConnection = http.client.HTTPSConnection(
+                host, url.port, timeout=CONNECT_TIMEOUT_S, context=self._tls
+            )
+        else:
+            new = http.client.HTTPConnection(host, url.port, timeout=CONNECT_TIMEOUT_S)
+        new.response_class = _WholeHead
+        return new, True
 
     def _keep_open(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
         response.close()

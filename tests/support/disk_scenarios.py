@@ -197,7 +197,7 @@ async def recording(trial: Trial) -> None:
         flush.cancel()
     trial.expect(not stage.recording.bugs, f"{stage.recording.bugs} bugs")
     spool = Spool(site.spool, clock)
-    salvage_stream(spool, STREAM)
+    salvage_stream(spool, STREAM)  # as the next start does
     trial.expect(not spool.parts(), f"part files are left: {[p.path.name for p in spool.parts()]}")
     _account(trial, stage, sent)
     trial.expect(all(f.run.end_ns is not None for f in stage.runs()), "a run was never ended")

@@ -6,6 +6,7 @@ attribute or removed can be made to fail, whoever makes it: Python, SQLite, the 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import mmap
@@ -53,6 +54,7 @@ def missing() -> str | None:
 @functools.cache
 def _library() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="stroz-disk-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     library = folder / "failing_disk.so"
     subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True, capture_output=True)
     return library

@@ -76,11 +76,11 @@ class AccountedSite(LiveSite):
         return found, stored
 
 
-def accounted_data(data: Path, workers: int, segment_seconds: int = 4) -> Site:
-    """A data folder for short segments."""
+def accounted_data(data: Path, workers: int, segment_seconds: int = 4, settings: str = "") -> Site:
+    """A data folder for short segments; `settings`: further sections."""
     (data / "site.toml").write_text(
         f"[recorder]\nworkers = {workers}\nsegment_seconds = {segment_seconds}\nstall_timeout_seconds = 5\n"
-        "[spool]\nreserve_bytes = 67108864\n[publishing]\nenabled = false\n"
+        "[spool]\nreserve_bytes = 67108864\n[publishing]\nenabled = false\n" + settings
     )
     return Site.create(data, {})
 
@@ -97,17 +97,18 @@ def recorder_site(
     segment_seconds: int = 4,
     log: SentLog | None = None,
     simulator: Mapping[str, Any] | None = None,
+    settings: str = "",
 ) -> Iterator[AccountedSite]:
     """`recorder.host` over so many cameras; `scripts` and `fields` (of the assignment) say which are special.
 
-    `simulator`: further options of it. The spool is on a disk, as in a site.
+    `simulator`: further options of it; `settings`: further sections of the site's. The spool is on a disk, as in a site.
     """
     folder = Path(tempfile.mkdtemp(prefix="stroz-k-"))
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         data = folder / "d"
         data.mkdir(mode=0o700)
-        site = accounted_data(data, workers, segment_seconds)
+        site = accounted_data(data, workers, segment_seconds, settings)
         wanted = {f"cam{i}": script for i, script in (scripts or {}).items()}
         options = SimulatorOptions(tuple(footage), cameras=cameras, port=0, scripts=wanted, **(simulator or {}))
         thread = SimulatorThread(options)

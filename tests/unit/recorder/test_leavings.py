@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from uuid import UUID
 
 import pytest
@@ -57,6 +59,41 @@ async def test_a_run_whose_segments_are_archived_ends_where_they_ended(tmp_path,
         assert (run.run.end_reason, run.last_end_ns) == (GapReason.RECORDER_RESTART, None)
         gap = again.gaps()[1]
         assert (gap.reason, gap.start_ns) == (GapReason.RECORDER_RESTART, began + 180 * S)
+
+
+async def test_what_the_disk_would_not_seal_at_the_start_is_sealed_without_a_new_connection(
+    tmp_path, clock, monkeypatch
+):
+    async with Stage(tmp_path, clock, play(30)) as stage:
+        await stage.go(20)
+        crashed = await crash(stage, tmp_path / "crashed")
+    fails = True
+    setxattr = os.setxattr
+
+    def refuse(*args):
+        if fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        setxattr(*args)
+
+    monkeypatch.setattr("storage.spool_files.os.setxattr", refuse)
+    async with Stage(crashed, clock, play(60)) as again:
+        (part,) = again.spool.parts()
+        await again.go(5)
+        await again.spool.drained()
+        assert again.spool.sealed(STREAM) == []
+        ended_early = again.runs()[0].run
+        fails = False
+        again.recording.give_up("the spool is full")
+        await again.go(12)
+        assert part.path in [left.path for left in again.spool.parts()]  # there is no room to seal it now
+        again.recording.take_up()
+        await again.go(12)
+        await again.spool.drained()
+        (first,) = [s for s in again.spool.sealed(STREAM) if s.run_id == part.run_id]
+        run = next(f.run for f in again.runs() if f.run.id == part.run_id)
+        assert ended_early.end_ns < first.facts.end_ns == run.end_ns
+        assert again.source.attempts == 1
+    assert part.path not in [left.path for left in again.spool.parts()]
 
 
 async def test_an_open_run_says_where_its_last_sealed_segment_ends(tmp_path, clock):

@@ -24,6 +24,7 @@ from vms.errors import (
     ObjectMissing,
     StoreDenied,
     StoreError,
+    StoreFull,
     StoreUnavailable,
     UserError,
 )
@@ -146,6 +147,28 @@ async def test_what_a_put_says(tmp_path: Path) -> None:
         assert script.connections == 1  # kept
 
 
+def cuts(whole: bytes):
+    """Answer each connection with one byte more of `whole`, and hang up."""
+    lengths = iter(range(len(whole)))
+
+    async def turn(script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(script, reader)
+        writer.write(whole[: next(lengths)])
+        await writer.drain()
+
+    return turn
+
+
+async def test_a_head_that_is_cut_anywhere_is_no_answer() -> None:
+    digest = base64.b64encode(DIGEST)
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 174117\r\nx-amz-checksum-sha256: " + digest + b"\r\n\r\n"
+    async with scripted(cuts(whole[:-1])) as (store, script):
+        for _ in range(len(whole) - 1):
+            with pytest.raises(StoreUnavailable):
+                await store.head(KEY)
+        assert script.connections == len(whole) - 1
+
+
 @pytest.mark.parametrize(
     ("turn", "expected"),
     [
@@ -161,7 +184,7 @@ async def test_what_a_put_says(tmp_path: Path) -> None:
         (error("500 Internal Server Error", "InternalError"), StoreUnavailable),
         (error("503 Slow Down", "SlowDown"), StoreUnavailable),
         (error("409 Conflict", "ConditionalRequestConflict"), StoreUnavailable),
-        (error("507 Insufficient Storage", "XMinioStorageFull"), StoreUnavailable),
+        (error("507 Insufficient Storage", "XMinioStorageFull"), StoreFull),
         (error("418 I'm a teapot", "Herbata"), StoreError),
         (says("500 Internal Server Error", b"x" * 1_000_000), StoreUnavailable),
         (says("502 Bad Gateway", b"<html>nginx</html>", keep=False), StoreUnavailable),
