@@ -37,7 +37,7 @@ class SessionFolder:
     def pending(self, url: str) -> list[str]:
         try:
             found = json.loads(self._file(url).read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return []
         return [s for s in found if isinstance(s, str)][:MAX_IDS] if isinstance(found, list) else []
 

@@ -1,6 +1,6 @@
 """What a crash left under `open/`: whole fragments become a sealed segment, the rest is cut off.
 
-A part file is made whole in place: its fragments are given to a writer once more, which reckons digests and index and
+A part file is made whole in place: its fragments are given to a writer once more, which reckons groups, seal and index and
 says how the file ends; the bytes of the fragments are never written again. May be repeated at any point: until the
 rename the file is a part file, cut at a whole fragment or with an end that the next attempt cuts off again.
 """
@@ -11,9 +11,11 @@ import logging
 import os
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from statistics import median_low
 
+from storage.segment_bytes import hash_file
 from storage.spool import PartFile, Spool
 from storage.spool_files import OpenSegment, disk_error
 from vms.errors import MalformedError
@@ -94,7 +96,7 @@ def _complete(segment: OpenSegment) -> SegmentFacts:
     end = _end_of(recent, scan.fragments[-1].end_pts)
     buffers, facts = writer.finish(max(end, head.start_ticks + 1), ClockState())
     segment.write(buffers)
-    return facts
+    return replace(facts, digest=hash_file(segment.fd))  # of what the disk has, which need not be what was written
 
 
 def _end_of(times: Iterable[int], default: int) -> int:

@@ -128,5 +128,5 @@ def _said(body: bytes) -> SourceError:
     try:
         facts = json.loads(body)
         return SourceError(GapReason(facts["reason"]), str(facts["message"])[:200])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MalformedError("libav process", "its last words do not parse") from error

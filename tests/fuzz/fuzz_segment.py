@@ -8,6 +8,7 @@ from uuid import UUID
 from tests.support.encoded import RUN, aac, mapping_at, small_config, video
 from vms.errors import MalformedError
 from vms.media.boxes import BytesSource
+from vms.media.digest import first_seal
 from vms.media.segment_head import ClockState, SegmentHead
 from vms.media.segment_reader import SegmentReader, read_head, scan_open, verify
 from vms.media.segment_writer import SegmentWriter
@@ -51,13 +52,14 @@ def fuzz(data: bytes) -> None:
 
 
 @functools.cache
-def _segment(units: tuple[AccessUnit, ...], in_band: bool = False) -> bytes:
+def segment(units: tuple[AccessUnit, ...], in_band: bool = False) -> bytes:
     config = units[0].config
     step = 1024 if not config.codec.is_video else 3600
     start = units[0].pts
     mapping = mapping_at if config.codec.is_video else (lambda pts: ClockMapping(pts, RUN.start_ns, config.clock_hz))
+    begin = first_seal(RUN.stream_id, RUN.host, RUN.epoch, RUN.origin, RUN.id)
     head = SegmentHead(
-        RUN.stream_id, RUN.id, 0, RUN.origin, RUN.host, RUN.epoch, RUN.clock, mapping(start), start, start, start, True, bytes(32)
+        RUN.stream_id, RUN.id, 0, RUN.origin, RUN.host, RUN.epoch, RUN.clock, mapping(start), start, start, start, True, begin
     )  # fmt: skip
     writer = SegmentWriter(head, config, in_band=in_band)
     samples = [(u, start + i * step, step) for i, u in enumerate(units)]
@@ -73,6 +75,6 @@ def seeds() -> list[bytes]:
     plain = tuple(
         AccessUnit(3600 * n, b"\0\0\0\6\x65" + UUID(int=n).bytes[-5:], n % 2 == 0, config, 0) for n in range(4)
     )
-    files = [_segment(plain), _segment(plain, in_band=True), _segment(small), _segment(aac(8))]
-    files += [_segment(video(Codec.H265, 3, gop=2)), files[0][:-300]]
+    files = [segment(plain), segment(plain, in_band=True), segment(small), segment(aac(8))]
+    files += [segment(video(Codec.H265, 3, gop=2)), files[0][:-300]]
     return [bytes((mode,)) + file for file in files for mode in (0, 1, 2)]

@@ -16,6 +16,7 @@ from typing import Any
 from vms.alarms.decision import MOST_RECENT, Alarm, AlarmKind, AlarmState, Event, Message
 from vms.durable import write_atomically
 from vms.errors import MalformedError
+from vms.localtime import LATEST_NS
 
 FORMAT = 1
 MOST_WAITING = 500  # messages of one destination: every camera of a large site going and coming back
@@ -120,9 +121,9 @@ def _outbox(facts: dict[str, Any]) -> Outbox:
     return Outbox(
         waiting=tuple(Message(Event(m["event"]), _alarm(m["alarm"])) for m in facts["waiting"][-MOST_WAITING:]),
         dropped=int(facts["dropped"]),
-        last_ok_ns=_whole(facts["last_ok_ns"]),
+        last_ok_ns=_instant_or_none(facts["last_ok_ns"]),
         last_error=str(facts["last_error"]),
-        last_error_ns=_whole(facts["last_error_ns"]),
+        last_error_ns=_instant_or_none(facts["last_error_ns"]),
     )
 
 
@@ -133,12 +134,20 @@ def _alarm(facts: dict[str, Any]) -> Alarm:
         subject=str(facts["subject"]),
         name=str(facts["name"]),
         detail=str(facts["detail"]),
-        since_ns=int(facts["since_ns"]),
-        raised_ns=int(facts["raised_ns"]),
-        cleared_ns=_whole(facts["cleared_ns"]),
+        since_ns=_instant(facts["since_ns"]),
+        raised_ns=_instant(facts["raised_ns"]),
+        cleared_ns=_instant_or_none(facts["cleared_ns"]),
         end=str(facts["end"]),
     )
 
 
-def _whole(value: Any) -> int | None:
-    return None if value is None else int(value)
+def _instant(value: Any) -> int:
+    """UTC in ns that can be told in a mail."""
+    ns = int(value)
+    if not 0 <= ns <= LATEST_NS:
+        raise ValueError(f"{ns} is no time")
+    return ns
+
+
+def _instant_or_none(value: Any) -> int | None:
+    return None if value is None else _instant(value)

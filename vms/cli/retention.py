@@ -112,14 +112,14 @@ async def _look(site: Site, now_ns: int) -> Outlook:
 def _last_run(site: Site) -> dict[str, int] | None:
     """What the archiver wrote down of its last deletion run; None when none runs, or none was yet."""
     from storage.archive_process import LAST_DELETION, STATUS_FILE
+    from vms.cli.site_status import count_of
 
     try:
         with (site.run / STATUS_FILE).open("rb") as file:
             facts = json.loads(file.read(MOST_STATUS_BYTES))["deletion"]
-        run = {name: int(facts[name]) for name in LAST_DELETION}
+        return {name: count_of(facts[name]) for name in LAST_DELETION}
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    return run if 0 <= run["at_ns"] < 2**63 else None
 
 
 # The brake

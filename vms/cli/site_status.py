@@ -247,7 +247,7 @@ def _read_report(file: Path) -> ArchiverLine | None:
         with file.open("rb") as stream:
             facts = json.loads(stream.read(MOST_STATUS_BYTES))
         numbers = {
-            name: int(facts[name])
+            name: count_of(facts[name])
             for name in (
                 "at_ns", "backlog_segments", "backlog_bytes", "uploaded_segments", "uploaded_bytes", "lost_segments",
                 "set_aside", "journals_set_aside", "spool_open_bytes", "spool_sealed_bytes", "spool_room_bytes",
@@ -371,6 +371,14 @@ async def _ask_feed(socket: Path) -> list[dict[str, Any]] | None:
 def _pid(status: SiteStatus) -> int | None:
     text = status.running_process or ""
     return int(text) if text.isdigit() else None
+
+
+def count_of(value: Any) -> int:
+    """A number of things or bytes, as small as numbers of things are. Raises ValueError, TypeError, OverflowError."""
+    count = int(value)
+    if not 0 <= count < 2**63:
+        raise ValueError(f"{count} is no count")
+    return count
 
 
 def _whole(value: object) -> int | None:

@@ -167,7 +167,8 @@ class RtspSession:
                         track.report(now)
                     report_due = now + report_ns
                 due = min(self._check_stall(now), report_due)
-                done, _ = await asyncio.wait({keeper, ended}, timeout=(due - now) / 1e9 + 0.001)
+                seconds = (due - now) / 1e9 + 0.001
+                done, _ = await asyncio.wait({keeper, ended}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 if ended in done:
                     assert connection.failure is not None
                     raise connection.failure

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +23,7 @@ from vms.alarms.decision import (
     step,
 )
 from vms.alarms.memory import MOST_WAITING, Memory, Outbox, decode, encode
+from vms.errors import MalformedError
 
 S = 1_000_000_000
 NOW = 1_795_300_000 * S
@@ -200,3 +203,14 @@ def test_a_new_destination_hears_what_is_active_and_one_that_is_gone_is_forgotte
     assert list(memory.outboxes) == ["email"]
     assert [(m.event, m.alarm.number) for m in memory.outboxes["email"].waiting] == [(Event.RAISED, 3)]
     assert memory.for_destinations(["email"]) == memory
+
+
+@pytest.mark.parametrize("field", ["since_ns", "raised_ns", "cleared_ns"])
+@pytest.mark.parametrize("value", [-1, 2**63, 10**40, 1e300])
+def test_a_time_that_no_mail_can_tell_makes_the_file_unreadable(field: str, value: float) -> None:
+    state, _ = step(AlarmState(), Observation(NOW, S, (STORE,)), Patience({}, 0))
+    facts = json.loads(encode(Memory(state)))
+    assert facts["active"]
+    facts["active"][0][field] = value
+    with pytest.raises(MalformedError):
+        decode(json.dumps(facts).encode())

@@ -116,7 +116,9 @@ def test_an_amount_that_nobody_saw_is_not_confirmed(vms: Vms, data: Path, expire
 def test_the_last_run_as_the_archiver_wrote_it(vms: Vms, data: Path) -> None:
     file = data / "run" / "archiver.json"
     written = dict.fromkeys(LAST_DELETION, 7) | {"at_ns": time.time_ns()}
-    for content, known in (({"deletion": written}, True), ({"deletion": None}, False), ([], False)):
+    endless = written | {"condemned_bytes": 10**400}
+    contents = [({"deletion": written}, True), ({"deletion": None}, False), ([], False), ({"deletion": endless}, False)]
+    for content, known in contents:
         file.write_text(json.dumps(content))
         answer = json.loads(vms("retention", "--json").stdout)["last_run"]
         assert (answer is not None and answer["removed_objects"] == 7) is known

@@ -247,8 +247,9 @@ def test_the_archivers_file(tmp_path: Path) -> None:
     report = read_report(file)
     assert report is not None
     assert report.backlog_segments == 3
-    file.write_text(json.dumps(REPORT | {"at_ns": 10**30}))
-    assert read_report(file) is None
+    for absurd in ({"at_ns": 10**30}, {"backlog_bytes": 10**400}, {"spool_strays": -1}):
+        file.write_text(json.dumps(REPORT | absurd))
+        assert read_report(file) is None
 
 
 @given(

@@ -28,6 +28,6 @@ def test_bounded_and_deaf_to_garbage(tmp_path: Path) -> None:
         folder.remember(URL, str(number))
     assert len(folder.pending(URL)) == MAX_IDS
     (file,) = tmp_path.iterdir()
-    for content in (b"{", b"7", b"[1, {}]", b"\xff"):
+    for content in (b"{", b"7", b"[1, {}]", b"\xff", b"[" * 100_000):
         file.write_bytes(content)
         assert folder.pending(URL) == []

@@ -471,10 +471,11 @@ async def test_goodbye_reset_and_end_of_the_connection() -> None:
         error = await watch(camera.url)
         assert error.reason is GapReason.UNREACHABLE
         assert "goodbye (koniec)" in str(error)
+    patient = replace(QUICK, stall_timeout=60.0, report_interval=60.0)  # nobody has to look: an end is told at once
     for end in ("close", "reset", "teardown"):
         async with Scripted(media=pictures(2)) as camera:
             sink = Collected()
-            task = asyncio.create_task(watch(camera.url, sink))
+            task = asyncio.create_task(watch(camera.url, sink, options=patient))
             await until(sink.units.__len__)
             if end == "close":
                 camera.writers[-1].close()
@@ -485,7 +486,7 @@ async def test_goodbye_reset_and_end_of_the_connection() -> None:
                 camera.writers[-1].transport.abort()
             else:
                 camera.send(b"TEARDOWN rtsp://x RTSP/1.0\r\nCSeq: 1\r\n\r\n")
-            error = await task
+            error = await asyncio.wait_for(task, 10)
             assert error.reason is GapReason.UNREACHABLE
             assert len(sink.units) == 2
 

@@ -105,6 +105,12 @@ def test_recorded_without_digests_and_with_a_wrong_seal_it_gets_a_new_end(spool)
     check(spool, facts)
 
 
+def test_the_digest_is_that_of_the_file_although_the_disk_changed_a_byte_nobody_reads(spool):
+    data = bytearray(whole_file()[:-333])
+    data[data.index(b"mvhd") + 8] ^= 1  # the time of creation
+    check(spool, salvage(spool, leave(spool, bytes(data))))
+
+
 @pytest.mark.parametrize("data", [b"", b"".join(actions(UNITS)[0].buffers)])
 def test_a_file_that_never_had_a_unit_is_removed(spool, data):
     part = leave(spool, data)
