@@ -3,11 +3,13 @@
 import os
 from importlib.util import find_spec
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
+# How long an example takes says how busy the machine is; pytest's time limit is there for what hangs.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # On a server every run tries the same examples, so that a change is judged by itself; here they are new each time.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("ci", settings.get_profile("house"), derandomize=True)
+settings.register_profile("long", settings.get_profile("house"), max_examples=1000)  # --hypothesis-profile=long
+settings.load_profile("ci" if os.environ.get("CI") else "house")
 
 pytest_plugins = ["tests.support.servers"] if find_spec("tests.support.servers") else []

@@ -18,7 +18,7 @@ from vms.rtsp.message import Message
 from vms.rtsp.transport import RtspWire
 
 _RECORD = 6
-_MOST_RECORDS = 64
+_MOST_RECORDS = 16
 _STEP_NS = 40_000_000  # between two pieces
 _SSRC, _FOREIGN = 7, 8
 

@@ -19,13 +19,12 @@ from vms.media.unit_assembly import (
     BAD,
     DROP,
     FRAGMENT,
-    MAX_SPLIT,
     PROVEN,
     SET,
     SLICE,
-    START_CODE,
     SUFFIX,
     UnitAssembly,
+    between_start_codes,
 )
 from vms.model import LARGEST_UNIT_BYTES, CodecConfig
 
@@ -256,7 +255,7 @@ class VideoDepacketiser(UnitAssembly):
             at += size
 
     def _take_annex_b(self, stream: bytes, timestamp: int) -> None:
-        for nal in START_CODE.split(stream, maxsplit=MAX_SPLIT):
+        for nal in between_start_codes(stream):
             if nal:
                 self._take_nal(nal, 0, len(nal), timestamp)
 

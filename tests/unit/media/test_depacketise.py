@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import time
 import tracemalloc
 
@@ -17,6 +18,7 @@ from vms.media.depacketise import Depacketiser, ReorderBuffer, make_depacketiser
 from vms.media.parameter_sets import MAX_SET_BYTES, MAX_SETS_BYTES, ParameterSets
 from vms.media.rtp import build_rtp, packetise, with_parameter_sets
 from vms.media.sdp import MediaDescription
+from vms.media.unit_assembly import between_start_codes
 from vms.media.video_units import VideoDepacketiser
 from vms.model import AccessUnit, Codec, CodecConfig
 
@@ -789,3 +791,14 @@ def test_runs_of_frames_give_what_single_pushes_give(data):
     many.flush()
     assert running.units == single.units
     assert (many.packets, many.lost, many.malformed) == (one.packets, one.lost, one.malformed)
+
+
+@given(st.lists(st.sampled_from([b"\0", b"\0\0", b"\1", b"a"]), max_size=30).map(b"".join))
+def test_start_codes_are_zeros_and_a_one(stream: bytes) -> None:
+    assert between_start_codes(stream) == re.split(rb"\x00\x00+\x01", stream)
+
+
+def test_a_long_row_of_zeros_is_passed_at_once() -> None:
+    began = time.process_time()
+    assert between_start_codes(bytes(4 << 20) + b"\1" + bytes(4 << 20)) == [b"", bytes(4 << 20)]
+    assert time.process_time() - began < 5  # trying each zero anew took hours
