@@ -100,6 +100,7 @@ async def _run_child(spec: ChildSpec, state: ChildState) -> str:
                 "%s hangs: no heartbeat for %.1f s; dumping its stacks and replacing it", spec.name, spec.hang_seconds
             )
             with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)  # one that was stopped can tell nothing
                 process.send_signal(signal.SIGUSR1)
                 await asyncio.sleep(DUMP_SECONDS)
                 process.kill()

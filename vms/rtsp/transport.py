@@ -27,7 +27,7 @@ from vms.camera_url import CameraUrl
 from vms.errors import MalformedError, SourceError, VmsError
 from vms.model import GapReason
 from vms.rtsp.message import Message, MessageParser, printable
-from vms.rtsp.turns import BUFFER_BYTES
+from vms.rtsp.turns import BUFFER_BYTES, READS
 
 MAX_GARBAGE_BYTES = 256 * 1024  # between two messages or frames that make sense
 MAX_UNSENT_BYTES = 256 * 1024  # a peer that reads nothing is not buffered for any further
@@ -127,7 +127,9 @@ class RtspWire(asyncio.BufferedProtocol):
 
     def _read_all(self, descriptor: int) -> None:
         transport = self.transport
-        while transport is not None and not self.ended:
+        for _ in range(READS):
+            if transport is None or self.ended:
+                return
             room = self._view[self._filled :]
             try:
                 nbytes = os.readv(descriptor, (room,))

@@ -27,6 +27,7 @@ PERIOD_S = 0.245  # at 4 Mbit/s 122 kB gather; 251 ms would take a minute to mee
 SETTLE_S = 2.0  # the recorder learns a stream's clock in its first second
 SLICE = 16  # connections read in a row before the event loop has its turn: a few milliseconds
 BUFFER_BYTES = 256 * 1024  # one read at most; a wire's own buffer is as long as the one lent to it in its turn
+READS = 4  # in a turn: 8 MB a second at most, eight times what any camera sends; who floods waits for its next turn
 RECEIVE_BUFFER_BYTES = 1024 * 1024  # asked for; the kernel gives what net.core.rmem_max allows
 
 

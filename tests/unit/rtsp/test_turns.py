@@ -11,7 +11,7 @@ import pytest
 from vms.errors import SpoolError
 from vms.model import GapReason
 from vms.rtsp.transport import RtspWire
-from vms.rtsp.turns import ReadTurns
+from vms.rtsp.turns import BUFFER_BYTES, READS, ReadTurns
 
 
 class Owner:
@@ -95,6 +95,22 @@ async def test_changing_over_to_the_loop_and_back_loses_nothing() -> None:
         await until(lambda: len(received) >= len(camera.sent))
         assert received == camera.sent
         assert wire.garbage_bytes == 0
+
+
+async def test_who_floods_takes_no_more_than_its_turn() -> None:
+    """However fast it sends: the rest waits in the socket, and the sender with it."""
+    turns = ReadTurns(600.0, settle_s=0.0)
+    async with connected(lambda: False, turns) as (camera, wire, _, received):
+        turns._begin()
+        turns._begin()
+        sending = asyncio.create_task(camera.send(200, 60_000))  # 12 MB
+        while not sending.done():
+            before = wire.bytes_received
+            turns._begin()
+            assert wire.bytes_received - before <= READS * BUFFER_BYTES
+            await asyncio.sleep(0)
+        await until(lambda: turns._begin() is None and len(received) == 200)
+        assert received == camera.sent
 
 
 async def test_what_came_before_an_orderly_end_is_read() -> None:
