@@ -42,7 +42,7 @@ from vms.errors import MalformedError
 from vms.localtime import day_range
 from vms.metrics import UNKNOWN, Metrics, MetricsServer
 from vms.model import GapReason, Stream, StreamKind
-from vms.ntp import HostClock, HostClockWatch
+from vms.ntp import HostClock, HostClockWatch, boot_id
 from vms.observe import configure_logging, log_context
 from vms.processes import run_process
 from vms.rtsp.client import RtspOptions
@@ -103,7 +103,7 @@ class Recordings:
         self._site, self._spool, self._clock, self._tasks = site, spool, clock, tasks
         self._host = Host(
             name=site.settings.site.host or local_host_name(),
-            boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            boot_id=boot_id(),
             policy=SegmentPolicy(target_ns=recorder.segment_seconds * 1_000_000_000),
             digests=recorder.digests,
         )

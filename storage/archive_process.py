@@ -13,16 +13,19 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from storage.archiver import Archiver, make_way_for_the_recorder
+from storage.believed_clock import FILE, believed
 from storage.catalogue import Catalogue, check
 from storage.deleter import Deletable, Deleter, DeletionRun
 from storage.objects import open_store
+from storage.retention import SteadyTime
 from storage.shedding import room_of
 from storage.spool import Spool, SpoolUsage
 from storage.spool_files import NO_SPACE
@@ -57,10 +60,12 @@ LAST_DELETION = (
 class Report:
     """What `vms status` and the metrics say of spool, store and retention."""
 
-    def __init__(self, site: Site, archiver: Archiver, metrics: Metrics) -> None:
+    def __init__(
+        self, site: Site, archiver: Archiver, metrics: Metrics, believed: Callable[[], SteadyTime] | None = None
+    ) -> None:
         self._file = site.run / STATUS_FILE
         self._section = site.settings.spool
-        self._archiver, self._metrics = archiver, metrics
+        self._archiver, self._metrics, self._believed = archiver, metrics, believed
         self._taken: deque[tuple[int, int]] = deque(maxlen=RATE_WINDOW_REPORTS)  # (mono, bytes ever recorded)
         self.deletion: DeletionRun | None = None
 
@@ -89,6 +94,7 @@ class Report:
             "spool_hours": round(room / rate / 3600, 2) if rate else None,
             "spool_bytes_per_second": rate,
             "retention_braked": brake is not None,
+            "clock_stepped_ns": self._believed().stepped_ns(wall_ns, mono_ns) if self._believed else None,
             "retention_off": waits,
             "deletion": self.deletion and {name: getattr(self.deletion, name) for name in LAST_DELETION},
         }
@@ -158,8 +164,9 @@ async def run_archiver(site: Site) -> None:
                 here.name: SpoolCopies(spool),
                 there.name: StoreCopies(store, archiver.is_uploading),
             }
-            deleter = Deleter(catalogue, copies, clock=clock, uploads={here.name: there.name})
-            report = Report(site, archiver, metrics)
+            clock_believed = partial(believed, site.run / FILE, clock)
+            deleter = Deleter(catalogue, copies, clock=clock, uploads={here.name: there.name}, believed=clock_believed)
+            report = Report(site, archiver, metrics, clock_believed)
             with MetricsServer.start(metrics.page, site.run / "archiver.metrics"):
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(archiver.run(), name="archiver")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -69,22 +69,25 @@ class Deleter:
         clock: Clock | None = None,
         rule: BrakeRule | None = None,
         uploads: Mapping[str, str] | None = None,
+        believed: Callable[[], SteadyTime] | None = None,
     ) -> None:
         """`stores`: those within reach, by the catalogue's name for them. Others' objects wait for their own host.
 
         `uploads`: spool → store that its files go to, for what an archiver brought there and did not come to note.
+        `believed`: since when the clock is believed; without it that is now.
         """
         self._catalogue = catalogue
         self._stores = dict(stores)
         self._clock = clock or SystemClock()
         self._rule = rule or BrakeRule()
         self._uploads = dict(uploads or {})
-        self._time = SteadyTime(self._clock.wall_ns(), self._clock.mono_ns())
+        now = SteadyTime(self._clock.wall_ns(), self._clock.mono_ns())
+        self._believed = believed or (lambda: now)
         self._resume: dict[str, int] = {}  # store → the last object tried in a run that did not come to the end
 
     async def run_once(self) -> DeletionRun:
         """One pass over all four steps. Raises CatalogueError; what a store refuses is counted and tried next time."""
-        now_ns = self._time.now_ns(self._clock.wall_ns(), self._clock.mono_ns())
+        now_ns = self._believed().now_ns(self._clock.wall_ns(), self._clock.mono_ns())
         rebuilt = await self._catalogue.rebuild_state()
         if rebuilt is not None and rebuilt.keeps_deletion_off:
             return DeletionRun(0, 0, 0, 0, 0, None, now_ns, rebuilt)
@@ -105,7 +108,7 @@ class Deleter:
 
         Raises UserError if the brake is not engaged or nobody is named.
         """
-        now_ns = self._time.now_ns(self._clock.wall_ns(), self._clock.mono_ns())
+        now_ns = self._believed().now_ns(self._clock.wall_ns(), self._clock.mono_ns())
         return await self._catalogue.confirm_brake(at_ns=now_ns, by=by)
 
     async def _plan(self, now_ns: int) -> tuple[BrakeState | None, list[UUID]]:

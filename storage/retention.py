@@ -7,8 +7,8 @@ a calendar: a change to or from summer time moves neither the earliest nor the l
 decoded without its head, so a head and its continuations are one group: it goes as a whole, once its last member has
 expired and only if no hold touches any member.
 
-The brake: a clock that jumps never deletes. Time for retention runs with the monotonic clock from the process's start
-and never ahead of the wall clock (`SteadyTime`), and a plan far beyond what the last days deleted is stopped until a
+The brake: a clock that jumps never deletes. Time for retention runs with the monotonic clock from when the clock was
+believed (`storage.believed_clock`) and never ahead of the wall clock (`SteadyTime`), and a plan far beyond what the last days deleted is stopped until a
 person confirms it (`Brake`).
 """
 
@@ -125,7 +125,7 @@ def brake(
 class SteadyTime:
     """Wall time for retention: as at `wall_ns`, then on with the monotonic clock, and never ahead of the wall clock.
 
-    A wall clock that steps forward deletes nothing early while the process lives; one that steps back only delays.
+    A wall clock that steps forward deletes nothing early; one that steps back only delays.
     """
 
     wall_ns: int
@@ -134,3 +134,7 @@ class SteadyTime:
     def now_ns(self, wall_ns: int, mono_ns: int) -> int:
         """The time to reckon retention with."""
         return min(wall_ns, self.wall_ns + mono_ns - self.mono_ns)
+
+    def stepped_ns(self, wall_ns: int, mono_ns: int) -> int:
+        """By how much the wall clock was set forward since then (negative: back)."""
+        return wall_ns - self.wall_ns - (mono_ns - self.mono_ns)

@@ -11,6 +11,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from vms.clock import Clock
 
@@ -47,6 +48,11 @@ class Timex(ctypes.Structure):
         ("tai", ctypes.c_int),
         ("reserved", ctypes.c_int * 11),
     )
+
+
+def boot_id() -> str:
+    """Of this boot of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def ask_kernel() -> Timex | None:

@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 LIBRARIES = "/usr/lib/*/faketime/libfaketimeMT.so.1"
-_REAL = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
+_REAL = {
+    "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    "DONT_FAKE_MONOTONIC": "1",
+    "NO_FAKE_STAT": "1",
+    "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # for an old C library; on a newer one threads that wait spin
+}
 
 
 def library() -> Path:

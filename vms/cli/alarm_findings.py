@@ -41,7 +41,7 @@ def observe(status: SiteStatus, mono_ns: int) -> Observation:
     else:
         troubles.append(Trouble(AlarmKind.ARCHIVER))
         unknown |= {AlarmKind.STORE, AlarmKind.CATALOGUE, AlarmKind.BRAKE}
-    clock = clock_trouble(status.clock)
+    clock = clock_trouble(status)
     if clock is not None:
         troubles.append(Trouble(AlarmKind.CLOCK, detail=clock))
     elif status.clock.synchronised is None:

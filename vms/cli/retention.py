@@ -3,6 +3,8 @@
 Shows and confirms; what may go is decided by `storage.retention` and carried out by the archiver (`storage.deleter`).
 """
 
+# ruff: noqa: PLR0917 - typer turns parameters into options, which are given by name
+
 from __future__ import annotations
 
 import asyncio
@@ -59,6 +61,10 @@ def retention(
     confirm_brake: Annotated[
         bool, typer.Option("--confirm-brake", help="Allow the deletion that the brake has stopped.")
     ] = False,
+    clock_is_right: Annotated[
+        bool,
+        typer.Option("--clock-is-right", help="This machine's clock was set, and is right now: reckon by it again."),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -67,6 +73,13 @@ def retention(
     now_ns = time.time_ns()
     if confirm_brake and day is not None:
         raise UserError("--day looks at a report; give it without --confirm-brake")
+    if clock_is_right:
+        from storage.believed_clock import FILE
+        from vms.localtime import format_local
+
+        (site.run / FILE).unlink(missing_ok=True)
+        note(f"from the next minute on retention reckons by this machine's clock: {format_local(now_ns, site.zone)}")
+        return
     if day is not None:
         _show_report(site, day, now_ns, as_json=as_json)
         return

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from vms.cli.site_status import ArchiverLine, Level, SiteStatus, StreamLine
 from vms.localtime import format_duration
 from vms.model import StreamKind
-from vms.ntp import HostClock
 
 TIGHT_HOURS = 1.0
 WAITS_NS = 600_000_000_000  # what waits for the store longer than this does not leave as fast as it comes
@@ -56,8 +55,17 @@ def store_trouble(report: ArchiverLine) -> str | None:
     return f"{'; '.join(said)}; {report.backlog_segments} segments wait in the spool" if said else None
 
 
-def clock_trouble(clock: HostClock) -> str | None:
-    """The machine's clock is not synchronised, or known to be off."""
+def clock_trouble(status: SiteStatus) -> str | None:
+    """The machine's clock is not synchronised, known to be off, or was set while the machine ran."""
+    clock, report = status.clock, status.archiver
+    stepped_ns = report.clock_stepped_ns if report is not None and status.archiver_answers else None
+    if stepped_ns is not None and abs(stepped_ns) > HOST_CLOCK_OFF_NS:
+        way = "forward" if stepped_ns > 0 else "back"
+        late = "; nothing is deleted by the new time" if stepped_ns > 0 else ""
+        return (
+            f"it was set {way} by {format_duration(abs(stepped_ns))} while this machine ran{late}; if it is right now: "
+            "vms retention --clock-is-right"
+        )
     if clock.synchronised is False:
         return "not synchronised; recorded times may drift. Is chrony running?"
     if clock.offset_ns is not None and abs(clock.offset_ns) > HOST_CLOCK_OFF_NS:

@@ -101,6 +101,7 @@ class ArchiverLine:
     spool_hours: float | None
     retention_braked: bool
     retention_off: bool = False  # since the catalogue was rebuilt, until a person confirms
+    clock_stepped_ns: int | None = None  # since it was believed; None: an older archiver
     spool_bytes_per_second: int | None = None  # None: measured for too short a time, or by an older archiver
 
 
@@ -264,6 +265,7 @@ def _read_report(file: Path) -> ArchiverLine | None:
             spool_hours=None if facts["spool_hours"] is None else _float(facts["spool_hours"]),
             retention_braked=bool(facts["retention_braked"]),
             retention_off=bool(facts.get("retention_off")),
+            clock_stepped_ns=_whole(facts.get("clock_stepped_ns")),
             spool_bytes_per_second=_whole(facts.get("spool_bytes_per_second")),
         )
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
@@ -322,13 +324,19 @@ def status_json(status: SiteStatus) -> dict[str, Any]:
                 "error": report.store_error,
             }
         ),
-        "clock": {
-            "synchronised": status.clock.synchronised,
-            "offset_seconds": _seconds(status.clock.offset_ns),
-            "max_error_seconds": _seconds(status.clock.max_error_ns),
-        },
+        "clock": _clock_json(status),
         "retention": report and {"braked": report.retention_braked, "off": report.retention_off},
         "streams": [_stream_json(s) for s in status.streams],
+    }
+
+
+def _clock_json(status: SiteStatus) -> dict[str, Any]:
+    report = status.archiver if status.archiver_answers else None
+    return {
+        "synchronised": status.clock.synchronised,
+        "offset_seconds": _seconds(status.clock.offset_ns),
+        "max_error_seconds": _seconds(status.clock.max_error_ns),
+        "stepped_seconds": report and _seconds(report.clock_stepped_ns),
     }
 
 

@@ -154,7 +154,7 @@ def foot_lines(status: SiteStatus, *, plain: bool = False) -> list[RenderableTyp
     ]
     if status.problem:
         texts.append(("cameras", status.problem, Level.BAD))
-    if clock := clock_trouble(status.clock):
+    if clock := clock_trouble(status):
         texts.append(("clock", clock, Level.BAD))
     recorder = ("answers", Level.GOOD) if status.recorder_answers else ("does not answer", Level.BAD)
     texts.append(("recorder", *recorder))

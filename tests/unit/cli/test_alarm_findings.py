@@ -78,6 +78,8 @@ def test_a_site_that_is_well_has_no_trouble_and_may_have_a_small_spool() -> None
         (report(catalogue_error="no answer"), "catalogue_away", "no answer"),
         (replace(WELL, clock=HostClock(synchronised=False)), "clock_wrong", "not synchronised"),
         (replace(WELL, clock=HostClock(synchronised=True, offset_ns=3 * S)), "clock_wrong", "behind"),
+        (replace(WELL, archiver=replace(REPORT, clock_stepped_ns=3600 * S)), "clock_wrong", "set forward by 1 h"),
+        (replace(WELL, archiver=replace(REPORT, clock_stepped_ns=-3600 * S)), "clock_wrong", "set back by 1 h"),
         (report(retention_braked=True), "deletion_braked", ""),
     ],
 )

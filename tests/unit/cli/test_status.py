@@ -42,6 +42,7 @@ REPORT: dict[str, Any] = {
     "spool_sealed_bytes": 12_000_000, "spool_room_bytes": 10**11, "spool_hours": 70.5, "retention_braked": False,
     "retention_off": False,
     "spool_bytes_per_second": 400_000,
+    "clock_stepped_ns": 0,
 }  # fmt: skip
 
 
