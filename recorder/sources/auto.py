@@ -1,8 +1,9 @@
 """Ours first, PyAV where that may cure what ours fails at, with the reason for people to see.
 
 Falls back when the camera's codec or dialect is the trouble: at once for a codec or for answers that do not parse, after
-three refusals or silences in a row otherwise. Never for a wrong password, an unreachable host or a refused connection,
-which PyAV would meet alike (and a second wrong try may lock an account). Ours is tried again after an hour, and at once
+three refusals or silences in a row otherwise, unless ours has had pictures of this camera before: then it is starting or
+ill, and not odd. Never for a wrong password, an unreachable host or a refused connection, which PyAV would meet alike (and a
+second wrong try may lock an account). Ours is tried again after an hour, and at once
 when PyAV brings no picture either.
 """
 
@@ -40,6 +41,7 @@ class AutoSource:
         self._clock = clock or SystemClock()
         self._source = ours()
         self._failures = 0
+        self._proven = False  # ours has had pictures
         self._why = ""
         self._since_ns = 0
 
@@ -74,6 +76,7 @@ class AutoSource:
     def _judge(self, error: SourceError, *, units: int) -> None:
         if units:
             self._failures = 0
+            self._proven = self._proven or not self._why
             return
         if self._why:
             log.info("libav brings no picture either (%s); going back to our own client", error)
@@ -81,7 +84,7 @@ class AutoSource:
             return
         self._failures += 1
         patient = error.reason in (GapReason.REFUSED, GapReason.STALLED) and self._failures >= PATIENT_FAILURES
-        if is_dialect(error) or (patient and not _comes_from(error, OSError)):
+        if is_dialect(error) or (patient and not self._proven and not _comes_from(error, OSError)):
             self._why = str(error)[:200]
             self._since_ns = self._clock.mono_ns()
             self._source = self._libav()

@@ -340,8 +340,19 @@ async def test_a_dialect_falls_back_at_once_and_says_why(error):
 
 
 async def test_refusals_fall_back_after_three_in_a_row():
-    source = auto([(0, refused()), (0, refused()), (3, refused()), *[(0, refused())] * 3], [])
-    for _ in range(5):
+    source = auto([(0, refused())] * 3, [])
+    for _ in range(2):
+        await ends(source)
+        assert source.kind is SourceKind.RTSP
+    await ends(source)
+    assert source.kind is SourceKind.LIBAV
+
+
+async def test_a_camera_that_ours_had_pictures_of_is_not_handed_over_for_refusals():
+    """It answers 404 while it starts; but a new codec is another matter."""
+    unsupported = SourceError(GapReason.UNSUPPORTED_CODEC, "VP8")
+    source = auto([(0, refused()), (3, refused()), *[(0, refused())] * 5, (0, unsupported)], [])
+    for _ in range(7):
         await ends(source)
         assert source.kind is SourceKind.RTSP
     await ends(source)
