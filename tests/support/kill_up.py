@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from tests.support.recorder_site import AccountedSite, accounted_data
 from tests.support.sent import SentLog
 from tests.support.stored import leftovers
 from tests.support.vms_process import command, environment, processes_of
-from vms.assignment import read_assignment
+from vms.assignment import CameraAssignment, read_assignment
 from vms.simulate import SimulatorOptions, prepare_small
+from vms.site import Site
 
 CALM_S = 6.0
 COMMAND_SECONDS = 120.0
@@ -48,11 +49,7 @@ def up_site(cameras: int) -> Iterator[AccountedSite]:
         thread.journal = sent  # type: ignore[assignment]
         undo.enter_context(thread)
         urls = thread.call(lambda sim: [sim.url(f"cam{i}") for i in range(cameras)])
-        rows = [f"{i + 1},Rynek {i + 1},{url}" for i, url in enumerate(urls)]
-        (folder / "kamery.csv").write_text("\n".join(["numer,nazwa,adres", *rows]) + "\n")
-        vms(data, "camera", "import", str(folder / "kamery.csv"), "--commit")
-        found = read_assignment(site.assignment_file, site.sealer).cameras
-        live = AccountedSite(site, sorted(found, key=lambda camera: camera.number), thread)
+        live = AccountedSite(site, register_cameras(site, urls, folder / "kamery.csv"), thread)
         live.log_of_sent, live.workers = sent, 1
         live.start("up", "vms.cli", "up")
         try:
@@ -62,14 +59,23 @@ def up_site(cameras: int) -> Iterator[AccountedSite]:
                 live.stop("up")
 
 
-def vms(data: Path, *arguments: str) -> str:
+def register_cameras(site: Site, urls: Sequence[str], table: Path) -> list[CameraAssignment]:
+    """As people do: from a table. In the order of the addresses."""
+    rows = [f"{i + 1},Rynek {i + 1},{url}" for i, url in enumerate(urls)]
+    table.write_text("\n".join(["numer,nazwa,adres", *rows]) + "\n")
+    vms(site.path, "camera", "import", str(table), "--commit")
+    found = read_assignment(site.assignment_file, site.sealer).cameras
+    return sorted(found, key=lambda camera: camera.number)
+
+
+def vms(data: Path, *arguments: str, seconds: float = COMMAND_SECONDS) -> str:
     """What a command says. Raises when it fails."""
     done = subprocess.run(
         [*command("--data", data), *arguments],
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=COMMAND_SECONDS,
+        timeout=seconds,
         check=False,
     )
     assert done.returncode == 0, f"vms {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"

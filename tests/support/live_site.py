@@ -58,12 +58,12 @@ class SimulatorThread:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
 
-    def call(self, what: Callable[[Simulator], Any]) -> Any:
+    def call(self, what: Callable[[Simulator], Any], seconds: float = 10.0) -> Any:
         async def run() -> Any:
             result = what(self.simulator)
             return await result if isinstance(result, Awaitable) else result
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(seconds)
 
 
 @dataclass

@@ -18,7 +18,7 @@ class _Lines:
     pts: array[int] = field(default_factory=lambda: array("q"))
     utc_ns: array[int] = field(default_factory=lambda: array("q"))
     sha256: list[str] = field(default_factory=list)  # each clip's digests once, and many references
-    lost: array[int] = field(default_factory=lambda: array("q"))
+    cut: dict[int, str] = field(default_factory=dict)
     sessions: set[str] = field(default_factory=set)
 
 
@@ -32,7 +32,7 @@ class Sent:
     frame: int  # ticks from one picture to the next
     origin_ns: int  # UTC of media time 0, by the promptest unit
     sessions: int
-    dropped: int  # units that did not go out whole
+    cut: dict[int, str]  # units that did not go out whole, and the digest that they had
 
     def media_time(self, stored_pts: int) -> int:
         """Of a stored unit; within 13 hours of the simulator's start."""
@@ -61,7 +61,7 @@ class SentLog:
             lines = self._cameras[record["camera"]] = _Lines((record["rtp"] - record["pts"]) & MASK)
         lines.sessions.add(record["session"])
         if record["lost"]:
-            lines.lost.append(record["pts"])
+            lines.cut[record["pts"]] = record["sha256"]
             return
         lines.pts.append(record["pts"])
         lines.utc_ns.append(record["utc_ns"])
@@ -79,4 +79,4 @@ class SentLog:
         times = sorted(utc_ns)
         steps = [b - a for a, b in pairwise(times[:100])]
         origin = min(at - pts * 1_000_000_000 // VIDEO_CLOCK_HZ for pts, at in utc_ns.items())
-        return Sent(lines.base, utc_ns, sha256, min(steps, default=3600), origin, len(lines.sessions), len(lines.lost))
+        return Sent(lines.base, utc_ns, sha256, min(steps, default=3600), origin, len(lines.sessions), dict(lines.cut))

@@ -140,14 +140,14 @@ class StoreRun:
         at_first = self._page()
         await asyncio.sleep(calm)
         before = self._page()
-        self._begin(name)
+        self._proxy.misbehave(FAULTS[name], self._rng)
         until = time.monotonic() + seconds
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._ask(name, fault, until))
                 tasks.create_task(self._watch(fault, until))
         finally:
-            self._proxy.away, self._proxy.mishap = False, lambda _method: Mishap.NONE
+            self._proxy.behave()
         after = self._page()
         await self._drain(name, fault)
         drained = self._page()
@@ -158,21 +158,6 @@ class StoreRun:
 
     def _page(self) -> Page:
         return scrape(self._live.site.run / "recorder-0.metrics")
-
-    def _begin(self, name: str) -> None:
-        chances = FAULTS[name]
-
-        def mishap(_method: str) -> Mishap:
-            roll = self._rng.random()
-            for what, chance in chances.items():
-                if roll < chance:
-                    return what
-                roll -= chance
-            return Mishap.NONE
-
-        self._proxy.delay_s = lambda: self._rng.uniform(0.2, 2.0)
-        self._proxy.mishap = mishap
-        self._proxy.away = name == "away"
 
     async def _watch(self, fault: Fault, until: float) -> None:
         while time.monotonic() < until:

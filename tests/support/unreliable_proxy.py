@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Self
 
@@ -60,6 +61,24 @@ class UnreliableProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+
+    def misbehave(self, chances: Mapping[Mishap, float], rng: random.Random) -> None:
+        """Let each request suffer by chance; with no chances, be away."""
+
+        def mishap(_method: str) -> Mishap:
+            roll = rng.random()
+            for what, chance in chances.items():
+                if roll < chance:
+                    return what
+                roll -= chance
+            return Mishap.NONE
+
+        self.delay_s = lambda: rng.uniform(0.2, 2.0)
+        self.mishap, self.away = mishap, not chances
+
+    def behave(self) -> None:
+        """Be a good proxy again."""
+        self.mishap, self.away = (lambda _method: Mishap.NONE), False
 
     @property
     def away(self) -> bool:

@@ -10,7 +10,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from vms.model import VIDEO_CLOCK_HZ
@@ -76,6 +76,8 @@ class Stream:
         self._ticks, self._per_ns = rate.numerator, rate.denominator * 1_000_000_000  # of media time
         self._wheel = wheel
         self._faults = Faults(f"{seed}:{camera}:{kind}", script.loss, round(script.jitter_ms * 1_000_000))
+        self._lossy = self._faults  # instead, for a while
+        self._lossy_until_ns = 0
         self._origin_ns = time.monotonic_ns()  # when media time was `_phase`
         self._phase = int(phase * reel.clip.duration)
         self._key = f"{seed}:{camera}:{kind}"
@@ -139,8 +141,14 @@ class Stream:
         until = time.monotonic_ns() + round(seconds * 1e9)
         self.stalled_until_ns = max(self.stalled_until_ns, until)
 
-    def lost(self, index: int, packets: int) -> frozenset[int]:
-        return self._faults.lost_packets(index, packets)
+    def lose(self, share: float, seconds: float) -> None:
+        """Lose so many of the packets for so long."""
+        self._lossy = replace(self._faults, loss=share)
+        self._lossy_until_ns = time.monotonic_ns() + round(seconds * 1e9)
+
+    def lost(self, index: int, packets: int, now_ns: int) -> frozenset[int]:
+        faults = self._lossy if now_ns < self._lossy_until_ns else self._faults
+        return faults.lost_packets(index, packets)
 
 
 class Listener:
@@ -189,7 +197,7 @@ class Listener:
     def _send(self, index: int, now_ns: int) -> None:
         stream, outlet = self._stream, self._outlet
         cut = stream.reel.cut(index)
-        lost = stream.lost(index, len(cut.pieces))
+        lost = stream.lost(index, len(cut.pieces), now_ns)
         key = cut.unit.key
         if now_ns - self._reported_ns >= REPORT_INTERVAL_NS:
             self._report(index, now_ns)

@@ -141,6 +141,12 @@ class Simulator:
             stream.stall(seconds)
         self._event("stall", camera, seconds=seconds)
 
+    def lose(self, camera: str, share: float, seconds: float) -> None:
+        """Let this share of the camera's packets be lost for so long."""
+        for stream in self._camera(camera).streams.values():
+            stream.lose(share, seconds)
+        self._event("lose", camera, share=share, seconds=seconds)
+
     async def stop_camera(self, camera: str, *, missing: bool = False) -> None:
         """Cut it and keep it away: refusing, or (`missing`) answering 404, until `start_camera`."""
         found = self._camera(camera)

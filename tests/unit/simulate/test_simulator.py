@@ -115,6 +115,23 @@ async def test_stall_then_burst(make_options):
     assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(numbers))
 
 
+async def test_losing_packets_for_a_while(make_options):
+    records = []
+    async with running(make_options(), on_record=records.append) as sim, RawClient(port_of(sim)) as client:
+        await client.start("cam0")
+        await client.receive(10)
+        sim.lose("cam0", 1.0, 0.6)
+        seen = len([c for c, _ in client.frames if c == 0])
+        packets = await client.receive(seen + 15)
+    units = [r for r in records if "index" in r]
+    lost = [r["index"] for r in units if r["lost"]]
+    assert 8 <= len(lost) <= 18
+    assert lost == list(range(lost[0], lost[0] + len(lost)))
+    assert [r["index"] for r in units if not r["lost"]][-1] > lost[-1]
+    steps = [((b.timestamp - a.timestamp) & 0xFFFFFFFF) // 3600 for a, b in itertools.pairwise(packets)]
+    assert max(steps) == len(lost) + 1
+
+
 async def test_disconnect_stop_and_start(make_options):
     async with running(make_options(cameras=2)) as sim:
         async with RawClient(port_of(sim)) as client:
