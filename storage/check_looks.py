@@ -23,7 +23,7 @@ from storage.objects.folder import INCOMING
 from storage.segment_bytes import hash_file, in_thread
 from storage.spool import Spool
 from vms.errors import MalformedError, ObjectMissing, StoreDenied, StoreUnavailable
-from vms.media.boxes import FileSource
+from vms.media.boxes import ByteSource, FileSource
 from vms.media.segment_reader import SegmentReader, verify
 
 T = TypeVar("T")
@@ -216,16 +216,21 @@ def hash_path(path: Path) -> bytes:
 
 
 def parsing_problem(path: Path) -> str | None:
-    """What is wrong inside a segment's file, groups and seal reckoned anew; None: nothing. Blocks; raises OSError."""
+    """`sealing_problem` of a segment's file. Blocks; raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        source = FileSource(fd)
+        return sealing_problem(FileSource(fd))
+    finally:
+        os.close(fd)
+
+
+def sealing_problem(source: ByteSource) -> str | None:
+    """What is wrong inside a segment, groups and seal reckoned anew; None: nothing. Raises what the source raises."""
+    try:
         found = verify(source)
         trailer = SegmentReader(source).trailer
     except MalformedError as error:
         return str(error)
-    finally:
-        os.close(fd)
     # A recorder told to reckon no group digests states none: nothing to compare, nothing wrong.
     undigested = trailer is not None and not trailer.group_digests and len(found.problems) == 1
     return None if found.sound or undigested else "; ".join(found.problems)

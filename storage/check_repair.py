@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from storage.catalogue.values import Copy, CopyState, RecordedSegment, Registered, Registration, SegmentRef
 from storage.check_findings import REPAIRABLE, Depth, Finding, Kind, Seen
-from storage.check_looks import Places
+from storage.check_looks import Places, sealing_problem
 from storage.objects.base import put_once, segment_key
 from storage.retention import DAY_NS
 from storage.sealed_file import run_of
@@ -126,6 +127,12 @@ class Repairs:
         if info is None:
             return None
         digest = await self._places.digest_of(key)
+        if info.digest not in (None, digest):
+            raise MalformedError(key, "its bytes are not those that the store was given")
+        source = ObjectSource(self._places.store, key, info.size_bytes, asyncio.get_running_loop())
+        problem = await in_thread(partial(sealing_problem, source), source.stop)
+        if problem:
+            raise MalformedError(key, f"its bytes are not those that were sealed ({problem})")
         copy = Copy(self._places.store_name, key, info.size_bytes, digest, info.version)
         # Nobody will ever close a run of which only an orphan tells: it is stated to end where this segment does.
         closed = replace(run, end_ns=facts.end_ns, end_reason=GapReason.UNKNOWN)
@@ -138,6 +145,9 @@ class Repairs:
     async def _condemn_again(self, ref: SegmentRef, key: str) -> str | None:
         """Retention had condemned it: its object must go like the others, unless a hold covers it by now."""
         facts, _ = await read_object(self._places, key)
+        stated = segment_key(facts.stream_id, facts.run_id, facts.number, facts.start_ns)
+        if (stated, SegmentRef.of(facts)) != (key, ref):
+            return None  # a deleted segment's name, and other footage under it
         within = TimeRange(facts.start_ns, facts.end_ns)
         holds = await self._places.catalogue.holds()
         if any(facts.stream_id in hold.stream_ids and hold.range.overlaps(within) for hold in holds):

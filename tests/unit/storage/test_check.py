@@ -208,6 +208,20 @@ async def orphan_of_a_known_run(yard: Yard) -> None:
     await put_orphan(yard, yard.archived[0].run_id, 6)
 
 
+async def orphan_with_a_rotten_picture(yard: Yard) -> None:
+    data, facts = segment_of(yard.site.run(), 6, frames=4)
+    at = data.index(b"mdat") + 40
+    await put_bytes(yard, key_of(facts), data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :])
+
+
+async def other_footage_under_the_name_of_a_deleted_segment(yard: Yard) -> None:
+    await object_of_a_deleted_segment(yard)
+    (key,) = [f.key for f in (await yard.check()).findings]
+    other, _ = segment_of(yard.site.run(), 7, frames=4)
+    (yard.root / key).unlink()
+    await put_bytes(yard, key, other)
+
+
 async def orphan_of_an_unknown_run(yard: Yard) -> None:
     await put_orphan(yard, uuid4(), 0)
 
@@ -295,6 +309,8 @@ DAMAGES: list[tuple[Damage, list[Kind], list[Kind]]] = [
     (journal_altered, [Kind.WRONG_BYTES], [Kind.WRONG_BYTES]),
     (orphan_of_a_known_run, [Kind.ORPHAN_SEGMENT], []),
     (orphan_of_an_unknown_run, [Kind.ORPHAN_SEGMENT], []),
+    (orphan_with_a_rotten_picture, [Kind.ORPHAN_SEGMENT], [Kind.ORPHAN_SEGMENT]),
+    (other_footage_under_the_name_of_a_deleted_segment, [Kind.DELETED_LEFT_OVER], [Kind.DELETED_LEFT_OVER]),
     (orphan_that_is_no_segment, [Kind.ORPHAN_GARBAGE], [Kind.ORPHAN_GARBAGE]),
     (orphan_under_another_key, [Kind.ORPHAN_GARBAGE], [Kind.ORPHAN_GARBAGE]),
     (orphan_of_an_unknown_stream, [Kind.UNKNOWN_STREAM], [Kind.UNKNOWN_STREAM]),
