@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.xdist_group("qu
 SECONDS = 7.0
 FRAME_NS = 40 * MS
 SLEEPY_NS = 30 * MS
-TAIL_UNITS = 4  # sent when the recorder had already stopped listening
+TAIL_UNITS = 7  # sent when the recorder had already stopped listening: a turn of reading, and one under way
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cameras.md"
 B_FRAMES = "B-frames add delay"
 H265 = "H.265 does not play in every browser"
@@ -146,7 +146,7 @@ def but_half_a_second_at_each_change(seen: Seen) -> None:
     assert len(gaps) == len(lost)
     for gap, units in zip(gaps, lost, strict=True):
         assert gap.end_ns is not None
-        assert abs(gap.end_ns - gap.start_ns - units * FRAME_NS) <= 150 * MS  # joined by arrival
+        assert abs(gap.end_ns - gap.start_ns - units * FRAME_NS) <= 300 * MS  # joined by arrival, known to a turn
         assert "ms of pictures lost" in gap.detail
     assert [m.range for m in seen.timeline.missing if m.reason is GapReason.PACKET_LOSS] != []
     assert any(u.damaged for u in seen.units)
@@ -385,7 +385,8 @@ def test_what_the_user_is_told(name: str, run: dict[str, Seen]) -> None:
     row, seen = ROWS[name], run[f"{name} h264"]
     row.told(seen)
     if row.records:
-        assert seen.states[-1]["state"] == "recording"
+        begins_anew = {"settling"} if row.timed is on_time_but_after_changes else set()  # its clock is learned again
+        assert seen.states[-1]["state"] in {"recording", *begins_anew}
         assert (seen.state["reason"], seen.state["detail"]) == (None, "")
     if row.advice is not None:
         assert seen.report is not None

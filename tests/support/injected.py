@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from recorder.sources import LIVE_PATIENCE_S, TrackSinks
@@ -121,7 +121,7 @@ class FailingCamera:
             if kind not in (Kind.LOSES, Kind.STALLS, Kind.PAUSES):
                 key = number % self.gop == 0 and kind is not Kind.NO_KEYS
                 unit = made_up(number * self.frame, key=key, config=self._config)
-                sinks.video.on_unit(replace(unit, arrival_mono_ns=self._clock.mono_ns()))
+                sinks.video.on_unit(unit._replace(arrival_mono_ns=self._clock.mono_ns()))
                 self.delivered.add(number)
             number += 1
 

@@ -19,7 +19,7 @@ from vms.cli.site_status import gather_status, status_json
 from vms.simulate import Simulator, SimulatorOptions, prepare_small, running
 from vms.site import Site
 
-pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
 
 MB = 1 << 20
 ALARM_SECONDS = 30.0

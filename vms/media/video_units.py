@@ -90,7 +90,7 @@ class VideoDepacketiser(UnitAssembly):
         `view` is of `buf`; neither is kept. One call and one copy serve a dozen packets.
         """
         middle = self._middle
-        if middle is None:
+        if middle is None or self._limit != LARGEST_UNIT_BYTES:  # sets are looked at packet by packet
             return at
         unpack, plain, skip = self._unpack_frame, self._plain, self._skip_bytes
         begin, lead, sequence = at, 0x2400 | channel, self._seq

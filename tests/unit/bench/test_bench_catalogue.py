@@ -14,7 +14,7 @@ from bench import catalogue, many_rows, small_bucket
 from bench.processes import ROOT
 from storage.catalogue import Catalogue
 from storage.catalogue.values import SegmentRef
-from tests.support.servers import _postgres_programs
+from tests.support.servers import postgres_programs
 from vms.media.boxes import BytesSource
 from vms.media.segment_reader import verify
 
@@ -67,7 +67,7 @@ async def test_rows_made_by_sql_are_those_of_the_product(tmp_path: Path) -> None
 
 @pytest.mark.network
 def test_the_short_form_measures_everything(tmp_path: Path) -> None:
-    parts = "rebuild,sqlite,postgres" if _postgres_programs() else "rebuild,sqlite"
+    parts = "rebuild,sqlite,postgres" if postgres_programs() else "rebuild,sqlite"
     script = (
         "import sys\nfrom pathlib import Path\nfrom bench import measure, catalogue\n"
         f"measure.RESULTS = Path({str(tmp_path / 'results')!r})\nsys.exit(catalogue.main())\n"

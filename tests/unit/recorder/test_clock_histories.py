@@ -107,7 +107,7 @@ async def record(history: History, folder: Path) -> tuple[Spool, list[bytes]]:
             key = event.index % history.gop == 0
             unit = made_up(event.index, key=key, config=config)  # its bytes say which it is
             shown.append(unit.data)
-            track.on_unit(replace(unit, pts=pts, arrival_mono_ns=mono_ns))
+            track.on_unit(unit._replace(pts=pts, arrival_mono_ns=mono_ns))
         elif (peeked := media.peek(event.timestamp)) is not None:
             track.on_sender_report(SenderReport(peeked, event.ntp_ns, mono_ns))
     track.end_run(GapReason.RECORDER_RESTART)
