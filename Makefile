@@ -80,4 +80,5 @@ soak: ## an hour of 40 cameras under all faults at random (SOAK_ARGS="--minutes 
 	$(BIN)/python -m tests.support.soak $(SOAK_ARGS)
 
 clean: ## remove .venv, caches and demo data
-	rm -rf .venv .venv-fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo-data
+	rm -rf .venv .venv-fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build demo-data
+	find vms recorder -name '*.so' -delete; rm -f *__mypyc.*.so

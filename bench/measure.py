@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from vms.media import video_units
+
 TICK = os.sysconf("SC_CLK_TCK")
 RESULTS = Path(__file__).parent / "results"
 
@@ -90,6 +92,7 @@ def machine() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "hot_path": "compiled" if video_units.__file__.endswith(".so") else "from its sources",
         "libraries": {name: version(name) for name in ("av", "uvloop", "minio", "aiohttp", "sqlalchemy")},
         "ffmpeg": _first_line("ffmpeg", "-version"),
         "commit": _first_line("git", "rev-parse", "--short", "HEAD"),

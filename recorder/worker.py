@@ -205,10 +205,13 @@ class Recordings:
         return DeferredSource(build, kind, self._patience_s)
 
     def _is_hurried(self, stream_id: UUID) -> bool:
-        """Whether somebody watches, or arrival is all that tells the time."""
+        """Whether somebody watches, or arrival must be known to the picture."""
         running = self._running.get(stream_id)
-        return running is not None and any(
-            track.relay.subscriptions or (track.clock_map is not None and track.clock_map.by_arrival)
+        if running is None:
+            return False
+        mono_ns = self._clock.mono_ns()
+        return any(
+            track.relay.subscriptions or (track.clock_map is not None and track.clock_map.hurried(mono_ns))
             for track in running[1].tracks
         )
 

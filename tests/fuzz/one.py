@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 from tests.fuzz import targets
+from tests.support.sources import run_from_sources
 
 
 def main() -> None:
+    run_from_sources()  # atheris sees only what Python runs
     if sys.argv[1] == "--mutate":
         _mutate(sys.argv[2], float(sys.argv[3]))
         return

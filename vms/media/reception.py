@@ -12,6 +12,8 @@ from vms.media.rtp import MAX_DROPOUT, MAX_MISORDER, timestamp_delta
 IGNORE = -1
 RESET = -2
 QUIET_NS = 500_000_000  # another SSRC takes over only when ours has been silent for so long
+WINDOW_NS = 2_500_000_000  # of arrivals: ten turns of reading, of which one comes right after a picture
+LATE_NS = 250_000_000  # what waiting for its turn to be read delays a picture; by more it was late indeed
 LATE_RUN = 64  # so many "late" packets in perfect order are a sequence that was reset by a little
 MAX_BACKWARD_S = 2  # further back than this no B picture goes
 
@@ -23,7 +25,9 @@ class SourceGate:
     one has been silent for `QUIET_NS` too, because cameras interleave packets of other sessions.
     """
 
-    __slots__ = ("_base", "_candidate", "_hint", "_next", "_reported", "_run", "_since_ns", "_sr", "ssrc")
+    __slots__ = (
+        "_base", "_candidate", "_hint", "_next", "_reported", "_run", "_since_ns", "_sr", "ssrc", "stranger_ns",
+    )  # fmt: skip
 
     def __init__(self, hint: int | None = None) -> None:
         self.ssrc: int | None = None
@@ -35,6 +39,7 @@ class SourceGate:
         self._base = 0
         self._reported = (0, 0)
         self._sr = (0, 0)
+        self.stranger_ns = 0  # arrival of the last packet of another source
 
     def judge(self, ssrc: int, sequence: int, expected: int, arrival_ns: int, last_ns: int) -> int:
         """Packets missing before this one (0 or more), IGNORE, or RESET: take it as the first of a new sequence."""
@@ -60,6 +65,7 @@ class SourceGate:
             if self._since_ns is None:
                 self._since_ns = arrival_ns
             last_ns = self._since_ns
+        self.stranger_ns = arrival_ns
         in_order = ssrc == self._candidate and sequence == self._next
         self._run = self._run + 1 if in_order else 1
         self._candidate, self._next = ssrc, (sequence + 1) & 0xFFFF
@@ -99,13 +105,14 @@ class MediaTime:
 
     - A timestamp equal to the one before is frozen: the time then goes on by arrival, from where it stood.
     - A timestamp that goes back without B pictures, or further than they reach, or the first after a reset, is joined
-      to the highest time so far by the time that passed between arrivals. When the next one goes on where the time was
-      before, the lone one was a slip, and nothing is moved.
+      to the highest time so far by the time that passed since that was due: it may have come late. When the next one
+      goes on where the time was before, the lone one was a slip, and nothing is moved.
     - Jumps forward are passed on: whether media time still fits the clock is the clock mapping's to judge.
     """
 
     __slots__ = (
-        "_anchor", "_arrival_ns", "_frozen", "_highest", "_hz", "_joining", "_offset", "_raw", "_slipped", "_step", "_ts",
+        "_anchor", "_arrival_ns", "_frozen", "_highest", "_hz", "_joining", "_offset", "_raw", "_slipped", "_soonest",
+        "_soonest_before", "_step", "_ts", "_window_end_ns",
     )  # fmt: skip
 
     def __init__(self, clock_hz: int) -> None:
@@ -120,6 +127,9 @@ class MediaTime:
         self._slipped = False  # the last timestamp went back, and may have been a lone one
         self._step = 0  # between the last two times
         self._anchor = (0, 0)
+        self._soonest = 0  # least (arrival - time) of the window under way, in ns, and of the one before
+        self._soonest_before = 0
+        self._window_end_ns = 0
 
     @property
     def frozen(self) -> bool:
@@ -133,7 +143,8 @@ class MediaTime:
     def pts(self, timestamp: int, arrival_ns: int, *, reorders: bool) -> int:
         """Presentation time in ticks of the unit with this RTP timestamp; strictly rising unless it `reorders`."""
         if self._ts < 0:
-            self._ts, self._raw, self._highest, self._arrival_ns = timestamp, timestamp, timestamp, arrival_ns
+            self._ts, self._raw, self._highest = timestamp, timestamp, timestamp
+            self._note_arrival(timestamp, arrival_ns)
             return timestamp
         delta = timestamp_delta(timestamp, self._ts)
         if delta == 0 and not self._joining:
@@ -142,7 +153,7 @@ class MediaTime:
             pts = max(self._highest + 1, self._anchor[0] + (arrival_ns - self._anchor[1]) * self._hz // 1_000_000_000)
         else:
             pts = self._raw + delta + self._offset
-            passed = self._highest + max(1, (arrival_ns - self._arrival_ns) * self._hz // 1_000_000_000)
+            passed = self._highest + max(1, (arrival_ns - self._due_ns()) * self._hz // 1_000_000_000)
             lowest = self._highest - MAX_BACKWARD_S * self._hz if reorders else self._highest + 1
             astray = self._frozen and abs(pts - passed) > self._hz // 2
             if pts < lowest and not (self._joining or astray or self._slipped):
@@ -158,9 +169,23 @@ class MediaTime:
             self._frozen = self._joining = False
             if pts > self._highest:
                 self._step = pts - self._highest
-        self._arrival_ns = arrival_ns
         self._highest = max(self._highest, pts)
+        self._note_arrival(pts, arrival_ns)
         return pts
+
+    def _note_arrival(self, pts: int, arrival_ns: int) -> None:
+        self._arrival_ns = arrival_ns
+        delay_ns = arrival_ns - pts * 1_000_000_000 // self._hz
+        if arrival_ns >= self._window_end_ns:
+            self._soonest_before = self._soonest if self._window_end_ns else delay_ns
+            self._soonest, self._window_end_ns = delay_ns, arrival_ns + WINDOW_NS
+        elif delay_ns < self._soonest:
+            self._soonest = delay_ns
+
+    def _due_ns(self) -> int:
+        """When the highest time would have arrived, had it come as promptly as the promptest of late."""
+        prompt_ns = min(self._soonest, self._soonest_before) + self._highest * 1_000_000_000 // self._hz
+        return max(prompt_ns, self._arrival_ns - LATE_NS)
 
     def peek(self, timestamp: int) -> int | None:
         """The presentation time that `timestamp` stands for, or None while that is not known."""

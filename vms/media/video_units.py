@@ -57,6 +57,11 @@ class VideoDepacketiser(UnitAssembly):
     def ssrc(self) -> int | None:
         return self._gate.ssrc
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether what came last is another source's, which may soon be believed: time is then joined by arrival."""
+        return self._gate.stranger_ns > self._arrival_ns
+
     def push(self, buf: bytearray | memoryview, start: int, end: int, arrival_mono_ns: int) -> None:
         if end - start > self._skip_bytes:
             # Nearly every packet is a middle fragment of the NAL under way: one unpack and three comparisons know it.

@@ -137,8 +137,9 @@ class Track:
 
     @property
     def by_arrival(self) -> bool:
-        """Whether media time is taken from arrival, so that reading late would be misdating."""
-        return isinstance(self.depacketiser, VideoDepacketiser) and self.depacketiser.by_arrival
+        """Whether media time is taken from arrival, now or soon, so that reading late would be misdating."""
+        depacketiser = self.depacketiser
+        return isinstance(depacketiser, VideoDepacketiser) and (depacketiser.by_arrival or depacketiser.in_doubt)
 
     def flush(self) -> None:
         """The session ends: what is whole goes to the sink. Once."""

@@ -32,11 +32,14 @@ def unit(n: int, *, key: bool = False, size: int = 50, config=CONFIG, damaged: b
     return TimedUnit(AccessUnit(3600 * n, bytes(size), key, config, 0, damaged=damaged), 40_000_000 * n)
 
 
-class Unreadable(GopStart):
+class Unreadable:
     """A file that does not parse, or a group beyond all bounds."""
 
     def read(self) -> list[TimedUnit]:
         return []
+
+    def close(self) -> None:
+        pass
 
 
 class MadeUpTrack:

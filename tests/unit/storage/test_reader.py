@@ -49,12 +49,12 @@ def data_of(units: Any) -> list[bytes]:
     return [u.data for u in units]
 
 
-def open_files() -> set[str]:
+def open_files(folder: Path) -> set[str]:
     found = set()
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             target = os.readlink(f"/proc/self/fd/{name}")
-            if target.endswith((".mp4", ".part")):
+            if Path(target).is_relative_to(folder) and target.endswith((".mp4", ".part")):
                 found.add(target)
     return found
 
@@ -233,7 +233,9 @@ async def test_no_copy_at_all(site: Site) -> None:
 
 
 @pytest.mark.parametrize("stored", [False, True])
-async def test_who_stops_early_leaves_nothing_open(site: Site, store: FolderStore, *, stored: bool) -> None:
+async def test_who_stops_early_leaves_nothing_open(
+    site: Site, store: FolderStore, tmp_path: Path, *, stored: bool
+) -> None:
     await record(site, video(Codec.H264, 75, 0, 25), (25, 50))
     if stored:
         await footage.archive(site, store)
@@ -241,11 +243,11 @@ async def test_who_stops_early_leaves_nothing_open(site: Site, store: FolderStor
     async with contextlib.aclosing(reader.units(site.stream_id, ALL)) as units:
         async for _ in units:
             break
-    assert not open_files()
+    assert not open_files(tmp_path)
 
 
 async def test_a_cancelled_reading_waits_for_its_thread(
-    site: Site, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+    site: Site, store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await record(site, video(Codec.H264, 75, 0, 25), (25, 50))
     await footage.archive(site, store)
@@ -269,14 +271,14 @@ async def test_a_cancelled_reading_waits_for_its_thread(
         await task
     await asyncio.sleep(0)
     assert ended
-    assert not open_files()
+    assert not open_files(tmp_path)
 
 
-async def test_a_long_range_is_streamed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_range_is_streamed(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file is opened before those before it were read and closed."""
     units = video(Codec.H264, 75, 0, 5)
     await record(site, units, range(5, 75, 5))
-    most, others = 0, open_files()
+    most, others = 0, open_files(tmp_path)
     async for _ in footage.reader(site).units(site.stream_id, ALL):
-        most = max(most, len(open_files() - others))
+        most = max(most, len(open_files(tmp_path) - others))
     assert most == 1
