@@ -25,7 +25,7 @@ from typing import Protocol
 
 PERIOD_S = 0.245  # at 4 Mbit/s 122 kB gather; 251 ms would take a minute to meet one, two or four pictures a second
 SETTLE_S = 2.0  # the recorder learns a stream's clock in its first second
-SLICE = 16  # connections read in a row before the event loop has its turn: a few milliseconds
+SLICE = 8  # connections read in a row before the event loop has its turn: a few milliseconds
 BUFFER_BYTES = 256 * 1024  # one read at most; a wire's own buffer is as long as the one lent to it in its turn
 READS = 4  # in a turn: 8 MB a second at most, eight times what any camera sends; who floods waits for its next turn
 RECEIVE_BUFFER_BYTES = 1024 * 1024  # asked for; the kernel gives what net.core.rmem_max allows
@@ -105,7 +105,7 @@ class ReadTurns:
         finally:
             self._running = bool(members)
             if self._left:
-                loop.call_soon(self._read_slice)
+                loop.call_soon(loop.call_soon, self._read_slice)  # behind whom a timer wakes now
             elif self._running:
                 self._again()
 
