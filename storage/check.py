@@ -28,6 +28,7 @@ from storage.check_repair import Repairs, inspect_orphan
 from storage.check_spool import SpoolCheck
 from storage.objects.base import segment_key
 from storage.retention import DAY_NS
+from storage.spool import sealed_name
 from vms.clock import Clock, SystemClock
 from vms.errors import ObjectMissing, StoreDenied, StoreUnavailable
 from vms.timeline import TimeRange
@@ -339,7 +340,7 @@ class _Walk:
                 return segment_key(segment.stream_id, segment.run_id, segment.number, segment.start_ns) == key
             return False
         _, stream_id, *_, name = key.split("/")
-        return await asyncio.to_thread((self._places.spool.sealed_path / f"{stream_id}_{name}").exists)
+        return await asyncio.to_thread((self._places.spool.sealed_path / sealed_name(stream_id, name)).exists)
 
 
 def _day_number(text: str) -> int | None:

@@ -24,7 +24,7 @@ from storage.segment_bytes import hash_file, in_thread
 from storage.spool import Spool
 from vms.errors import MalformedError, ObjectMissing, StoreDenied, StoreUnavailable
 from vms.media.boxes import ByteSource, FileSource
-from vms.media.segment_reader import SegmentReader, verify
+from vms.media.segment_reader import verify
 
 T = TypeVar("T")
 
@@ -78,11 +78,6 @@ class Places:
             root = Path(self.store.name)
             if not await asyncio.to_thread((root / INCOMING).is_dir):
                 self.errors[self.store_name] = f"{root} is not there, or its disk is not mounted"
-
-    def sealed_file(self, segment: RecordedSegment) -> Path:
-        """Where the spool has, or had, the file of a segment."""
-        name = f"{segment.stream_id}_{segment.start_ns}-{segment.run_id}-{segment.number}.mp4"
-        return self.spool.sealed_path / name
 
     async def head(self, key: str) -> ObjectInfo | None:
         """What the object store says of an object; None: it has none. Raises StoreUnavailable and StoreDenied."""
@@ -227,13 +222,9 @@ def parsing_problem(path: Path) -> str | None:
 def sealing_problem(source: ByteSource) -> str | None:
     """What is wrong inside a segment, groups and seal reckoned anew; None: nothing. Raises what the source raises."""
     try:
-        found = verify(source)
-        trailer = SegmentReader(source).trailer
+        return verify(source).flaw
     except MalformedError as error:
         return str(error)
-    # A recorder told to reckon no group digests states none: nothing to compare, nothing wrong.
-    undigested = trailer is not None and not trailer.group_digests and len(found.problems) == 1
-    return None if found.sound or undigested else "; ".join(found.problems)
 
 
 def _compared(digest: bytes, copy: Copy) -> Look:

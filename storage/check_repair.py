@@ -88,7 +88,7 @@ class Repairs:
         return False
 
     async def _upload(self, segment: RecordedSegment, copy: Copy) -> str | None:
-        path = self._places.sealed_file(segment)
+        path = self._places.spool.sealed_file(segment)
         try:
             info = await put_once(
                 self._places.store, copy.key, path, digest=segment.digest, size_bytes=segment.size_bytes

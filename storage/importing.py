@@ -5,8 +5,9 @@ Owns the verdict on each file and the way in: the run's fact first, then the fil
 will state it in journals; the file's own head goes on saying who recorded it. Decides nothing about which of several
 segments is shown (`storage.catalogue.coverage`).
 
-Invariants: the other spool is only read; a file comes in whole and with the digest that was reckoned over all of it, or not
-at all; bringing the same in again changes nothing. Everything but `Importing.run` blocks and runs in threads.
+Invariants: the other spool is only read, and what somebody writes there is left alone; a file comes in whole and with the
+digest that was reckoned over all of it, or not at all; no stream is given up for what comes in; one bad file stops nobody;
+bringing the same in again changes nothing, and brings what an import that was broken off did not come to.
 """
 
 from __future__ import annotations
@@ -24,29 +25,39 @@ from uuid import UUID
 
 from storage.catalogue import Catalogue
 from storage.catalogue.coverage import WITHIN_RECORDING
-from storage.catalogue.values import SegmentRef
+from storage.catalogue.values import CopyState, RecordedSegment, SegmentRef, StoreInfo
 from storage.facts import RunFact
 from storage.rebuild_registry import bare_stream
 from storage.salvage import salvage
 from storage.sealed_file import run_of
 from storage.segment_bytes import in_thread
+from storage.shedding import room_of, spare_of
 from storage.spool import Spool
+from storage.spool_files import disk_error, is_being_written
 from vms.clock import Clock, SystemClock
-from vms.errors import MalformedError, SpoolError
+from vms.durable import write_all
+from vms.errors import MalformedError
 from vms.media.boxes import FileSource
 from vms.media.segment_reader import SegmentReader, verify
 from vms.model import GapReason, LegalProfile, Origin, RunInfo, SegmentFacts
+from vms.settings import SpoolSection
 
 COPY_BYTES = 1 << 20
+NO_ROOM = (
+    "the spool has no more room than recording may need: let the archiver empty it, or give it more (spool.budget_bytes, "
+    "or a larger disk), then run the same command again, which goes on where this one stopped"
+)
 
 
 class Verdict(StrEnum):
     """What is to be done with a file, or was."""
 
     NEW = "new"
-    KNOWN = "known"  # the same bytes are registered, or wait in the spool
+    KNOWN = "known"  # the same bytes are registered and held, or wait in the spool
     DELETED = "deleted"  # retention had deleted it: it does not come back
-    CONFLICT = "conflict"  # other bytes are known under its run and number
+    CONFLICT = "conflict"  # other bytes are known under its run and number, or damaged ones of ours stand in its place
+    OPEN = "open"  # somebody writes it just now
+    GONE = "gone"  # it went before it could be looked at: sealed, or archived by its own site
     UNSOUND = "unsound"  # its bytes are not what was sealed, or no segment at all
 
 
@@ -80,7 +91,7 @@ class ImportReport:
 class _Looked:
     facts: SegmentFacts
     run: RunInfo
-    problem: str
+    flaw: str | None
 
 
 def segment_files(folder: Path) -> list[Path]:
@@ -98,14 +109,14 @@ class Importing:
         catalogue: Catalogue,
         spool: Spool,
         *,
-        host: str,
+        spool_store: StoreInfo,
+        section: SpoolSection,
         profile: LegalProfile,
-        reserve_bytes: int,
         clock: Clock | None = None,
     ) -> None:
-        """`profile`: for streams nobody knows. `reserve_bytes` stay free on the spool's disk."""
-        self._catalogue, self._spool, self._host = catalogue, spool, host
-        self._profile, self._reserve_bytes = profile, reserve_bytes
+        """`spool_store`: what the catalogue calls our spool. `profile`: for streams nobody knows."""
+        self._catalogue, self._spool, self._spool_store = catalogue, spool, spool_store
+        self._section, self._profile = section, profile
         self._clock = clock or SystemClock()
         self._aside = Spool(spool.path / "incoming")  # on the same file system, so that a rename brings a file in
         self._stated: set[UUID] = set()
@@ -126,7 +137,7 @@ class Importing:
                     on_progress(number, len(files))
                 if self._report.stopped:
                     break
-            if commit and self._report.brought_in:
+            if commit:
                 await self._gaps(source)
         finally:
             await self._aside.close()
@@ -139,27 +150,31 @@ class Importing:
         self._aside.prepare()
 
     async def _take(self, path: Path, stated: dict[UUID, RunFact], *, commit: bool) -> FileVerdict:
+        looked = None
         try:
+            if path.suffix == ".part":
+                if await asyncio.to_thread(is_being_written, path):
+                    return FileVerdict(path, Verdict.OPEN, "a recorder is writing it: it is left until it is sealed")
+                if not await self._has_room((await asyncio.to_thread(path.stat)).st_size):
+                    return FileVerdict(path, Verdict.NEW, self._report.stopped)
             looked = await in_thread(lambda: self._look(path))
+            if looked is None:
+                return FileVerdict(path, Verdict.UNSOUND, "not one picture of it is whole")
+            if looked.flaw is not None:
+                return FileVerdict(path, Verdict.UNSOUND, looked.flaw, looked.facts)
+            judged = await self._judge(path, looked.facts)
+            if judged.verdict is not Verdict.NEW:
+                return judged
+            if commit and await self._has_room(looked.facts.size_bytes):
+                await self._bring_in(path, looked, stated.get(looked.facts.run_id))
+        except FileNotFoundError:
+            return FileVerdict(path, Verdict.GONE, "it went while it was looked at", looked.facts if looked else None)
         except (MalformedError, OSError) as error:
-            return FileVerdict(path, Verdict.UNSOUND, str(error))
-        if looked is None:
-            return FileVerdict(path, Verdict.UNSOUND, "not one picture of it is whole")
-        facts = looked.facts
-        if looked.problem:
-            return FileVerdict(path, Verdict.UNSOUND, looked.problem, facts)
-        known = await self._judge(path, facts)
-        if known is not None:
-            return known
-        detail = await self._notes(path, facts)
-        if commit:
-            try:
-                await self._bring_in(path, looked, stated.get(facts.run_id))
-            except MalformedError as error:
-                return FileVerdict(path, Verdict.UNSOUND, str(error), facts)
-            if self._report.stopped:
-                detail = self._report.stopped
-        return FileVerdict(path, Verdict.NEW, detail, facts)
+            return FileVerdict(path, Verdict.UNSOUND, str(error), looked.facts if looked else None)
+        finally:
+            if looked is not None:
+                await asyncio.to_thread(self._sealed_aside(looked.facts).unlink, missing_ok=True)
+        return replace(judged, detail=self._report.stopped) if self._report.stopped else judged
 
     def _look(self, path: Path) -> _Looked | None:
         """Everything reckoned again. Of an unfinished file: what is whole of it, sealed in a copy that is set aside."""
@@ -167,7 +182,7 @@ class Importing:
             return _opened(path)
         copy = self._aside.open_path / path.name
         try:
-            shutil.copyfile(path, copy)
+            _copied(path, copy)
             part = next((p for p in self._aside.parts() if p.path == copy), None)
             facts = salvage(self._aside, part) if part is not None else None
         finally:
@@ -175,24 +190,39 @@ class Importing:
         return None if facts is None else _opened(self._sealed_aside(facts))
 
     def _sealed_aside(self, facts: SegmentFacts) -> Path:
-        return self._aside.sealed_path / _name(facts)
+        return self._aside.sealed_file(facts)
 
-    async def _judge(self, path: Path, facts: SegmentFacts) -> FileVerdict | None:
-        """The verdict on a sound file that need not, or must not, come in."""
-        ref = SegmentRef.of(facts)
+    async def _judge(self, path: Path, facts: SegmentFacts) -> FileVerdict:
+        """The verdict on a sound file."""
+        ref, waiting = SegmentRef.of(facts), self._spool.sealed_file(facts)
+        there = await asyncio.to_thread(waiting.exists)  # before the rows: it leaves only once they name another copy
         fate = (await self._catalogue.fates([ref]))[ref]
         if fate.gone:
             return FileVerdict(path, Verdict.DELETED, "deleted here when its time had come", facts)
-        known = None if fate.segment is None else fate.segment.digest
-        waiting = self._spool.sealed_path / _name(facts)
-        if known is None and await asyncio.to_thread(waiting.exists):
-            found = await asyncio.to_thread(_opened, waiting)
-            known = found.facts.digest
-        if known is None:
-            return None
-        if path.suffix == ".part" or known == facts.digest:
+        digest = None if fate.segment is None else fate.segment.digest
+        held = fate.segment is not None and self._is_held(fate.segment, there=there)
+        if there and not held:
+            try:
+                ours = await in_thread(lambda: _opened(waiting))
+            except FileNotFoundError:
+                return await self._judge(path, facts)  # archived just now, and the rows say so
+            except (MalformedError, OSError) as error:
+                return _in_the_way(path, facts, str(error))
+            if ours.flaw is not None:
+                return _in_the_way(path, facts, ours.flaw)
+            digest, held = digest or ours.facts.digest, True
+        if digest is None:
+            return FileVerdict(path, Verdict.NEW, await self._notes(path, facts), facts)
+        if digest == facts.digest and not held:
+            return FileVerdict(path, Verdict.NEW, "known, but no sound copy of it is left here", facts)
+        if digest == facts.digest or (held and path.suffix == ".part"):
             return FileVerdict(path, Verdict.KNOWN, "", facts)
         return FileVerdict(path, Verdict.CONFLICT, "other bytes are known under its run and number", facts)
+
+    def _is_held(self, segment: RecordedSegment, *, there: bool) -> bool:
+        """Whether any copy is said to be sound. `there`: our spool has a file of its name."""
+        present = {copy.store for copy in segment.copies if copy.state is CopyState.PRESENT}
+        return bool(present - {self._spool_store.name} or (there and present))
 
     async def _notes(self, path: Path, facts: SegmentFacts) -> str:
         notes = []
@@ -202,18 +232,23 @@ class Importing:
             notes.append("of a stream nobody knows: it comes under a retired camera")
         return "; ".join(notes)
 
+    async def _has_room(self, size_bytes: int) -> bool:
+        """Whether so much may come without a stream being given up for it; if not, the import stops here."""
+        measure = self._spool.usage if self._section.budget_bytes else self._spool.disk
+        if size_bytes > spare_of(room_of(self._section, await asyncio.to_thread(measure))):
+            self._report.stopped = NO_ROOM
+        return not self._report.stopped
+
     async def _bring_in(self, path: Path, looked: _Looked, stated: RunFact | None) -> None:
         facts = looked.facts
-        free = (await asyncio.to_thread(self._spool.disk)).free_bytes - self._reserve_bytes
-        if free < 2 * facts.size_bytes:
-            self._report.stopped = "the spool has no room; run it again when the archiver has emptied it"
-            return
+        if path.suffix != ".part":
+            await in_thread(lambda: self._copy(path, facts))
         if not await self._catalogue.known_streams([facts.stream_id]):
             now_ns = self._clock.wall_ns()
             await self._catalogue.bring_back([bare_stream(facts.stream_id, self._profile, now_ns)], at_ns=now_ns)
             self._report.new_streams.append(facts.stream_id)
         await self._state(looked, stated)
-        await in_thread(lambda: self._copy(path, facts))
+        await in_thread(lambda: self._spool.adopt(self._sealed_aside(facts), facts))
         self._report.brought_in += 1
         self._report.brought_bytes += facts.size_bytes
 
@@ -228,7 +263,7 @@ class Importing:
         closed = replace(
             run,
             origin=Origin.IMPORT,
-            host=self._host,
+            host=self._spool_store.host,
             end_ns=max(run.end_ns or 0, looked.facts.end_ns),  # registering a later segment moves it
             end_reason=run.end_reason or GapReason.UNKNOWN,
         )
@@ -237,29 +272,20 @@ class Importing:
         self._stated.add(run_id)
 
     def _copy(self, path: Path, facts: SegmentFacts) -> None:
-        """Raises SpoolError, and MalformedError where the file changed since it was looked at."""
-        aside = self._sealed_aside(facts)
-        if path.suffix != ".part":
-            hasher = hashlib.sha256()
-            try:
-                with path.open("rb") as source, aside.open("wb") as target:
-                    for block in iter(lambda: source.read(COPY_BYTES), b""):
-                        hasher.update(block)
-                        target.write(block)
-            except OSError as error:
-                aside.unlink(missing_ok=True)
-                raise SpoolError(GapReason.DISK_ERROR, f"{path.name} cannot be copied: {error.strerror}") from error
-            if hasher.digest() != facts.digest:
-                aside.unlink(missing_ok=True)
-                raise MalformedError(path.name, "changed while it was read")
-        self._spool.adopt(aside, facts)
+        """Set a copy aside. Raises SpoolError, OSError for the other spool, and MalformedError where the file changed."""
+        if _copied(path, self._sealed_aside(facts)) != facts.digest:
+            raise MalformedError(path.name, "changed while it was read")
 
     async def _gaps(self, source: Spool) -> None:
         """Why nothing was recorded there. Holes within its recording stay its own: they would be cut out of ours."""
         stated = [gap for _, gap in await asyncio.to_thread(lambda: list(source.gaps()))]
         known = await self._catalogue.known_streams({gap.stream_id for gap in stated})
+        told = {gap.id for _, gap in await asyncio.to_thread(lambda: list(self._spool.gaps()))}
         for gap in stated:
-            if gap.end_ns is not None and gap.reason not in WITHIN_RECORDING and gap.stream_id in known:
+            if gap.end_ns is None or gap.reason in WITHIN_RECORDING or gap.stream_id not in known or gap.id in told:
+                continue
+            ours = await self._catalogue.gaps([gap.stream_id], gap.start_ns - 1, gap.end_ns)
+            if all(one.id != gap.id or one.end_ns is None for one in ours):
                 self._spool.put_gap(gap)
                 self._report.gaps += 1
         await self._spool.drained()
@@ -270,16 +296,34 @@ def _opened(path: Path) -> _Looked:
     try:
         source = FileSource(fd)
         found = verify(source)
-        reader = SegmentReader(source)
-        # A recorder told to reckon no group digests states none: nothing to compare, nothing wrong.
-        bare = reader.trailer is not None and not reader.trailer.group_digests and len(found.problems) == 1
-        return _Looked(found.facts, run_of(reader.head), "" if found.sound or bare else "; ".join(found.problems))
+        return _Looked(found.facts, run_of(SegmentReader(source).head), found.flaw)
     finally:
         os.close(fd)
 
 
-def _name(facts: SegmentFacts) -> str:
-    return f"{facts.stream_id}_{facts.start_ns}-{facts.run_id}-{facts.number}.mp4"
+def _copied(path: Path, target: Path) -> bytes:
+    """SHA-256 of what was copied. Raises OSError where `path` cannot be read, SpoolError where our disk refuses."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as source:
+        try:
+            fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise disk_error(error, f"copying {path.name}") from error
+        try:
+            for block in iter(lambda: source.read(COPY_BYTES), b""):
+                hasher.update(block)
+                try:
+                    write_all(fd, block)
+                except OSError as error:
+                    raise disk_error(error, f"copying {path.name}") from error
+        finally:
+            os.close(fd)
+    return hasher.digest()
+
+
+def _in_the_way(path: Path, facts: SegmentFacts, flaw: str) -> FileVerdict:
+    detail = f"a damaged file of ours stands in its place in the spool ({flaw}): see `vms check --depth digest`"
+    return FileVerdict(path, Verdict.CONFLICT, detail, facts)
 
 
 def problems(report: ImportReport) -> Iterator[FileVerdict]:

@@ -284,9 +284,9 @@ class Reader:
 
     def _open_local(self, segment: RecordedSegment) -> BinaryIO | None:
         """The spool's file, sealed or open; sealing renames it, so the sealed name is tried before and after."""
-        sealed = f"{segment.stream_id}_{segment.start_ns}-{segment.run_id}-{segment.number}.mp4"
-        part = f"{segment.stream_id}-{segment.run_id}-{segment.number}.part"
-        for path in (self._spool.sealed_path / sealed, self._spool.open_path / part, self._spool.sealed_path / sealed):
+        sealed = self._spool.sealed_file(segment)
+        part = self._spool.open_path / f"{segment.stream_id}-{segment.run_id}-{segment.number}.part"
+        for path in (sealed, part, sealed):
             with contextlib.suppress(FileNotFoundError):
                 return path.open("rb")
         return None

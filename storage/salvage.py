@@ -76,8 +76,7 @@ def _complete(segment: OpenSegment) -> SegmentFacts:
     if reader.trailer is not None:
         found = verify(source)
         # Recorded without digests, it lacks them for ever; a new end would change the seal its successor may hold.
-        undigested = not reader.trailer.group_digests and len(found.problems) == 1
-        if found.sound or undigested:  # only the renaming was missing
+        if found.flaw is None:  # only the renaming was missing
             segment.size_bytes = found.facts.size_bytes
             return found.facts
     scan = scan_open(source)

@@ -105,6 +105,11 @@ def floor_of(ranks: Collection[Rank], room: Room, before: int) -> int:
     return EVERYTHING if order and floor == order[-1] + 1 else floor
 
 
+def spare_of(room: Room) -> int:
+    """What work other than recording may take in all, so that no stream is given up, or kept away, for it. Pure."""
+    return max(0, room.room_bytes - (len(Rank) - 1) * (room.limit_bytes // STEP) - _margin(room.limit_bytes))
+
+
 def _margin(limit_bytes: int) -> int:
     return max(limit_bytes // 100, min(limit_bytes // 8, LEAST_MARGIN_BYTES))
 

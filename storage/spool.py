@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
 from storage.facts import RunFact, encode_gap, encode_run, parse_gap, parse_run
@@ -81,6 +82,27 @@ class SpoolUsage:
     sealed_bytes: int
     free_bytes: int
     disk_bytes: int = 0
+
+
+class NamedSegment(Protocol):
+    """What a segment's names are made of."""
+
+    @property
+    def stream_id(self) -> UUID: ...
+
+    @property
+    def start_ns(self) -> int: ...
+
+    @property
+    def run_id(self) -> UUID: ...
+
+    @property
+    def number(self) -> int: ...
+
+
+def sealed_name(stream_id: UUID | str, name: str) -> str:
+    """The sealed file of a segment whose object, in the folder of its stream and day, is called `name`."""
+    return f"{stream_id}_{name}"
 
 
 class Spool:
@@ -139,40 +161,42 @@ class Spool:
 
     def seal_now(self, segment: OpenSegment, facts: SegmentFacts) -> Path:
         """`seal`, blocking."""
-        path = self.sealed_path / f"{facts.stream_id}_{facts.start_ns}-{facts.run_id}-{facts.number}.mp4"
         try:
-            set_facts(segment.fd, facts)
-            os.fsync(segment.fd)
-            if path.exists():
-                raise FileExistsError(errno.EEXIST, f"{path.name} is sealed already")
-            os.rename(segment.path, path)
-            sync_directory(self.sealed_path)
+            return self._make_sealed(segment.path, segment.fd, facts)
         except OSError as error:
             raise disk_error(error, "sealing a segment") from error
         finally:
             segment.close()  # here and not on the loop: whoever waits may be cancelled while the disk works
-        return path
 
     def adopt(self, file: Path, facts: SegmentFacts) -> Path:
         """Make a whole segment in a file of this file system one of the sealed: fsync, rename, fsync of the folder. Blocks.
 
         Returns its path. Raises `SpoolError`.
         """
-        path = self.sealed_path / f"{facts.stream_id}_{facts.start_ns}-{facts.run_id}-{facts.number}.mp4"
         try:
             fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
             try:
-                set_facts(fd, facts)
-                os.fsync(fd)
+                return self._make_sealed(file, fd, facts)
             finally:
                 os.close(fd)
-            if path.exists():
-                raise FileExistsError(errno.EEXIST, f"{path.name} is sealed already")
-            os.rename(file, path)
-            sync_directory(self.sealed_path)
         except OSError as error:
             raise disk_error(error, "taking a segment in") from error
+
+    def _make_sealed(self, file: Path, fd: int, facts: SegmentFacts) -> Path:
+        path = self.sealed_file(facts)
+        set_facts(fd, facts)
+        os.fsync(fd)
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, f"{path.name} is sealed already")
+        os.rename(file, path)
+        sync_directory(self.sealed_path)
         return path
+
+    def sealed_file(self, segment: NamedSegment) -> Path:
+        """Where the sealed file of a segment is, was, or will be."""
+        return self.sealed_path / sealed_name(
+            segment.stream_id, f"{segment.start_ns}-{segment.run_id}-{segment.number}.mp4"
+        )
 
     def abandon(self, segment: OpenSegment) -> None:
         """Close a segment as it is. It stays for salvage, unless nothing could be written to it."""

@@ -48,13 +48,14 @@ def bring_in(
     else:
         _show(report, commit=commit)
     counts = report.counts
-    if counts["unsound"] or counts["conflict"] or report.stopped:
+    if report.stopped or any(counts[word] for word in ("unsound", "conflict", "open", "gone")):
         raise typer.Exit(1)
 
 
 async def _import(site: Site, folder: Path, tell: Callable[[int, int], None], *, commit: bool) -> ImportReport:
     from storage.importing import Importing
     from storage.spool import Spool
+    from storage.stores import spool_info
     from vms.cli.registry import profile_of, refuse_lost
     from vms.cli.retention import opened
     from vms.settings import local_host_name
@@ -67,8 +68,8 @@ async def _import(site: Site, folder: Path, tell: Callable[[int, int], None], *,
             legal = profile_of(site.settings.legal)
             profile = next((p for p in await catalogue.profiles() if p.name == legal.name), legal)
             importing = Importing(
-                catalogue, spool, host=site.settings.site.host or local_host_name(), profile=profile,
-                reserve_bytes=site.settings.spool.reserve_bytes,
+                catalogue, spool, spool_store=spool_info(site.settings.site.host or local_host_name()),
+                section=site.settings.spool, profile=profile,
             )  # fmt: skip
             return await importing.run(folder, commit=commit, on_progress=tell)
     finally:
@@ -99,7 +100,9 @@ def _show(report: ImportReport, *, commit: bool) -> None:
         note(
             f"{report.brought_in} segments ({report.brought_bytes / 1e6:.1f} MB) came in; the archiver takes them from here"
         )
-    elif report.counts["new"]:
+    if report.counts["open"] or report.counts["gone"]:
+        note("some are being written, or went just now; run it again when they are sealed")
+    if not commit and report.counts["new"]:
         note("nothing was brought in; to do that, add --commit")
 
 

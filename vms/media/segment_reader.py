@@ -36,6 +36,7 @@ _FIXED = struct.Struct(">I4sI4sII I4sI4sII I4sIQ I4sIIi")
 _NON_SYNC_BIT = 0x0001_0000
 _FIRST_READ_BYTES = 8192
 _HASH_BYTES = 1 << 20
+UNDIGESTED = "no group digests were reckoned when it was recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,11 @@ class Verification:
     @property
     def sound(self) -> bool:
         return not self.problems
+
+    @property
+    def flaw(self) -> str | None:
+        """All problems; None: there are none, or only that a recorder told to reckon no group digests stated none."""
+        return None if self.problems in {(), (UNDIGESTED,)} else "; ".join(self.problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +320,7 @@ def verify(source: ByteSource) -> Verification:
     if (units, keys, damaged) != (trailer.units, trailer.key_units, trailer.damaged_units):
         problems.append("the numbers of units differ from those stated")
     if not trailer.group_digests and units:
-        problems.append("no group digests were reckoned when it was recorded")
+        problems.append(UNDIGESTED)
     elif tuple(groups.sizes) != trailer.group_sizes:
         problems.append("the groups differ from those stated")
     pairs = zip(groups.digests, trailer.group_digests, strict=False)

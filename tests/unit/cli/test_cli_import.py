@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -100,6 +100,26 @@ def test_what_cannot_come_in_is_said_and_fails(vms: Vms, elsewhere: Elsewhere, d
     assert answer.exit_code == 1
     assert "unsound" in answer.stdout
     assert "2 new, 1 unsound" in answer.stderr
+
+
+def test_the_recorders_room_is_left_alone(vms: Vms, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VMS_SPOOL_BUDGET_BYTES", "60000")
+    answer = vms("import", elsewhere.folder, "--commit", "--json")
+    assert answer.exit_code == 1
+    facts = json.loads(answer.stdout)
+    assert facts["brought_in"] < 3
+    assert "run the same command again" in facts["stopped"]
+
+
+def test_what_is_being_written_is_said(vms: Vms, elsewhere: Elsewhere) -> None:
+    spool = Spool(elsewhere.folder)
+    opened = spool.open_segment(uuid4(), uuid4(), 0)
+    spool.write(opened, [b"begun"])
+    answer = vms("import", elsewhere.folder, "--commit")
+    spool.abandon(opened)
+    assert answer.exit_code == 1
+    assert "1 open" in answer.stderr
+    assert "run it again" in answer.stderr
 
 
 def test_refused(vms: Vms, elsewhere: Elsewhere, data: Path, tmp_path: Path) -> None:

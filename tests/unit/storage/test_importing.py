@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 
 from storage.archiver import Archiver
 from storage.catalogue import Span, choose
+from storage.catalogue.checking import Fate
 from storage.catalogue.coverage import LATE_NS, labelled, late
-from storage.catalogue.values import RecordedSegment
+from storage.catalogue.values import CopyState, RecordedSegment, SegmentRef
 from storage.importing import Importing, ImportReport
 from storage.objects import FolderStore
 from storage.reader import Reader
+from storage.shedding import NOTHING, Rank, floor_of, room_of
 from storage.spool import Spool
 from tests.support.footage_rows import DAY, HOUR
 from tests.support.rebuilding import differences, known, one_pass
@@ -30,10 +32,12 @@ from tests.unit.storage.test_rebuild import again, fresh
 from vms.clock import SimulatedClock
 from vms.errors import MalformedError
 from vms.model import Codec, Gap, GapReason, LegalProfile, Origin
+from vms.settings import SpoolSection
 from vms.timeline import TimeRange, merge
 
 MINUTE = 60 * 10**9
 EVER = TimeRange(0, 2**62)
+SECTION = SpoolSection(budget_bytes=1 << 30, reserve_bytes=1 << 20)
 PROFILE = LegalProfile(uuid4(), "straż", "art. 11", 30)
 
 
@@ -53,12 +57,15 @@ async def other(site: Site, tmp_path: Path) -> AsyncIterator[Site]:
     await spool.close()
 
 
-async def bring(site: Site, folder: Path, *, commit: bool = True, reserve: int = 0) -> ImportReport:
-    importing = Importing(
-        site.catalogue, site.spool, host=HOST, profile=PROFILE, reserve_bytes=reserve,
+def importing_of(site: Site, section: SpoolSection = SECTION) -> Importing:
+    return Importing(
+        site.catalogue, site.spool, spool_store=SPOOL_STORE, section=section, profile=PROFILE,
         clock=SimulatedClock(WALL_NS + 5 * HOUR),
     )  # fmt: skip
-    return await importing.run(folder, commit=commit)
+
+
+async def bring(site: Site, folder: Path, *, commit: bool = True, section: SpoolSection = SECTION) -> ImportReport:
+    return await importing_of(site, section).run(folder, commit=commit)
 
 
 def archiver_of(site: Site, store: FolderStore, hours: int = 5) -> Archiver:
@@ -221,10 +228,130 @@ async def test_a_stream_that_nobody_knows_comes_under_a_retired_camera(site: Sit
 async def test_a_spool_without_room_is_not_filled(site: Site, other: Site, tmp_path: Path) -> None:
     await other.seal(other.run(host="inny"), range(3))
     free = site.spool.disk().free_bytes
-    report = await bring(site, tmp_path / "other", reserve=free)
-    assert "no room" in report.stopped
+    report = await bring(site, tmp_path / "other", section=SpoolSection(reserve_bytes=free))
+    assert "no more room" in report.stopped
     assert (report.brought_in, site.files()) == (0, [])
     assert (await bring(site, tmp_path / "other")).brought_in == 3
+
+
+async def test_what_comes_in_pushes_no_stream_out_and_the_rest_comes_once_there_is_room(
+    site: Site, other: Site, tmp_path: Path
+) -> None:
+    """Whatever ranks the recorder has, none is given up, and none that was stays away, for what was brought in."""
+    made = await other.seal(other.run(host="inny", end_ns=WALL_NS + 8 * MINUTE), range(8), size=8000)
+    part = other.spool.open_path / f"{site.stream_id}-{uuid4()}-0.part"
+    part.write_bytes(bytes(100_000))
+    section = SpoolSection(budget_bytes=6 * made[0].size_bytes, reserve_bytes=1 << 20)
+    report = await bring(site, tmp_path / "other", section=section)
+    assert "run the same command again" in report.stopped
+    assert 0 < report.brought_in < 6
+    room = room_of(section, site.spool.usage())
+    for ranks in itertools.chain.from_iterable(itertools.combinations(Rank, n) for n in range(1, len(Rank) + 1)):
+        assert [floor_of(ranks, room, before) for before in range(len(Rank) + 1)] == [NOTHING] * (len(Rank) + 1), ranks
+    rounds = 0
+    while report.stopped and rounds < 10:
+        await one_pass(archiver_of(site, FolderStore(tmp_path / "store")))
+        report = await bring(site, tmp_path / "other", section=section)
+        rounds += 1
+    assert not report.stopped
+    assert {s.digest for s in await site.catalogue.segments([site.stream_id], EVER)} >= {f.digest for f in made[:4]}
+    await one_pass(archiver_of(site, FolderStore(tmp_path / "store")))
+    assert {s.digest for s in await site.catalogue.segments([site.stream_id], EVER)} == {f.digest for f in made}
+
+
+async def test_what_a_recorder_is_writing_is_left_alone_and_comes_whole_once_it_is_sealed(
+    site: Site, other: Site, tmp_path: Path
+) -> None:
+    run = other.run(host="inny")
+    data, facts = segment_of(run, 0)
+    opened = other.spool.open_segment(run.stream_id, run.id, 0)
+    other.spool.write(opened, [data[: data.index(b"mfra") - 4]])
+    report = await bring(site, tmp_path / "other")
+    assert (report.counts, report.brought_in, site.files()) == ({"open": 1}, 0, [])
+    other.spool.write(opened, [data[data.index(b"mfra") - 4 :]])
+    await other.spool.seal(opened, facts)
+    report = await bring(site, tmp_path / "other")
+    assert (report.counts, report.brought_in) == ({"new": 1}, 1)
+    await archiver_of(site, FolderStore(tmp_path / "store")).register_sealed()
+    (found,) = await site.catalogue.segments([site.stream_id], EVER)
+    assert found.digest == facts.digest
+
+
+async def test_what_is_known_and_held_nowhere_comes_in_again(site: Site, other: Site, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    run = site.run(end_ns=WALL_NS + 4 * MINUTE, end_reason=GapReason.STALLED)
+    made = await site.seal(run, range(3))
+    await other.seal(run, range(3))
+    archiver = archiver_of(site, store)
+    await one_pass(archiver)
+    await site.seal(run, [3])
+    await other.seal(run, [3])
+    await archiver.register_sealed()
+    (site.spool.sealed_path / site.files()[0]).unlink()  # the spool's disk lost it, and no check has looked
+    for facts, state in ((made[0], CopyState.MISSING), (made[1], CopyState.CORRUPT)):
+        segment = await site.catalogue.segment(SegmentRef.of(facts))
+        assert segment is not None
+        await store.delete(segment.copies[0].key)
+        await site.catalogue.record_copy(segment.ref, replace(segment.copies[0], state=state))
+    report = await bring(site, tmp_path / "other")
+    assert [(f.verdict, bool(f.detail)) for f in report.files] == [
+        ("new", True), ("new", True), ("known", False), ("new", True)
+    ]  # fmt: skip
+    assert (await bring(site, tmp_path / "other")).counts == {"known": 4}
+    await one_pass(archiver_of(site, store))
+    found = await site.catalogue.segments([site.stream_id], EVER)
+    assert {(s.location, tuple(c.state.value for c in s.copies)) for s in found} == {("store", ("present",))}
+
+
+async def test_gaps_come_with_the_run_after_one_that_was_broken_off(site: Site, other: Site, tmp_path: Path) -> None:
+    """The first was killed after its last file and before its gaps."""
+    await other.seal(other.run(host="inny", end_ns=WALL_NS + 2 * MINUTE), range(2))
+    assert (await bring(site, tmp_path / "other")).brought_in == 2
+    gap = Gap(uuid4(), site.stream_id, WALL_NS + 2 * MINUTE, WALL_NS + 5 * MINUTE, GapReason.REFUSED)
+    other.spool.put_gap(gap)
+    await other.spool.drained()
+    report = await bring(site, tmp_path / "other")
+    assert (report.brought_in, report.gaps) == (0, 1)
+    assert (await bring(site, tmp_path / "other")).gaps == 0  # it waits in our spool
+    await one_pass(archiver_of(site, FolderStore(tmp_path / "store")))
+    assert (await bring(site, tmp_path / "other")).gaps == 0
+    assert await site.catalogue.gaps([site.stream_id], *(0, 2**62)) == [gap]
+
+
+async def test_a_damaged_file_of_ours_is_reported_and_stops_nobody(site: Site, other: Site, tmp_path: Path) -> None:
+    await other.seal(other.run(host="inny", end_ns=WALL_NS + 3 * MINUTE), range(3))
+    assert (await bring(site, tmp_path / "other")).brought_in == 3
+    first, second, _ = (site.spool.sealed_path / name for name in site.files())
+    first.write_bytes(b"nic")
+    changed = bytearray(second.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    second.write_bytes(changed)
+    await other.seal(other.run(host="inny", start_ns=WALL_NS + HOUR, end_ns=WALL_NS + HOUR + MINUTE))
+    report = await bring(site, tmp_path / "other")
+    assert (report.counts, report.brought_in) == ({"conflict": 2, "known": 1, "new": 1}, 1)
+    assert all("of ours" in f.detail for f in report.files if f.verdict == "conflict")
+    assert first.read_bytes() == b"nic"
+
+
+async def test_files_that_go_meanwhile_stop_nobody(site: Site, other: Site, tmp_path: Path) -> None:
+    """One that its own site archives while it is looked at; and one of ours that the archiver takes at that moment."""
+    await other.seal(other.run(host="inny", end_ns=WALL_NS + 3 * MINUTE), range(3))
+    files = sorted((tmp_path / "other" / "sealed").iterdir())
+    await bring(site, tmp_path / "other")
+    archiver = archiver_of(site, FolderStore(tmp_path / "store"))
+    asked = site.catalogue.fates
+
+    async def archived_meanwhile(refs: Collection[SegmentRef]) -> dict[SegmentRef, Fate]:
+        answer = await asked(refs)
+        await one_pass(archiver)
+        return answer
+
+    site.catalogue.fates = archived_meanwhile  # type: ignore[method-assign]
+    importing = importing_of(site)
+    report = await importing.run(
+        tmp_path / "other", commit=True, on_progress=lambda done, _: files[done].unlink() if done < 3 else None
+    )
+    assert [f.verdict for f in report.files] == ["known", "gone", "gone"]
 
 
 async def test_a_file_that_changed_since_it_was_looked_at_does_not_come_in(
@@ -232,13 +359,14 @@ async def test_a_file_that_changed_since_it_was_looked_at_does_not_come_in(
 ) -> None:
     (facts,) = await other.seal(other.run(host="inny"), [0])
     path = next((tmp_path / "other" / "sealed").iterdir())
-    importing = Importing(site.catalogue, site.spool, host=HOST, profile=PROFILE, reserve_bytes=0)
+    importing = importing_of(site)
     importing._clear()
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(MalformedError, match="changed"):
         importing._copy(path, facts)
     assert site.files() == []
-    assert list((tmp_path / "spool" / "incoming" / "sealed").iterdir()) == []
+    report = await bring(site, tmp_path / "other")
+    assert (report.counts, report.brought_in) == ({"unsound": 1}, 0)
 
 
 # The choice, as properties
