@@ -35,6 +35,7 @@ OFFSET = 97_000_000  # of each camera against the one before
 RUN_MINUTES = 360
 DAMAGED_EVERY = 97
 SHORT = 40 * SECOND  # the last segment of a run
+KEPT_MINUTES = 131_580  # three months: 25 million segments are 190 cameras
 CHUNK_ROWS = 500_000
 STORE = StoreInfo("s3:bench/nagrania", StoreKind.S3)
 TABLES = ("segments", "copies", "spans", "runs", "gaps")
@@ -50,7 +51,7 @@ class Size:
 
     @classmethod
     def of(cls, segments: int) -> Size:
-        cameras = max(STREAMS_OF_A_QUESTION, round(segments / 43_200))  # thirty days each
+        cameras = max(STREAMS_OF_A_QUESTION, round(segments / KEPT_MINUTES))
         return cls(cameras, max(1, segments // cameras))
 
     @property

@@ -66,7 +66,7 @@ def subtract(ranges: Iterable[TimeRange], holes: Iterable[TimeRange]) -> list[Ti
             start = max(start, cuts[i].end_ns)
             i += 1
         if start < r.end_ns:
-            left.append(TimeRange(start, r.end_ns))
+            left.append(r if start == r.start_ns else TimeRange(start, r.end_ns))
     return left
 
 

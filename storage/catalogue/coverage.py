@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -97,6 +97,8 @@ def late(segments: Sequence[RecordedSegment]) -> set[SegmentRef]:
 
 def labelled(recorded: Iterable[Span], labels: Sequence[tuple[TimeRange, Origin, bool]]) -> tuple[Span, ...]:
     """`recorded` cut where its origin changes. `labels`: (range, origin, late) in order, without overlaps; the rest is live."""
+    if not labels:
+        return tuple(recorded)
     found: list[Span] = []
     for span in recorded:
         at = span.range.start_ns
@@ -135,6 +137,23 @@ def holes(gaps: Iterable[Gap], live: Sequence[TimeRange]) -> list[TimeRange]:
             if before and reached[before - 1] > gap.end_ns:
                 found.append(TimeRange(gap.start_ns, gap.end_ns))
     return merge(found)
+
+
+def candidates(gaps: Iterable[Gap], recorded: Iterable[TimeRange], within: TimeRange) -> list[Gap]:
+    """Those of the gaps that `holes` may find, judged by recorded time of every origin that overlaps `within`.
+
+    Never one too few: as far as `within` shows it, recording goes on all through such a gap. Mostly there is none, and
+    no segment needs to be looked at.
+    """
+    order = merge(recorded, join_ns=MEET_NS)
+    starts = [recording.start_ns for recording in order]
+    found = []
+    for gap in gaps:
+        if may_be_hole(gap) and gap.end_ns is not None:
+            before = bisect_right(starts, max(gap.start_ns, within.start_ns) + MEET_NS)
+            if before and order[before - 1].end_ns >= min(gap.end_ns, within.end_ns) - MEET_NS:
+                found.append(gap)
+    return found
 
 
 def spans(within: TimeRange, whole: Iterable[TimeRange], damaged: Iterable[TimeRange]) -> tuple[Span, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Connection, Select, and_, exists, literal, select, text
+from sqlalchemy import BigInteger, Connection, FromClause, Select, and_, exists, literal, select, text, true
 
 from storage.catalogue import coverage, rows, spans
 from storage.catalogue.engine import Database
@@ -64,9 +64,17 @@ class Timelines:
             stated: dict[UUID, list[Gap]] = {}
             for gap in overlapping_gaps(conn, list(keys.values()), within.start_ns, within.end_ns):
                 stated.setdefault(gap.stream_id, []).append(gap)
-            any_holes = any(coverage.may_be_hole(gap) for gap in itertools.chain(*stated.values()))
             elsewhere = _elsewhere(conn, keys, within)
-            around = _around_holes(conn, keys, within) if any_holes else {}
+            suspects = {
+                key
+                for key, stream_id in keys.items()
+                if coverage.candidates(
+                    stated.get(stream_id, ()),
+                    [*itertools.chain(*recorded.get(stream_id, ())), *(still_open or {}).get(stream_id, ())],
+                    within,
+                )
+            }
+            around = _around_holes(conn, {key: keys[key] for key in suspects}, within) if suspects else {}
             found = {}
             for stream_id in stream_ids:
                 gaps = stated.get(stream_id, [])
@@ -258,21 +266,24 @@ def _came_late(conn: Connection, run_id: UUID) -> bool:
 def _around_holes(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, list[TimeRange]]:
     """Stream → live segments that some gap of the range overlaps (`coverage.holes` looks which it lies inside of).
 
-    One probe of the index per gap: no segment is longer than an hour.
+    One probe of the index per gap: no segment is longer than an hour. SQLite does so by itself; PostgreSQL thinks that
+    a probe finds much and would rather read all segments of the streams, unless it must take the gaps one by one.
     """
+    overlapped = and_(
+        segments.c.stream_key == gaps.c.stream_key,
+        segments.c.start_ns < gaps.c.end_ns,
+        segments.c.start_ns > gaps.c.start_ns - LONGEST_SEGMENT_NS,
+        segments.c.end_ns > gaps.c.start_ns,
+    )
+    probed: FromClause = segments
+    if conn.dialect.name != "sqlite":
+        columns = (segments.c.stream_key, segments.c.run_key, segments.c.start_ns, segments.c.end_ns)
+        probed = select(*columns).where(overlapped).correlate(gaps).offset(0).lateral("probed")
     query = (
-        select(segments.c.stream_key, segments.c.start_ns, segments.c.end_ns)
+        select(probed.c.stream_key, probed.c.start_ns, probed.c.end_ns)
         .select_from(gaps)
-        .join(
-            segments,
-            and_(
-                segments.c.stream_key == gaps.c.stream_key,
-                segments.c.start_ns < gaps.c.end_ns,
-                segments.c.start_ns > gaps.c.start_ns - LONGEST_SEGMENT_NS,
-                segments.c.end_ns > gaps.c.start_ns,
-            ),
-        )
-        .join(runs, runs.c.key == segments.c.run_key)
+        .join(probed, overlapped if probed is segments else true())
+        .join(runs, runs.c.key == probed.c.run_key)
         .where(gaps.c.stream_key.in_(keys), gaps.c.start_ns < within.end_ns, gaps.c.end_ns > within.start_ns)
         .where(gaps.c.reason.in_([reason.value for reason in coverage.WITHIN_RECORDING]))
         .where(runs.c.origin == Origin.LIVE.value)
