@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORE ?= folder
 export DEMO_SECONDS STORE
 
-.PHONY: help demo test test-long check bench bench-ingest bench-scale bench-catalogue bench-profile fuzz clocks crash-points kills store-faults disk-faults soak power clean
+.PHONY: help demo test check bench bench-ingest bench-scale bench-catalogue bench-profile fuzz clocks crash-points kills store-faults disk-faults soak power clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -14,13 +14,9 @@ demo: ## six simulated cameras, recorded, shown, exported (STORE=folder|seaweedf
 	@[ "$(STORE)" != minio ] || scripts/setup minio
 	@exec $(BIN)/vms demo --store $(STORE) $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
 
-test: ## the tests, against real servers; the longest are in test-long
+test: ## all tests, against real servers
 	@scripts/setup test
 	$(BIN)/pytest -n 2 --dist loadgroup -q
-
-test-long: ## what takes minutes and is not in every run
-	@scripts/setup test
-	$(BIN)/pytest -q -m long -o addopts=
 
 check: ## lint, types, import directions
 	@scripts/setup test

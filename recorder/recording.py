@@ -319,6 +319,7 @@ class Recording:
         self._left = None
 
     async def _salvage(self, track: Track) -> list[SegmentFacts]:
+        track.left_behind = False
         found, refused = await asyncio.to_thread(salvage_stream, self._spool, track.stream_id)
         if refused:
             self._salvage_due_ns[track.stream_id] = self._clock.mono_ns() + SALVAGE_AGAIN_NS
@@ -327,9 +328,10 @@ class Recording:
         return found
 
     async def _salvage_again(self, now_ns: int) -> None:
-        """What the disk refused when the attempt began; a connection may last for months."""
+        """What the disk refused before and may take now; a connection may last for months."""
         for track in self.tracks:
-            if not self._given_up and now_ns >= self._salvage_due_ns.get(track.stream_id, now_ns + 1):
+            due_ns = now_ns if track.left_behind else self._salvage_due_ns.get(track.stream_id)
+            if due_ns is not None and now_ns >= due_ns and not self._given_up:
                 found = await self._salvage(track)
                 for fact in await asyncio.to_thread(outlasted, self._spool, found):
                     self._spool.put_run(fact)

@@ -97,9 +97,7 @@ class Track:
     ) -> None:
         """`host_clock` tells whether this machine's own clock is right; without it that is not known. `since_ns`: since
         when a stream that was never recorded is expected; 0: not known."""
-        self.stream_id = stream_id
-        self.since_ns = since_ns
-        self.record = record
+        self.stream_id, self.since_ns, self.record = stream_id, since_ns, record
         self.withheld = False  # the spool has no room for it: runs that begin now are relayed and not recorded
         self.counters = Counters()
         self.relay = Relay()
@@ -108,6 +106,7 @@ class Track:
         self.clock_map: ClockMap | None = None
         self.run: RunInfo | None = None
         self.failure: SpoolError | None = None  # of a seal; ends the attempt
+        self.left_behind = False  # a part file that the disk did not let be finished; whoever salvages it says False
         self.attempt_units = 0
         self.first_mono_ns = 0  # of the attempt
         self.key_mono_ns = 0  # when its last key came; 0: none did
@@ -478,6 +477,7 @@ class Track:
         self._broken = True
         if segment is None:
             return
+        self.left_behind = True
         self._spool.abandon(segment)
         written = self._written_pts
         if self._tail and written is not None and self._begun is not None and self._segmenter is not None:

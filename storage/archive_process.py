@@ -31,7 +31,7 @@ from storage.spool import Spool, SpoolUsage
 from storage.spool_files import NO_SPACE
 from storage.stores import SpoolCopies, StoreCopies, object_store_info, spool_info
 from vms.clock import SystemClock
-from vms.errors import SpoolError
+from vms.errors import CatalogueUnavailable, SpoolError, VmsError
 from vms.metrics import UNKNOWN, Metrics, MetricsServer
 from vms.observe import configure_logging
 from vms.processes import run_process
@@ -136,8 +136,8 @@ def replace_report(file: Path, content: bytes) -> None:
 
 async def run_archiver(site: Site) -> None:
     """Build, run until cancelled, undo in reverse. Raises UserError when the catalogue's schema is not ours."""
-    await check(site.catalogue_url)
     clock = SystemClock()
+    await _checked(site.catalogue_url, clock)
     host = site.settings.site.host or local_host_name()
     spool = Spool(site.spool, clock)
     spool.prepare()
@@ -177,6 +177,31 @@ async def run_archiver(site: Site) -> None:
     finally:
         await store.close()
         await spool.close()
+
+
+async def _checked(url: str, clock: SystemClock) -> None:
+    """Wait until the catalogue can be asked whether its schema is ours: its disk may be full now. Raises as `check`."""
+    answers: asyncio.Queue[VmsError | None] = asyncio.Queue()
+
+    async def ask() -> None:
+        try:
+            await check(url)
+        except CatalogueUnavailable:
+            raise
+        except VmsError as error:
+            answers.put_nowait(error)
+        else:
+            answers.put_nowait(None)
+        await asyncio.Event().wait()  # until whoever waits for the answer has heard it
+
+    asking = asyncio.create_task(keep_running("asking the catalogue", ask, clock=clock), name="catalogue")
+    try:
+        refused = await answers.get()
+    finally:
+        asking.cancel()
+        await asyncio.wait({asking})
+    if refused is not None:
+        raise refused
 
 
 async def _keep_reporting(report: Report, spool: Spool, clock: SystemClock) -> None:

@@ -21,6 +21,8 @@ from typing import Any
 
 import uvloop
 
+from vms.errors import VmsError
+
 log = logging.getLogger(__name__)
 
 HEARTBEAT_ENV = "VMS_HEARTBEAT_FD"
@@ -129,8 +131,10 @@ async def _beats_until_death(spec: ChildSpec, process: asyncio.subprocess.Proces
     try:
         while True:
             waiter = asyncio.ensure_future(beat.wait())
-            done, _ = await asyncio.wait({waiter, death}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            waiter.cancel()
+            try:
+                done, _ = await asyncio.wait({waiter, death}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiter.cancel()
             if death in done:
                 return True
             if not done:
@@ -166,11 +170,16 @@ def python_module(module: str, *arguments: str) -> tuple[str, ...]:
 def run_process(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a process's composition function on uvloop until it ends or SIGTERM/SIGINT cancels it.
 
-    Beats to the supervisor that started us, if one did.
+    Beats to the supervisor that started us, if one did. What is expected to go wrong is told in words; whoever
+    started us sees it by the exit code.
     """
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    uvloop.run(_until_signalled(main))
+    try:
+        uvloop.run(_until_signalled(main))
+    except VmsError as error:
+        log.error("this process ends: %s", error)
+        sys.exit(1)
 
 
 async def _until_signalled(main: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from vms.errors import UserError
 
+MOST_SOCKET_BYTES = 107  # of the path of a Unix socket (unix(7))
 _DAY = 86_400
 
 
@@ -428,9 +429,10 @@ def check_together(settings: Settings) -> list[str]:
     problems += [f'publishing.consumers: "{c.name}" has no password' for c in publishing.consumers if not c.password]
     if settings.feed.listen and not (settings.feed.certificate and settings.feed.key):
         problems.append("feed.listen is served over TLS only, so feed.certificate and feed.key must be set")
-    if len(str(settings.feed.socket).encode()) > 107:
+    if len(str(settings.feed.socket).encode()) > MOST_SOCKET_BYTES:
         problems.append(
-            "feed.socket: a Unix socket path has at most 107 bytes; set a shorter one, such as /run/stroz/feed.sock"
+            f"feed.socket: a Unix socket path has at most {MOST_SOCKET_BYTES} bytes; set a shorter one, such as "
+            "/run/stroz/feed.sock"
         )
     return problems + _check_alarms(settings.alarms)
 

@@ -34,6 +34,7 @@ from cryptography.x509.oid import NameOID
 from storage.objects.embedded import EmbeddedServer
 from storage.objects.s3_wire import S3Location
 from tests.support.scripted_rtsp import SDP, Scripted, pictures, status
+from tests.support.servers import temporary_folder
 from tests.support.zygote import Zygote
 
 pytestmark = pytest.mark.network
@@ -424,6 +425,14 @@ def test_keys_that_are_missing_open_to_others_or_cut(desk: Desk) -> None:
     desk.refused("camera", "list", says="32 bytes.*backup")
     key.write_bytes(bytes(32))
     desk.refused("camera", "list", says="key", code=1)
+
+
+def test_a_folder_whose_path_leaves_no_room_for_sockets(desk: Desk) -> None:
+    with temporary_folder("long") as folder:
+        data = folder / ("d" * (90 - len(str(folder)) - 1))  # feed.sock still fits
+        shutil.copytree(desk.data, data)
+        for command in ("up", "recorder", "archiver"):
+            desk.refused(command, data=data, says="too long a path.*shorter")
 
 
 def test_folders_that_are_none(desk: Desk) -> None:

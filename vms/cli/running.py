@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,7 +25,7 @@ from vms.assignment import read_assignment
 from vms.errors import MalformedError, UserError
 from vms.metrics import MetricsServer, gather
 from vms.processes import ChildSpec, ChildState, keep_child, python_module
-from vms.settings import Listen
+from vms.settings import MOST_SOCKET_BYTES, Listen
 from vms.site import Site
 from vms.supervise import Backoff, keep_running
 
@@ -34,6 +35,7 @@ CATALOGUE_PACE = Backoff(first=2.0, longest=15.0)
 RECORDER_STOP_SECONDS = 18.0  # its workers have 15 to seal what is open
 ARCHIVER_STOP_SECONDS = 10.0
 LAST_PORT = 65_535
+LONGEST_SOCKET = "recorder-host.metrics"  # of those in the data folder
 ALARMS_STOP_SECONDS = 1.5  # what it knows is on disk already
 ROLES = ("alarms", "recorder", "archiver")  # in the order of ending: an end in order alarms nobody
 
@@ -183,8 +185,14 @@ def stop_on_signals() -> asyncio.Event:
 def metrics_page(site: Site, names: tuple[str, ...] = ("",), *, next_port: bool = False) -> Iterator[Listen | None]:
     """Serve the metrics of the processes whose names begin so as one page; gives where, None where metrics are off.
 
-    `next_port`: at the port after that of `metrics.listen`, for a recorder beside an archiver. UserError when it is taken.
+    `next_port`: at the port after that of `metrics.listen`, for a recorder beside an archiver. UserError when it is taken,
+    and when the data folder's path leaves no room for the sockets on which the processes themselves serve.
     """
+    if len(os.fsencode(site.run / LONGEST_SOCKET)) > MOST_SOCKET_BYTES:
+        raise UserError(
+            f"{site.run} is too long a path: with the name of a Unix socket it may have {MOST_SOCKET_BYTES} bytes. "
+            "Nothing was started; name a data folder with a shorter path"
+        )
     section = site.settings.metrics
     if not section.enabled:
         yield None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -60,6 +61,31 @@ async def test_a_stream_given_up_is_relayed_and_its_gap_says_why(tmp_path: Path,
     assert 20 * S <= gap.end_ns - gap.start_ns <= 23 * S
     assert [g.reason for g in stage.gaps()].count(GapReason.SPOOL_FULL) == 1
     assert [f.run.end_reason for f in stage.runs()] == [GapReason.SPOOL_FULL, GapReason.RECORDER_RESTART]
+
+
+async def test_what_a_full_disk_did_not_let_be_finished_is_sealed_on_the_same_connection(
+    tmp_path: Path, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fd: int, _buffers: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    async with Stage(tmp_path, clock, play(120)) as stage:
+        await stage.go(20.5)
+        with monkeypatch.context() as patched:
+            patched.setattr("storage.spool_files.os.writev", full)
+            stage.recording.give_up("the spool is full")
+            (torn,) = stage.spool.parts()
+            await stage.go(12)
+            assert stage.spool.parts() == [torn]
+        stage.recording.take_up()
+        await stage.go(20)
+        (status,) = stage.recording.status(0)
+        assert (status.state, status.attempts) == ("recording", 1)
+        assert torn not in stage.spool.parts()
+        assert [s.run_id for s in stage.spool.sealed()] == [torn.run_id]
+    first, second = check(stage)
+    gap = next(g for g in stage.gaps() if g.reason is GapReason.SPOOL_FULL)
+    assert (gap.start_ns, gap.end_ns) == (first.facts.end_ns, second.facts.start_ns)
 
 
 async def test_given_up_is_counted_whose_gap_says_so_as_vms_status_does(tmp_path: Path, clock: SimulatedClock) -> None:

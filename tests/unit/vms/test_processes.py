@@ -31,6 +31,14 @@ HANGING = """
         time.sleep(600)
     run_process(main)
 """
+EXPECTED = """
+    from vms.errors import SpoolError
+    from vms.model import GapReason
+    from vms.processes import run_process
+    async def main():
+        raise SpoolError(GapReason.SPOOL_FULL, "the spool's disk is full")
+    run_process(main)
+"""
 
 
 def spec(tmp_path: Path, source: str, **changes: float) -> ChildSpec:
@@ -94,6 +102,18 @@ async def test_hung_is_dumped_and_replaced(tmp_path: Path, capfd: pytest.Capture
     assert "in main" in capfd.readouterr().err  # the stack that hangs, by faulthandler
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_what_is_expected_to_go_wrong_is_told_in_words(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    deaths: list[str] = []
+    task = asyncio.create_task(keep_child(spec(tmp_path, EXPECTED), on_exit=deaths.append))
+    await eventually(lambda: deaths)
+    task.cancel()
+    await asyncio.wait({task})
+    told = capfd.readouterr().err
+    assert deaths[0] == "exit code 1"
+    assert "this process ends: the spool's disk is full" in told
+    assert "Traceback" not in told
 
 
 async def test_a_program_that_is_not_there_is_said(tmp_path: Path) -> None:

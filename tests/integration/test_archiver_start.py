@@ -1,0 +1,43 @@
+"""An archiver that starts while its catalogue cannot be asked: it waits, and refuses only what is not ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from storage.archive_process import STATUS_FILE, run_archiver
+from storage.catalogue import migrate
+from vms.errors import UserError
+from vms.site import Site
+
+
+async def test_it_waits_for_a_catalogue_that_cannot_be_opened(tmp_path: Path) -> None:
+    site = Site.create(tmp_path / "data")
+    await migrate(site.catalogue_url)
+    file, aside = site.path / "catalogue.db", site.path / "aside"
+    file.rename(aside)
+    file.mkdir()  # what SQLite cannot open: as a disk without room for its shared memory
+    running = asyncio.create_task(run_archiver(site))
+    done, _ = await asyncio.wait({running}, timeout=2.5)
+    assert not done
+    assert not (site.run / STATUS_FILE).exists()
+    file.rmdir()
+    aside.rename(file)
+    async with asyncio.timeout(20):
+        while not (site.run / STATUS_FILE).exists():
+            assert not running.done(), running.exception()
+            await asyncio.sleep(0.05)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_schema_that_is_not_ours_is_refused_at_once(tmp_path: Path) -> None:
+    site = Site.create(tmp_path / "data")
+    sqlite3.connect(site.path / "catalogue.db").close()
+    with pytest.raises(UserError, match="vms migrate"):
+        await run_archiver(site)
