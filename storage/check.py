@@ -329,7 +329,7 @@ class _Walk:
             detail = "an object of a segment that was condemned or deleted, and nothing says that it must go"
             return [Finding(Kind.DELETED_LEFT_OVER, detail, store, key, ref=ref)]
         try:
-            return [await inspect_orphan(self._places, key, self._known)]
+            return await inspect_orphan(self._places, key, self._known, self._depth)
         except ObjectMissing:
             return []
 

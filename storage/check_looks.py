@@ -25,6 +25,7 @@ from storage.spool import Spool
 from vms.errors import MalformedError, ObjectMissing, StoreDenied, StoreUnavailable
 from vms.media.boxes import ByteSource, FileSource
 from vms.media.segment_reader import verify
+from vms.model import SegmentFacts
 
 T = TypeVar("T")
 
@@ -125,6 +126,33 @@ class Places:
         except ObjectMissing:
             return Look(Seen.MISSING, "it went while it was read")
 
+    async def look_at_orphan(self, key: str, facts: SegmentFacts, depth: Depth) -> tuple[Look, bytes]:
+        """An object that no row names, every byte of it, and its SHA-256. What was sealed only its own trailer says.
+
+        Raises StoreError.
+        """
+        info = await self.store.head(key)
+        with tempfile.NamedTemporaryFile(prefix="vms-check-") as file:
+            digest = await self.digest_of(key, cast("BinaryIO", file))
+            await in_thread(file.flush)
+            path = Path(file.name)
+            if info.digest not in (None, digest):
+                return Look(Seen.WRONG_BYTES, "its bytes are not those that the store was given"), digest
+            problem = await in_thread(lambda: parsing_problem(path))
+            if problem is not None:
+                return Look(Seen.WRONG_BYTES, f"its bytes are not those that were sealed ({problem})"), digest
+            if depth >= Depth.DECODE:
+                problem = await self._picture_problem(
+                    path, independent=facts.independent, damaged=facts.damaged_units > 0
+                )
+            return Look(Seen.SOUND) if problem is None else Look(Seen.UNDECODABLE, problem), digest
+
+    async def _picture_problem(self, path: Path, *, independent: bool, damaged: bool) -> str | None:
+        """What a decoder says. A continuation has no picture to begin with, and it may stumble over what was lost."""
+        if self._decoder is None or damaged or not independent:
+            return None
+        return await self._decoder.problem(path)
+
     async def digest_of(self, key: str, target: BinaryIO | None = None) -> bytes:
         """SHA-256 of an object's bytes, which go to `target` on the way. Raises StoreError."""
         hasher = hashlib.sha256()
@@ -182,9 +210,8 @@ class Places:
         if digest != copy.digest:
             return _wrong(digest, copy.digest)
         problem = await in_thread(lambda: parsing_problem(path))
-        # A continuation has no picture to begin with, and a decoder may stumble over what the network lost.
-        if problem is None and self._decoder is not None and segment.independent and not segment.damaged:
-            problem = await self._decoder.problem(path)
+        if problem is None:
+            problem = await self._picture_problem(path, independent=segment.independent, damaged=segment.damaged)
         return Look(Seen.SOUND) if problem is None else Look(Seen.UNDECODABLE, problem)
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from dataclasses import replace
-from functools import partial
 from uuid import UUID
 
 from storage.catalogue.values import Copy, CopyState, RecordedSegment, Registered, Registration, SegmentRef
 from storage.check_findings import REPAIRABLE, Depth, Finding, Kind, Seen
-from storage.check_looks import Places, sealing_problem
+from storage.check_looks import Places
 from storage.objects.base import put_once, segment_key
 from storage.retention import DAY_NS
 from storage.sealed_file import run_of
@@ -23,7 +22,6 @@ from vms.errors import CatalogueUnavailable, MalformedError, ObjectMissing, VmsE
 from vms.localtime import format_utc
 from vms.media.segment_reader import SegmentReader
 from vms.model import GapReason, RunInfo, SegmentFacts
-from vms.timeline import TimeRange
 
 
 class Repairs:
@@ -123,16 +121,10 @@ class Repairs:
     async def _register(self, key: str) -> str | None:
         facts, run = await read_object(self._places, key)
         known = run.id in await self._places.catalogue.run_hosts([run.id])
-        info = await self._places.head(key)
-        if info is None:
-            return None
-        digest = await self._places.digest_of(key)
-        if info.digest not in (None, digest):
-            raise MalformedError(key, "its bytes are not those that the store was given")
-        source = ObjectSource(self._places.store, key, info.size_bytes, asyncio.get_running_loop())
-        problem = await in_thread(partial(sealing_problem, source), source.stop)
-        if problem:
-            raise MalformedError(key, f"its bytes are not those that were sealed ({problem})")
+        look, digest = await self._places.look_at_orphan(key, facts, Depth.DIGEST)
+        if look.seen is not Seen.SOUND:
+            raise MalformedError(key, look.detail)
+        info = await self._places.store.head(key)
         copy = Copy(self._places.store_name, key, info.size_bytes, digest, info.version)
         # Nobody will ever close a run of which only an orphan tells: it is stated to end where this segment does.
         closed = replace(run, end_ns=facts.end_ns, end_reason=GapReason.UNKNOWN)
@@ -148,14 +140,8 @@ class Repairs:
         stated = segment_key(facts.stream_id, facts.run_id, facts.number, facts.start_ns)
         if (stated, SegmentRef.of(facts)) != (key, ref):
             return None  # a deleted segment's name, and other footage under it
-        within = TimeRange(facts.start_ns, facts.end_ns)
-        holds = await self._places.catalogue.holds()
-        if any(facts.stream_id in hold.stream_ids and hold.range.overlaps(within) for hold in holds):
-            return None
-        copy = Copy(self._places.store_name, key, facts.size_bytes, facts.digest)
-        if await self._places.catalogue.record_copy(ref, copy):
-            return None
-        return "condemned again: retention removes it"
+        again = await self._places.catalogue.condemn_again(ref, self._places.store_name, key)
+        return "condemned again: retention removes it" if again else None
 
 
 async def read_object(places: Places, key: str) -> tuple[SegmentFacts, RunInfo]:
@@ -172,19 +158,28 @@ async def read_object(places: Places, key: str) -> tuple[SegmentFacts, RunInfo]:
     return await in_thread(read, source.stop)
 
 
-async def inspect_orphan(places: Places, key: str, known: Collection[UUID]) -> Finding:
-    """An object that no row names: a whole segment that can be registered again, or garbage. Raises StoreError."""
+async def inspect_orphan(places: Places, key: str, known: Collection[UUID], depth: Depth) -> list[Finding]:
+    """An object that no row names: a segment that can be registered again, or garbage; and whether it is damaged.
+
+    Raises StoreError.
+    """
     where = (places.store_name, key)
     try:
         facts, _ = await read_object(places, key)
     except MalformedError as error:
-        return Finding(Kind.ORPHAN_GARBAGE, f"no row names it, and it is no whole segment ({error})", *where)
+        return [Finding(Kind.ORPHAN_GARBAGE, f"no row names it, and it is no whole segment ({error})", *where)]
     place = (*where, facts.stream_id, SegmentRef(facts.run_id, facts.number), facts.start_ns)
     if segment_key(facts.stream_id, facts.run_id, facts.number, facts.start_ns) != key:
         detail = "no row names it, and it is the segment of another key"
-        return Finding(Kind.ORPHAN_GARBAGE, detail, *place)
+        return [Finding(Kind.ORPHAN_GARBAGE, detail, *place)]
     if facts.stream_id not in known:
-        return Finding(Kind.UNKNOWN_STREAM, "a segment of a stream that is not in the registry", *place)
+        return [Finding(Kind.UNKNOWN_STREAM, "a segment of a stream that is not in the registry", *place)]
     seconds = (facts.end_ns - facts.start_ns) / 1e9
     detail = f"no row names this segment of {seconds:.1f} s from {format_utc(facts.start_ns)}"
-    return Finding(Kind.ORPHAN_SEGMENT, detail, *place)
+    found = [Finding(Kind.ORPHAN_SEGMENT, detail, *place)]
+    if depth >= Depth.DIGEST:
+        look, _ = await places.look_at_orphan(key, facts, depth)
+        kind = {Seen.WRONG_BYTES: Kind.WRONG_BYTES, Seen.UNDECODABLE: Kind.UNDECODABLE}.get(look.seen)
+        if kind is not None:  # without a ref: there is no row of it that a repair could mend
+            found.append(Finding(kind, look.detail, *where, facts.stream_id, start_ns=facts.start_ns))
+    return found

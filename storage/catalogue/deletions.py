@@ -34,7 +34,7 @@ from storage.catalogue.tables import (
     stores,
     streams,
 )
-from storage.catalogue.values import Condemned, CondemnedObject, DeletedSegment, Expired, Expiring, Hold
+from storage.catalogue.values import Condemned, CondemnedObject, DeletedSegment, Expired, Expiring, Hold, SegmentRef
 from storage.objects.base import segment_key
 from vms.errors import CatalogueError, UserError
 from vms.model import Gap, GapReason
@@ -116,6 +116,13 @@ class Deletions:
         as well: an upload may be there, or on its way, and no row say so. Raises CatalogueError for an unknown stream.
         """
         return await self._db.write(lambda conn: _condemn(conn, stream_id, now_ns, at_ns, after, uploads or {}))
+
+    async def condemn_again(self, ref: SegmentRef, store: str, object_key: str) -> bool:
+        """Condemn an object that is left of a segment that was condemned or deleted. False: a hold covers it by now.
+
+        Holds are read under the camera's lock. Raises CatalogueError for a segment that is neither, or an unknown store.
+        """
+        return await self._db.write(lambda conn: _condemn_again(conn, ref, store, object_key))
 
     async def condemned_objects(
         self, store_names: Iterable[str], *, after: int = 0, limit: int = _PAGE
@@ -309,6 +316,28 @@ def _condemn(  # noqa: PLR0917
         more=len(page) == _PAGE,
         resume=(page[-1].start_ns, page[-1].arrival),
     )
+
+
+def _condemn_again(conn: Connection, ref: SegmentRef, store: str, object_key: str) -> bool:
+    store_key = rows.store_key(rows.store_keys(conn), store)
+    of_run = select(runs.c.key, runs.c.stream_key, streams.c.camera_key).join_from(runs, streams)
+    run = conn.execute(of_run.where(runs.c.id == ref.run_id)).one_or_none()
+    if run is None:
+        raise CatalogueError(f"{rows.ref_text(ref)} is not in the catalogue")
+    lock_cameras(conn, [run.camera_key])
+    for table in (condemned, deletions):
+        of_segment = (table.c.run_key == run.key) & (table.c.number == ref.number)
+        gone = conn.execute(select(table.c.start_ns, table.c.end_ns).where(of_segment)).one_or_none()
+        if gone is not None:
+            break
+    else:
+        raise CatalogueError(f"{rows.ref_text(ref)} was neither condemned nor deleted")
+    within = TimeRange(gone.start_ns, gone.end_ns)
+    if any(held.overlaps(within) for held in _holds_of(conn, run.stream_key)):
+        return False
+    named = {"run_key": run.key, "number": ref.number, "store_key": store_key, "object_key": object_key}
+    conn.execute(upsert(conn, condemned_objects).on_conflict_do_nothing(), named)
+    return True
 
 
 def _rest_of_groups(conn: Connection, page: Sequence[Any]) -> list[Any]:

@@ -309,7 +309,11 @@ DAMAGES: list[tuple[Damage, list[Kind], list[Kind]]] = [
     (journal_altered, [Kind.WRONG_BYTES], [Kind.WRONG_BYTES]),
     (orphan_of_a_known_run, [Kind.ORPHAN_SEGMENT], []),
     (orphan_of_an_unknown_run, [Kind.ORPHAN_SEGMENT], []),
-    (orphan_with_a_rotten_picture, [Kind.ORPHAN_SEGMENT], [Kind.ORPHAN_SEGMENT]),
+    (
+        orphan_with_a_rotten_picture,
+        [Kind.ORPHAN_SEGMENT, Kind.WRONG_BYTES],
+        [Kind.ORPHAN_SEGMENT, Kind.WRONG_BYTES],
+    ),
     (other_footage_under_the_name_of_a_deleted_segment, [Kind.DELETED_LEFT_OVER], [Kind.DELETED_LEFT_OVER]),
     (orphan_that_is_no_segment, [Kind.ORPHAN_GARBAGE], [Kind.ORPHAN_GARBAGE]),
     (orphan_under_another_key, [Kind.ORPHAN_GARBAGE], [Kind.ORPHAN_GARBAGE]),
@@ -344,6 +348,39 @@ async def test_damage_is_named_and_mended_where_that_is_safe(
     assert await yard.kinds() == left
     assert before.items() <= media_of(yard).items()  # nothing was removed or altered
     assert (await yard.check(repair=True)).repaired == 0  # and it can be repeated
+
+
+@pytest.mark.parametrize("yard", ["sqlite"], indirect=True)
+async def test_an_orphan_is_looked_at_as_closely_as_any_other(yard: Yard) -> None:
+    await orphan_with_a_rotten_picture(yard)
+    assert await yard.kinds(Depth.SIZE) == [Kind.ORPHAN_SEGMENT]
+    assert await yard.kinds(Depth.DECODE) == [Kind.ORPHAN_SEGMENT, Kind.WRONG_BYTES]
+
+
+async def test_a_left_over_that_a_hold_covers_by_the_time_of_the_repair_stays(yard: Yard) -> None:
+    """The hold is placed after the check has looked at everything and just before the repair writes."""
+    await object_of_a_deleted_segment(yard)
+    facts, catalogue = yard.archived[0], yard.site.catalogue
+    now_ns = facts.end_ns + 31 * DAY
+    hold = Hold(
+        uuid4(), frozenset({facts.stream_id}), TimeRange(facts.start_ns, facts.end_ns), "Kp 1/27", "anna", now_ns,
+        now_ns + DAY,
+    )  # fmt: skip
+    write = catalogue._db.write
+
+    async def held_first(work: Any) -> Any:
+        catalogue._db.write = write  # type: ignore[method-assign]
+        await catalogue.place_hold(hold)
+        return await write(work)
+
+    catalogue._db.write = held_first  # type: ignore[method-assign]
+    repaired = await yard.check(repair=True)
+    assert [(f.kind, f.repaired) for f in repaired.findings] == [(Kind.DELETED_LEFT_OVER, False)]
+    assert await catalogue.holds() == [hold]
+    assert await catalogue.condemned_objects([OBJECT_STORE.name]) == []
+    await catalogue.release_hold(hold.id, at_ns=now_ns)
+    assert (await yard.check(repair=True)).repaired == 1
+    assert [o.key for o in await catalogue.condemned_objects([OBJECT_STORE.name])] == [key_of(facts)]
 
 
 async def test_many_damages_at_once_are_told_apart(yard: Yard) -> None:

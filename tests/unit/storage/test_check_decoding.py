@@ -17,7 +17,7 @@ from storage.check_findings import CheckReport, Depth, Kind
 from storage.check_looks import Places
 from storage.decoding import DecodingProcess
 from storage.facts import RunFact
-from storage.objects import FolderStore
+from storage.objects import FolderStore, segment_key
 from tests.support.encoded import aac, made_up, mapping_at, small_config, video
 from tests.support.sealed import HOST, OBJECT_STORE, SPOOL_STORE, WALL_NS, Site, open_site
 from vms.clock import SimulatedClock
@@ -88,6 +88,20 @@ async def test_what_decodes_is_sound_and_what_does_not_is_said_and_kept(
         assert "refuses" in finding.detail
         assert (report.segments, report.copies) == (5, 5)
         await archiver.upload_pending()
+
+
+async def test_an_object_that_no_row_names_is_decoded_too(site: Site, tmp_path: Path, decoder: DecodingProcess) -> None:
+    store = FolderStore(tmp_path / "store")
+    await archiver_of(site, store).register_sealed()  # makes the stores known
+    for units in (video(Codec.H264, 50, 2), MADE_UP):
+        await record(site, units)
+    for sealed in site.spool.sealed():
+        assert sealed.facts is not None
+        key = segment_key(sealed.stream_id, sealed.run_id, sealed.number, sealed.start_ns)
+        await store.put(key, sealed.path, digest=sealed.facts.digest, size_bytes=sealed.size_bytes)
+        site.spool.forget(sealed.path)
+    found = sorted(f.kind for f in (await checked(site, store, decoder)).findings)
+    assert found == [Kind.ORPHAN_SEGMENT, Kind.ORPHAN_SEGMENT, Kind.UNDECODABLE]
 
 
 @pytest.mark.parametrize(
