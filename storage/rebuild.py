@@ -24,6 +24,7 @@ from uuid import UUID
 
 from storage.archiver import Archiver
 from storage.catalogue import Catalogue
+from storage.catalogue.rebuilding import OlderRegistry
 from storage.catalogue.values import (
     Copy,
     CopyState,
@@ -36,7 +37,8 @@ from storage.check_looks import timed
 from storage.journal import HOUR_NS, MAX_JOURNAL_BYTES, Journal, SealLine, parse_journal
 from storage.object_ends import read_ends
 from storage.objects.base import KeyParts, ObjectInfo, ObjectStore, parse_key, segment_key
-from storage.rebuild_registry import restore_registry
+from storage.rebuild_doubles import choose_object
+from storage.rebuild_registry import last_statement, restore_registry
 from storage.rebuild_report import LostSegment, RebuildReport
 from storage.retention import DAY_NS, cutoff_ns
 from storage.sealed_file import run_of
@@ -122,7 +124,7 @@ class _Rebuild:
         await catalogue.put_store(self._from.spool_info)
         await catalogue.put_store(self._from.store_info)
         await self._count()
-        await self._registry()
+        await self._registry(state.older)
         await self._journals()
         await self._spool()
         await self._segments()
@@ -149,21 +151,34 @@ class _Rebuild:
             else:
                 self._streams.add(parts.stream_id)
 
-    async def _registry(self) -> None:
+    async def _registry(self, before: Sequence[OlderRegistry]) -> None:
+        """`before`: streams that an earlier call had to bring back out of older journals."""
         stated: list[Journal] = []
-        for keys in self._newest.values():
-            for key in reversed(keys):
-                found = await self._journal(key)
-                if found is not None and found[0].about is not None:
-                    stated.append(found[0])
-                    break
+        older: dict[UUID, OlderRegistry] = {}
+        for stream_id, keys in self._newest.items():
+            believed, unreadable = await last_statement(keys, self._journal)
+            if believed is not None:
+                stated.append(believed)
+            if unreadable:
+                written_ns = None if believed is None else believed.written_ns or believed.hour_ns + HOUR_NS
+                older[stream_id] = OlderRegistry(stream_id, unreadable, written_ns)
+        # A stream that came back from its newest journal is as it should be, whatever became of that journal since.
+        doubted = {one.stream_id: one for one in before}
+        settled = await self._catalogue.known_streams(older.keys()) - doubted.keys()
+        older = {stream_id: one for stream_id, one in older.items() if stream_id not in settled}
+        anew = (doubted.keys() - older.keys()) & {journal.stream_id for journal in stated}
+        await self._catalogue.note_older((doubted | older).values())
         in_spool = await asyncio.to_thread(_streams_in, self._from.spool)
         streams = self._streams | self._newest.keys() | in_spool
         stated.sort(key=lambda journal: journal.written_ns)
         abouts = [journal.about for journal in stated if journal.about is not None]
         await restore_registry(
-            self._catalogue, self._report, abouts, streams, assignment=self._from.assignment, profile=self._from.profile
-        )
+            self._catalogue, self._report, abouts, streams, assignment=self._from.assignment,
+            profile=self._from.profile, anew=anew,
+        )  # fmt: skip
+        left = {stream_id: one for stream_id, one in (doubted | older).items() if stream_id not in anew}
+        await self._catalogue.note_older(left.values())
+        self._report.older = tuple(left.values())
         days = {profile.id: profile.days for profile in await self._catalogue.profiles()}
         cameras = {c.id: days[c.profile_id] for c in await self._catalogue.cameras(include_retired=True)}
         now_ns = self._clock.wall_ns()
@@ -252,36 +267,75 @@ class _Rebuild:
     async def _segments(self) -> None:
         day: tuple[UUID, str] | None = None
         objects: list[ObjectInfo] = []
+        lines: dict[SegmentRef, SealLine] = {}
         async for info in self._listed("segments/"):
             parts = parse_key(info.key)
             if parts is None:
                 continue
             here = (parts.stream_id, parts.day)
-            if day is not None and (here != day or len(objects) >= MOST_KEYS):
-                await self._segments_of_day(*day, objects)
+            if here != day:
+                if day is not None:
+                    await self._end_day(day, objects, lines)
+                day, objects, lines = here, [], await self._lines_of_day(*here)
+            elif len(objects) >= MOST_KEYS:
+                await self._objects_of_day(day[0], objects, lines)
                 objects = []
-            day = here
             objects.append(info)
         if day is not None:
-            await self._segments_of_day(*day, objects)
+            await self._end_day(day, objects, lines)
 
-    async def _segments_of_day(self, stream_id: UUID, day: str, objects: Sequence[ObjectInfo]) -> None:
-        named = {_ref(parse_key(info.key)): info for info in objects}
-        lines = await self._lines_of_day(stream_id, day)
+    async def _end_day(
+        self, day: tuple[UUID, str], objects: Sequence[ObjectInfo], lines: dict[SegmentRef, SealLine]
+    ) -> None:
+        await self._objects_of_day(day[0], objects, lines)
+        await self._account(lines.values())
+        self._days.add(day)
+
+    async def _objects_of_day(
+        self, stream_id: UUID, objects: Sequence[ObjectInfo], lines: dict[SegmentRef, SealLine]
+    ) -> None:
+        """Some objects of a stream's day, or all; `lines` keeps those of which none was listed yet."""
+        named: dict[SegmentRef, list[ObjectInfo]] = {}
+        for info in objects:
+            named.setdefault(_ref(parse_key(info.key)), []).append(info)
         known = await self._catalogue.known_copies(self._from.store_info.name, list(named))
+        for ref, start_ns in known.items():
+            self._told_apart(named[ref], segment_key(stream_id, ref.run_id, ref.number, start_ns))
         self._report.segments["known"] += len(known)
-        self._advance(len(known))
-        fresh = [(ref, info) for ref, info in named.items() if ref not in known]
+        self._advance(sum(len(named[ref]) for ref in known))
+        fresh = [(ref, found) for ref, found in named.items() if ref not in known]
         for start in range(0, len(fresh), PAGE):
             page = fresh[start : start + PAGE]
             read = await _each(page, lambda one: self._segment(one[1], lines.get(one[0])))
             await self._register([item for item in read if item is not None])
-            self._advance(len(page))
-        await self._account(line for ref, line in lines.items() if ref not in named)
-        self._days.add((stream_id, day))
+            self._advance(sum(len(found) for _, found in page))
+        for ref in named:
+            lines.pop(ref, None)
 
-    async def _segment(self, info: ObjectInfo, line: SealLine | None) -> Registration | None:
-        """An object as it states itself, beside what a journal says was sealed; None, and listed, where it cannot."""
+    def _told_apart(self, objects: Sequence[ObjectInfo], chosen: str) -> None:
+        """Objects of one run and number, of which the catalogue has `chosen`."""
+        for info in objects:
+            if info.key != chosen:
+                self._report.is_double(info.key, chosen)
+
+    async def _segment(self, objects: Sequence[ObjectInfo], line: SealLine | None) -> Registration | None:
+        """A segment as its object states itself, beside what a journal says was sealed; None, and listed, where it cannot."""
+        if len(objects) == 1:
+            found = await self._stated(objects[0], line)
+        else:  # another's digest in a journal says nothing of these bytes
+            readable = [item for info in objects if (item := await self._stated(info, None)) is not None]
+            found = choose_object(readable, line.digest if line is not None else None) if readable else None
+            if found is not None:
+                self._told_apart(objects, found.copy.key)
+        if found is None or line is None or found.copy.digest == line.digest:
+            return found
+        self._report.cannot_read(found.copy.key, "its bytes are not those that its journal says were sealed")
+        return replace(
+            found, facts=replace(found.facts, digest=line.digest), copy=replace(found.copy, state=CopyState.CORRUPT)
+        )
+
+    async def _stated(self, info: ObjectInfo, line: SealLine | None) -> Registration | None:
+        """What one object states; None, and listed, where it cannot be read or is not that of its key."""
         found = await self._reading(info.key, lambda: self._read_segment(info, line))
         if found is None:
             return None
@@ -289,13 +343,6 @@ class _Rebuild:
         if usual != info.key:
             self._report.cannot_read(info.key, "is the segment of another key")
             return None
-        if line is not None and found.copy.digest != line.digest:
-            self._report.cannot_read(info.key, "its bytes are not those that its journal says were sealed")
-            return replace(
-                found,
-                facts=replace(found.facts, digest=line.digest),
-                copy=replace(found.copy, state=CopyState.CORRUPT),
-            )
         return found
 
     async def _read_segment(self, info: ObjectInfo, line: SealLine | None) -> Registration:

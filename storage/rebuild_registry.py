@@ -7,14 +7,43 @@ brought back retired, so that nobody tries to record from it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from itertools import groupby
 from uuid import UUID, uuid5
 
 from storage.catalogue import Catalogue
 from storage.catalogue.values import Expectation, StreamAbout
+from storage.journal import Journal
 from storage.rebuild_report import RebuildReport
 from vms.assignment import Assignment, CameraAssignment
 from vms.model import Camera, GapReason, LegalProfile, Stream, StreamKind
+
+
+async def last_statement(
+    keys: Sequence[str], read: Callable[[str], Awaitable[tuple[Journal, bytes] | None]]
+) -> tuple[Journal | None, str]:
+    """Of a stream's newest journals, in the order of their hours, the one that states the registry last.
+
+    Of the parts and hosts of an hour the one written last, whatever their names. Beside it the newest that cannot be
+    read and might state more, or nothing.
+    """
+    unreadable = ""
+    for _, of_hour in groupby(reversed(keys), key=_hour):
+        stating: list[Journal] = []
+        for key in of_hour:
+            found = await read(key)
+            if found is None:
+                unreadable = unreadable or key
+            elif found[0].about is not None:
+                stating.append(found[0])
+        if stating:
+            return max(stating, key=lambda journal: journal.written_ns), unreadable
+    return None, unreadable
+
+
+def _hour(key: str) -> tuple[str, str]:
+    folder, _, name = key.rpartition("/")
+    return folder, name[:2]
 
 
 async def restore_registry(
@@ -25,11 +54,15 @@ async def restore_registry(
     *,
     assignment: Assignment,
     profile: LegalProfile,
+    anew: Collection[UUID] = (),
 ) -> None:
-    """Register what `stated` (oldest first) and the assignment tell, and every other one of `streams`."""
+    """Register what `stated` (oldest first) and the assignment tell, and every other one of `streams`.
+
+    `anew`: streams that are known by what was stated earlier, and are to be told again.
+    """
     assigned = {stream.id for camera in assignment.cameras for stream in camera.streams}
     wanted = {*streams, *assigned, *(about.stream.id for about in stated)}
-    known = await catalogue.known_streams(wanted)
+    known = await catalogue.known_streams(wanted) - set(anew)
     told = [about for about in stated if about.stream.id not in known]
     default = _profile_named(profile, [*await catalogue.profiles(), *(about.profile for about in told)])
     cameras = {about.camera.id: about for about in told}

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from storage.catalogue.rebuilding import OlderRegistry
+
 MOST_LISTED = 10_000  # of each list; all are counted
 
 
@@ -29,6 +31,14 @@ class LostSegment:
     expired: bool
 
 
+@dataclass(frozen=True, slots=True)
+class DoubleObject:
+    """Two objects of one run and number with different bytes. The one of `chosen` is in the catalogue, both stay."""
+
+    key: str
+    chosen: str
+
+
 @dataclass(slots=True)
 class RebuildReport:
     """Counts are of this call; what an earlier one that was broken off had done already is `known`."""
@@ -47,6 +57,9 @@ class RebuildReport:
     renumbered: dict[UUID, tuple[int, int]] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
     unreadable_count: int = 0
+    doubles: list[DoubleObject] = field(default_factory=list)
+    doubles_count: int = 0
+    older: tuple[OlderRegistry, ...] = ()  # streams whose newest journals cannot be read
     lost: list[LostSegment] = field(default_factory=list)
     lost_count: int = 0
     expired_count: int = 0
@@ -62,6 +75,11 @@ class RebuildReport:
         self.unreadable_count += 1
         if len(self.unreadable) < MOST_LISTED:
             self.unreadable.append(Unreadable(key, why))
+
+    def is_double(self, key: str, chosen: str) -> None:
+        self.doubles_count += 1
+        if len(self.doubles) < MOST_LISTED:
+            self.doubles.append(DoubleObject(key, chosen))
 
     def is_lost(self, segment: LostSegment) -> None:
         if segment.expired:

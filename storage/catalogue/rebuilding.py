@@ -7,7 +7,8 @@ and of deletion reports stands in `storage.catalogue.restoring`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +27,18 @@ _BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
+class OlderRegistry:
+    """A stream of which newer journals may have stated other holds, and cannot be read. `unreadable`: the newest of them.
+
+    `stated_ns`: when the journal that was believed instead was written; None: none could be, and no hold came back.
+    """
+
+    stream_id: UUID
+    unreadable: str
+    stated_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class RebuildState:
     """The last rebuild. `finished_ns` None: it was broken off and may be run again."""
 
@@ -34,6 +47,7 @@ class RebuildState:
     finished_ns: int | None = None
     confirmed_ns: int | None = None
     confirmed_by: str | None = None
+    older: tuple[OlderRegistry, ...] = ()
 
     @property
     def keeps_deletion_off(self) -> bool:
@@ -61,14 +75,21 @@ class Rebuilding:
             row = conn.execute(select(rebuild)).one_or_none()
             if row is not None and row.finished_ns is None:
                 return _state(row)
+            # What came back out of older journals stays as it is, so that it did is not forgotten either.
             fresh = {"store": store, "started_ns": at_ns, "finished_ns": None} | dict.fromkeys(
                 ("confirmed_ns", "confirmed_by")
             )
             statement = upsert(conn, rebuild).values(key=1, **fresh)
             conn.execute(statement.on_conflict_do_update(index_elements=["key"], set_=fresh))
-            return RebuildState(store, at_ns)
+            return RebuildState(store, at_ns, older=() if row is None else _state(row).older)
 
         return await self._db.write(work)
+
+    async def note_older(self, older: Iterable[OlderRegistry]) -> None:
+        """Keep of which streams a person must be told before confirming; of no others. Ask only while rebuilding."""
+        facts = [[str(one.stream_id), one.unreadable, one.stated_ns] for one in older]
+        statement = update(rebuild).values(older=json.dumps(facts) if facts else None)
+        await self._db.write(lambda conn: conn.execute(statement))
 
     async def finish_rebuild(self, *, at_ns: int) -> None:
         """Everything was read. May be repeated."""
@@ -108,9 +129,9 @@ class Rebuilding:
         query = select(journals.c.object_key).where(journals.c.object_key.in_(keys))
         return await self._db.read(lambda conn: set(conn.scalars(query)))
 
-    async def known_copies(self, store: str, refs: Sequence[SegmentRef]) -> set[SegmentRef]:
-        """Those of the segments of which a copy in this store is noted under its usual key."""
-        found: set[SegmentRef] = set()
+    async def known_copies(self, store: str, refs: Sequence[SegmentRef]) -> dict[SegmentRef, int]:
+        """Those of the segments of which a copy in this store is noted under its usual key, and when they start (ns)."""
+        found: dict[SegmentRef, int] = {}
         for start in range(0, len(refs), _BATCH):
             found |= await self._db.read(partial(_known_copies, store=store, refs=refs[start : start + _BATCH]))
         return found
@@ -140,25 +161,26 @@ class Rebuilding:
 
 
 def _state(row: Any) -> RebuildState:
-    return RebuildState(row.store, row.started_ns, row.finished_ns, row.confirmed_ns, row.confirmed_by)
+    older = tuple(OlderRegistry(UUID(stream), key, ns) for stream, key, ns in json.loads(row.older or "[]"))
+    return RebuildState(row.store, row.started_ns, row.finished_ns, row.confirmed_ns, row.confirmed_by, older)
 
 
 def _key(conn: Connection, stream_id: UUID) -> int:
     return rows.stream_keys(conn, {stream_id})[stream_id][0]
 
 
-def _known_copies(conn: Connection, *, store: str, refs: Sequence[SegmentRef]) -> set[SegmentRef]:
+def _known_copies(conn: Connection, *, store: str, refs: Sequence[SegmentRef]) -> dict[SegmentRef, int]:
     ids = {key: run_id for run_id, (key, _) in rows.run_keys(conn, {ref.run_id for ref in refs}).items()}
     keys = {run_id: key for key, run_id in ids.items()}
     named = [(keys[ref.run_id], ref.number) for ref in refs if ref.run_id in keys]
     query = (
-        select(segments.c.run_key, segments.c.number)
+        select(segments.c.run_key, segments.c.number, segments.c.start_ns)
         .join_from(segments, copies, copies.c.arrival == segments.c.arrival)
         .join(stores, stores.c.key == copies.c.store_key)
         .where(tuple_(segments.c.run_key, segments.c.number).in_(named))
         .where(stores.c.name == store, copies.c.object_key.is_(None))
     )
-    return {SegmentRef(ids[row.run_key], row.number) for row in conn.execute(query)}
+    return {SegmentRef(ids[row.run_key], row.number): row.start_ns for row in conn.execute(query)}
 
 
 def _known_time(conn: Connection, key: int) -> tuple[int, int] | None:

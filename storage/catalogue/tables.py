@@ -333,6 +333,7 @@ rebuild = Table(
     Column("finished_ns", BigInteger),
     Column("confirmed_ns", BigInteger),
     Column("confirmed_by", Text),
+    Column("older", Text),
     CheckConstraint("key = 1", name="one_row"),
 )
 

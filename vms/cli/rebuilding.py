@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from storage.catalogue import RebuildState
+    from storage.catalogue.rebuilding import OlderRegistry
     from storage.objects import ObjectStore
     from storage.rebuild_report import RebuildReport
     from vms.assignment import Assignment
@@ -59,7 +60,7 @@ def rebuild(
         print_json(report_json(report))
     else:
         _show(report, cameras)
-    if report.unreadable_count or report.lost_count or report.spool_set_aside:
+    if report.unreadable_count or report.lost_count or report.doubles_count or report.spool_set_aside:
         raise typer.Exit(1)
 
 
@@ -85,7 +86,7 @@ async def _rebuild(site: Site, tell: Callable[[int, int], None]) -> tuple[Rebuil
                 profile_of(site.settings.legal), _assignment(site),
             )  # fmt: skip
             report = await rebuild_catalogue(sources, on_progress=tell)
-            return report, await catalogue.cameras()
+            return report, await catalogue.cameras(include_retired=True)
     finally:
         await store.close()
         await spool.close()
@@ -144,14 +145,17 @@ def progress_text(done: int, total: int, seconds: float) -> str:
 
 def _confirm(site: Site, *, yes: bool, as_json: bool) -> None:
     state, cameras, held = asyncio.run(_look(site))
+    in_service = sum(camera.retired_ns is None for camera in cameras)
     if state is None or not state.keeps_deletion_off:
         raise UserError("deletion is not off because of a rebuild; there is nothing to confirm")
     if state.finished_ns is None:
         raise UserError("the rebuild was broken off; run it to its end first: vms rebuild")
     note(
-        f"the catalogue was rebuilt from {state.store}; {cameras} cameras in service and {held} holds in force came back"
+        f"the catalogue was rebuilt from {state.store}; {in_service} cameras in service and {held} holds in force came back"
     )
     note("what has expired and no hold covers is deleted from now on; a hold that is missing here protects nothing")
+    for line in older_lines(state.older, cameras):
+        note(line)
     if not yes:
         if not sys.stdin.isatty():
             raise UserError(
@@ -165,11 +169,38 @@ def _confirm(site: Site, *, yes: bool, as_json: bool) -> None:
     note(f"confirmed by {confirmed.confirmed_by}; the archiver deletes again within ten minutes")
 
 
-async def _look(site: Site) -> tuple[RebuildState | None, int, int]:
+async def _look(site: Site) -> tuple[RebuildState | None, list[Camera], int]:
     from vms.cli.retention import opened
 
     async with await opened(site) as catalogue:
-        return await catalogue.rebuild_state(), len(await catalogue.cameras()), len(await catalogue.holds())
+        cameras = await catalogue.cameras(include_retired=True)
+        return await catalogue.rebuild_state(), cameras, len(await catalogue.holds())
+
+
+def older_lines(older: Sequence[OlderRegistry], cameras: Sequence[Camera]) -> Iterator[str]:
+    """For people: of which streams holds may have been placed that did not come back."""
+    from vms.localtime import format_utc
+
+    names = {s.id: f"camera {c.number} {c.name}, {s.kind.value}" for c in cameras for s in c.streams}
+    for one in older:
+        since = (
+            "no hold came back" if one.stated_ns is None else f"holds are those of {format_utc(one.stated_ns)[:16]}Z"
+        )
+        yield f"{names.get(one.stream_id, f'stream {one.stream_id}')}: its newest journal cannot be read, {since}"
+    if older:
+        yield "compare the holds of these with your records: one that was placed later protects nothing now"
+
+
+def older_json(older: Sequence[OlderRegistry]) -> list[dict[str, Any]]:
+    from vms.localtime import format_utc
+
+    return [
+        {
+            "stream_id": str(one.stream_id), "unreadable": one.unreadable,
+            "stated": None if one.stated_ns is None else format_utc(one.stated_ns),
+        }
+        for one in older
+    ]  # fmt: skip
 
 
 async def _write_confirmation(site: Site, state: RebuildState) -> RebuildState:
@@ -205,6 +236,7 @@ def state_json(state: RebuildState | None) -> dict[str, Any] | None:
         "finished": instant(state.finished_ns),
         "confirmed_at": instant(state.confirmed_ns),
         "confirmed_by": state.confirmed_by,
+        "older": older_json(state.older),
     }
 
 
@@ -212,7 +244,7 @@ def state_json(state: RebuildState | None) -> dict[str, Any] | None:
 
 
 def _show(report: RebuildReport, cameras: list[Camera]) -> None:
-    bare = sum(not c.password for c in cameras)
+    bare = sum(not c.password for c in cameras if c.retired_ns is None)
     print_facts(
         [
             ("store", report.store),
@@ -223,6 +255,10 @@ def _show(report: RebuildReport, cameras: list[Camera]) -> None:
             ("cameras", f"{report.cameras} brought back" if report.cameras else None),
             ("runs ended", report.runs_ended or None),
             ("cannot be read", report.unreadable_count or None),
+            (
+                "double",
+                f"{report.doubles_count} objects of segments that have another" if report.doubles_count else None,
+            ),
             (
                 "lost",
                 f"{report.lost_count} segments that journals state and nobody holds" if report.lost_count else None,
@@ -235,6 +271,12 @@ def _show(report: RebuildReport, cameras: list[Camera]) -> None:
         note(f"cannot be read: {item.key}: {item.why}")
     if report.unreadable_count > MOST_SHOWN:
         note(f"and {report.unreadable_count - MOST_SHOWN} more; all of them: --json")
+    for double in report.doubles[:MOST_SHOWN]:
+        note(f"{double.key} has the run and number of {double.chosen}, which was taken; both stay in the store")
+    if report.doubles_count > MOST_SHOWN:
+        note(f"and {report.doubles_count - MOST_SHOWN} more; all of them: --json")
+    for line in older_lines(report.older, cameras):
+        note(line)
     for before, after in report.renumbered.values():
         note(f"camera {before} is number {after} now: another camera has {before}")
     for stream_id in report.recovered_streams:
@@ -270,6 +312,9 @@ def report_json(report: RebuildReport) -> dict[str, Any]:
         "runs_ended": report.runs_ended,
         "unreadable_count": report.unreadable_count,
         "unreadable": [{"key": item.key, "why": item.why} for item in report.unreadable],
+        "doubles_count": report.doubles_count,
+        "doubles": [{"key": item.key, "chosen": item.chosen} for item in report.doubles],
+        "older": older_json(report.older),
         "lost_count": report.lost_count,
         "lost": [
             {

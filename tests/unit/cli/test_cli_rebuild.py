@@ -114,6 +114,21 @@ def test_deletion_stays_off_until_it_is_confirmed(vms: Vms, lost: UUID, data: Pa
     assert "nothing to confirm" in again.stderr
 
 
+def test_whoever_confirms_is_told_that_holds_may_be_older(vms: Vms, lost: UUID, data: Path) -> None:
+    for journal in (data / "store").glob("journals/**/*.json"):
+        newer = journal.with_name(f"{journal.stem}.1.json")
+        newer.write_bytes(journal.read_bytes()[:-9])
+    answer = vms("rebuild")
+    assert answer.exit_code == 1  # it cannot be read
+    assert "newest journal cannot be read" in answer.stderr
+    asked = vms("rebuild", "--confirm", "--yes", "--json")
+    assert "camera 1 Rynek, main: its newest journal cannot be read, holds are those of 20" in asked.stderr
+    assert "compare the holds" in asked.stderr
+    (older,) = json.loads(asked.stdout)["older"]
+    assert older["stream_id"] == str(lost)
+    assert older["unreadable"].endswith(".1.json")
+
+
 def test_a_store_that_is_not_mounted_is_not_empty(vms: Vms, lost: UUID, data: Path) -> None:
     (data / "store").rename(data / "elsewhere")
     answer = vms("rebuild")

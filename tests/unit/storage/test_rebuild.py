@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,19 +14,20 @@ import pytest
 import pytest_asyncio
 
 from storage.archiver import Archiver
-from storage.catalogue import Catalogue, CopyState, SegmentRef, migrate, sqlite_url
+from storage.catalogue import Catalogue, Copy, CopyState, Hold, Registration, SegmentRef, migrate, sqlite_url
 from storage.deleter import Deleter
 from storage.objects import FolderStore, ObjectInfo
 from storage.objects.base import parse_key, segment_key
 from storage.rebuild import rebuild
+from storage.rebuild_doubles import choose_object
 from storage.rebuild_report import RebuildReport
 from tests.support.footage_rows import DAY, HOUR, PlainSealer, camera
 from tests.support.rebuilding import NOW_NS, differences, known, make_footage, one_pass, sources
-from tests.support.sealed import HOST, OBJECT_STORE, SPOOL_STORE, WALL_NS, Site, open_site
+from tests.support.sealed import HOST, OBJECT_STORE, SPOOL_STORE, WALL_NS, Site, open_site, segment_of
 from vms.assignment import Assignment, assign
 from vms.clock import SimulatedClock
 from vms.errors import StoreUnavailable, UserError
-from vms.model import GapReason, SourceKind
+from vms.model import Gap, GapReason, Origin, RunClock, RunInfo, SourceKind
 from vms.timeline import TimeRange
 
 EVER = TimeRange(0, 2**62)
@@ -229,6 +231,127 @@ async def test_what_journals_state_and_nobody_holds_is_lost_or_past_its_time(
     late = SimulatedClock(WALL_NS + 40 * DAY)
     report = await rebuild(sources(site.catalogue, site.spool, store), clock=late)
     assert (report.lost_count, report.expired_count) == (0, 4)
+
+
+async def test_two_objects_of_one_run_and_number_are_told_and_both_stay(
+    site: Site, store: FolderStore, tmp_path: Path
+) -> None:
+    """On one day, and on another; with a journal that says which was sealed, and without."""
+    keys = await archived(site, store)
+    parts = parse_key(keys[1])
+    assert parts is not None
+    doubles = []
+    for later_ns in (5 * 10**9, DAY):
+        run = site.run(id=parts.run_id, start_ns=WALL_NS + later_ns)
+        data, facts = segment_of(run, 1, frames=60)  # more of it than of the one that was sealed
+        doubles.append(segment_key(facts.stream_id, facts.run_id, facts.number, facts.start_ns))
+        await store.put(doubles[-1], data, digest=facts.digest, size_bytes=facts.size_bytes)
+    journal = next((tmp_path / "store").glob("journals/**/*.json"))
+    for chosen, other in ((keys[1], doubles[0]), (doubles[0], keys[1])):
+        await fresh(site, tmp_path)
+        for _ in range(2):  # told again by whoever rebuilds again
+            report = await again(site, store)
+            assert {(d.key, d.chosen) for d in report.doubles} == {(other, chosen), (doubles[1], chosen)}
+            assert (report.doubles_count, report.unreadable, report.lost) == (2, [], [])
+        found = await site.catalogue.segments([site.stream_id], EVER)
+        assert [s.copies[0].key for s in found if s.number == 1] == [chosen]
+        assert len(found) == 4
+        assert all((tmp_path / "store" / key).exists() for key in (*keys, *doubles))
+        journal.unlink(missing_ok=True)
+
+
+def test_which_of_two_objects_is_taken_depends_on_what_they_are() -> None:
+    run = RunInfo(uuid4(), uuid4(), Origin.LIVE, HOST, 0, RunClock.ARRIVAL, WALL_NS)
+    _, facts = segment_of(run, 0)
+    items = [
+        Registration(changed, Copy(OBJECT_STORE.name, name, changed.size_bytes, changed.digest))
+        for name, changed in (
+            ("sealed", replace(facts, digest=bytes(32), damaged_units=1, size_bytes=10)),
+            ("damaged", replace(facts, damaged_units=1, end_ns=facts.end_ns + 10)),
+            ("short", replace(facts, end_ns=facts.end_ns - 1, size_bytes=facts.size_bytes + 10)),
+            ("small", replace(facts, size_bytes=10)),
+            ("whole", facts),
+            ("whole too", facts),
+        )
+    ]
+    for order in itertools.permutations(items):
+        assert choose_object(order, bytes(32)).copy.key == "sealed"
+        assert choose_object(order, None).copy.key == "whole"
+        assert choose_object([i for i in order if i.copy.key in {"damaged", "sealed"}], None).copy.key == "damaged"
+
+
+async def test_a_day_of_very_many_objects_loses_none(
+    site: Site, store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = await archived(site, store, numbers=range(7))
+    (tmp_path / "store" / keys[1]).unlink()
+    monkeypatch.setattr("storage.rebuild.MOST_KEYS", 2)
+    await fresh(site, tmp_path)
+    report = await again(site, store)
+    assert (report.segments["new"], [lost.number for lost in report.lost]) == (6, [1])
+
+
+async def test_a_hold_that_only_a_late_part_of_the_last_hour_states_comes_back(
+    site: Site, store: FolderStore, tmp_path: Path
+) -> None:
+    """A part is named after its journal with a number before the ending, and so listed before it."""
+    await archived(site, store)
+    hold = Hold(
+        uuid4(), frozenset({site.stream_id}), TimeRange(WALL_NS, WALL_NS + HOUR), "Kp 4/26", "anna", WALL_NS + 4 * HOUR,
+        NOW_NS + DAY,
+    )  # fmt: skip
+    await site.catalogue.place_hold(hold)
+    site.spool.put_gap(Gap(uuid4(), site.stream_id, WALL_NS + 500, WALL_NS + 900, GapReason.UNKNOWN))
+    await site.spool.drained()
+    await one_pass(
+        Archiver(
+            site.spool, site.catalogue, store, host=HOST, spool_store=SPOOL_STORE, object_store=OBJECT_STORE,
+            clock=SimulatedClock(WALL_NS + 5 * HOUR),
+        )
+    )  # fmt: skip
+    assert [p.suffixes for p in sorted((tmp_path / "store").glob("journals/**/*.json"))] == [[".1", ".json"], [".json"]]
+    await fresh(site, tmp_path)
+    assert (await again(site, store)).older == ()
+    assert await site.catalogue.holds() == [hold]
+
+
+async def test_holds_of_an_older_journal_are_told_until_the_newest_can_be_read(
+    site: Site, store: FolderStore, tmp_path: Path
+) -> None:
+    await archived(site, store)
+    clock = SimulatedClock(WALL_NS + 5 * HOUR)
+    hold = Hold(
+        uuid4(), frozenset({site.stream_id}), TimeRange(WALL_NS, WALL_NS + HOUR), "Kp 3/26", "anna", clock.wall_ns(),
+        NOW_NS + DAY,
+    )  # fmt: skip
+    await site.catalogue.place_hold(hold)
+    await site.seal(site.run(start_ns=WALL_NS + 2 * HOUR, end_ns=WALL_NS + 2 * HOUR + 60 * 10**9))
+    archiver = Archiver(
+        site.spool, site.catalogue, store, host=HOST, spool_store=SPOOL_STORE, object_store=OBJECT_STORE, clock=clock
+    )
+    await one_pass(archiver)
+    *_, newest = sorted(path for path in (tmp_path / "store").glob("journals/**/*.json"))
+    content = newest.read_bytes()
+    newest.unlink()
+    newest.write_bytes(content[:-20])
+    await fresh(site, tmp_path)
+    for _ in range(2):
+        report = await again(site, store)
+        state = await site.catalogue.rebuild_state()
+        assert state is not None
+        (older,) = state.older
+        assert report.older == state.older
+        assert older.unreadable == newest.relative_to(tmp_path / "store").as_posix()
+        assert older.stated_ns is not None
+        assert WALL_NS + HOUR < older.stated_ns < hold.placed_ns
+        assert await site.catalogue.holds() == []
+    newest.unlink()
+    newest.write_bytes(content)
+    report = await again(site, store)
+    assert report.older == ()
+    assert await site.catalogue.holds() == [hold]
+    newest.write_bytes(content[:-20])  # what has come back from it does not become doubtful
+    assert (await again(site, store)).older == ()
 
 
 async def test_without_journals_the_assignment_tells_of_the_cameras(
