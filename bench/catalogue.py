@@ -3,8 +3,9 @@
 Usage: python -m bench.catalogue [--segments 25000000] [--objects 100000] [--only rebuild,sqlite,postgres]
 
 *Rebuild*: real sealed segments of two small pictures each go into an object store with their journals, and into a
-catalogue; `vms rebuild`, the command itself, fills a second catalogue from the store; every row of segments, copies,
-runs and gaps of both is compared. Its memory is looked at every second.
+catalogue; `vms rebuild`, the command itself but for a small page cache (`bench.lean_rebuild`), fills a second catalogue
+from the store; every row of segments, copies, runs, gaps, spans, journals and cameras of both is compared. Its memory is
+looked at every second.
 
 *Timelines*: rows are made by SQL (`bench.many_rows`); then 16 random cameras over a random 24 hours are asked for, and
 segments are registered as the archiver does, first alone, then beside the questions.
@@ -30,10 +31,12 @@ from bench import many_rows, small_bucket
 from bench.measure import sample, write_results
 from bench.postgres import postgres
 from bench.processes import BenchError, child, console, python, require_quiet, run, scratch
-from storage.catalogue import Catalogue
+from storage.catalogue import Catalogue, migrate
 
 PARTS = ("rebuild", "sqlite", "postgres")
 MOST_P95_MS = 20.0
+MOST_BYTES_PER_OBJECT = 32  # whatever Python keeps for each object takes more
+WARM_UP = 50  # questions before those that count
 BATCH = 200  # what the archiver registers in one transaction
 SAMPLE_SECONDS = 1.0
 SEED = 20_261_127
@@ -46,7 +49,7 @@ def bench_rebuild(folder: Path, objects: int, store: str, *, prepare: bool) -> d
             return None
         data = made.fresh_site()
         began, curve = time.monotonic(), []
-        with child("rebuild", python("vms.cli", "--data", str(data), "rebuild", "--json"), folder) as one:
+        with child("rebuild", python("bench.lean_rebuild", "--data", str(data), "rebuild", "--json"), folder) as one:
             while one.process.poll() is None:
                 seen = sample(one.pid)
                 curve.append((round(seen.at - began, 1), seen.pss_bytes))
@@ -106,6 +109,7 @@ async def make_rows(url: str, size: many_rows.Size, mark: Path) -> float | None:
     if mark.exists():
         if json.loads(mark.read_text()) != [size.cameras, size.minutes]:
             raise BenchError(f"{mark.parent} holds another number of segments; name another folder")
+        await migrate(url)
         return None
     seconds = await many_rows.fill(url, size)
     mark.write_text(json.dumps([size.cameras, size.minutes]))
@@ -117,7 +121,7 @@ async def measure_rows(url: str, size: many_rows.Size, questions: int, batches: 
     stored = many_rows.sizes(url)
     async with Catalogue(url) as catalogue:
         checked = await many_rows.check_timelines(catalogue, size, chance)
-        await many_rows.timelines(catalogue, size, chance, 5)  # connections and statements are made once
+        await many_rows.timelines(catalogue, size, chance, WARM_UP)  # connections, statements, the database's cache
         spent = time.process_time()
         alone = await many_rows.timelines(catalogue, size, chance, questions)
         spent = time.process_time() - spent
@@ -162,6 +166,11 @@ def judge(results: dict[str, Any]) -> list[str]:
     if rebuilt := results.get("rebuild"):
         same = not rebuilt["differences"] and not rebuilt["unreadable"] and not rebuilt["lost"]
         goals.append(f"rebuild of {rebuilt['objects']} objects: nothing differs: {_met(same)}")
+        memory = rebuilt["memory"]
+        goals.append(
+            f"its memory grows by {memory['bytes_per_object']} ± {memory['bytes_per_object_error']} bytes per object in the "
+            f"second half; at most {MOST_BYTES_PER_OBJECT}: {_met(memory['bytes_per_object'] <= MOST_BYTES_PER_OBJECT)}"
+        )
     for row in results.get("timelines", []):
         p95 = row["timeline"]["p95_ms"]
         goals.append(

@@ -7,6 +7,7 @@ archiver brings them. Rows and indexes are those of the product's own migrations
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -304,8 +305,12 @@ async def check_timelines(catalogue: Catalogue, size: Size, chance: random.Rando
 
 
 async def insert(catalogue: Catalogue, size: Size, batches: int, batch: int) -> float:
-    """Register `batches` times `batch` new segments as the archiver does; rows a second."""
+    """Register `batches` times `batch` new segments as the archiver does; rows a second.
+
+    They begin a day after the newest there are, so that each makes a span grow, also in a database that is used again.
+    """
     streams = [s.stream_id for s in await catalogue.camera_streams()]
+    start_ns = max((await catalogue.newest(streams)).values(), default=size.end_ns) + DAY
     runs: dict[UUID, RunInfo] = {}
     numbers: dict[UUID, int] = {}
     made = []
@@ -313,7 +318,7 @@ async def insert(catalogue: Catalogue, size: Size, batches: int, batch: int) -> 
         stream = streams[place % len(streams)]
         run = runs.get(stream)
         if run is None:
-            run = RunInfo(uuid4(), stream, Origin.LIVE, "rejestrator", 0, RunClock.ARRIVAL, size.end_ns + DAY)
+            run = RunInfo(uuid4(), stream, Origin.LIVE, "rejestrator", 0, RunClock.ARRIVAL, start_ns)
             runs[stream] = run
         number = numbers[stream] = numbers.get(stream, -1) + 1
         made.append(_registration(run, number))
@@ -344,17 +349,17 @@ def sizes(url: str) -> dict[str, int]:
             }
         return found | {"total": sum(found.values())}
     path = url.partition(":///")[2]
-    connection = sqlite3.connect(path)
-    try:
-        found = {}
-        for table in TABLES:
-            query = "SELECT sum(pgsize) FROM dbstat WHERE aggregate = 1 AND name IN (SELECT name FROM sqlite_master WHERE tbl_name = ?)"
-            found[table] = int(connection.execute(query, (table,)).fetchone()[0] or 0)
-        return found | {"total": os.stat(path).st_size}
-    except sqlite3.OperationalError:  # a SQLite without dbstat
-        return {"total": os.stat(path).st_size}
-    finally:
-        connection.close()
+    found = {"total": os.stat(path).st_size}
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        of = dict(connection.execute("SELECT name, tbl_name FROM sqlite_master"))
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+        with contextlib.suppress(sqlite3.OperationalError):  # a SQLite without dbstat
+            # No name in the condition: the file is read once, not once a table. Summed up, `pageno` is how many pages
+            # there are; `pgsize` overflows at 2 GB.
+            for name, pages in connection.execute("SELECT name, pageno FROM dbstat WHERE aggregate = 1"):
+                if of.get(name) in TABLES:
+                    found[of[name]] = found.get(of[name], 0) + pages * page_bytes
+    return found
 
 
 def database_url(path: Path) -> str:

@@ -40,22 +40,27 @@ _START = attrgetter("start_ns")  # comparing whole ranges costs four times as mu
 
 def merge(ranges: Iterable[TimeRange], join_ns: int = 0) -> list[TimeRange]:
     """The union in order, ranges at most `join_ns` apart joined into one."""
+    ordered = sorted(ranges, key=_START)
     merged: list[TimeRange] = []
-    for r in sorted(ranges, key=_START):
-        if merged and r.start_ns <= merged[-1].end_ns + join_ns:
-            if r.end_ns > merged[-1].end_ns:
-                merged[-1] = TimeRange(merged[-1].start_ns, r.end_ns)
-        else:
+    reach = ordered[0].start_ns - 1 if ordered else 0  # what begins up to here goes with the last one
+    for r in ordered:
+        if r.start_ns > reach:
             merged.append(r)
+            reach = r.end_ns + join_ns
+        elif r.end_ns + join_ns > reach:
+            merged[-1] = TimeRange(merged[-1].start_ns, r.end_ns)
+            reach = r.end_ns + join_ns
     return merged
 
 
 def subtract(ranges: Iterable[TimeRange], holes: Iterable[TimeRange]) -> list[TimeRange]:
     """What of the union of `ranges` no hole covers, in order."""
+    union, cuts = merge(ranges), merge(holes)
+    if not cuts:
+        return union
     left: list[TimeRange] = []
-    cuts = merge(holes)
     first = 0
-    for r in merge(ranges):
+    for r in union:
         start = r.start_ns
         while first < len(cuts) and cuts[first].end_ns <= start:
             first += 1

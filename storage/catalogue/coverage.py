@@ -145,11 +145,14 @@ def candidates(gaps: Iterable[Gap], recorded: Iterable[TimeRange], within: TimeR
     Never one too few: as far as `within` shows it, recording goes on all through such a gap. Mostly there is none, and
     no segment needs to be looked at.
     """
+    possible = [gap for gap in gaps if may_be_hole(gap)]
+    if not possible:
+        return []
     order = merge(recorded, join_ns=MEET_NS)
     starts = [recording.start_ns for recording in order]
     found = []
-    for gap in gaps:
-        if may_be_hole(gap) and gap.end_ns is not None:
+    for gap in possible:
+        if gap.end_ns is not None:
             before = bisect_right(starts, max(gap.start_ns, within.start_ns) + MEET_NS)
             if before and order[before - 1].end_ns >= min(gap.end_ns, within.end_ns) - MEET_NS:
                 found.append(gap)

@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 TIMEOUT_SECONDS = 60.0  # of one transaction, retries not counted
 BUSY_SECONDS = 10  # how long SQLite waits for another process's lock
+PAGE_CACHE_KIB = 32_768  # SQLite's, of each connection
 ATTEMPTS = 5
 # PostgreSQL: serialization failure; deadlock; unique violation, which is another writer that was first: the second look
 # finds its row and says so in plain words. On SQLite writers are alone and cannot collide so.
@@ -86,7 +87,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        "cache_size=-32768",
+        f"cache_size=-{PAGE_CACHE_KIB}",
         "temp_store=MEMORY",
     ):
         cursor.execute(f"PRAGMA {pragma}")

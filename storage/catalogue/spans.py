@@ -76,8 +76,8 @@ def overlapping(
     No span is longer than a day, so the table is read from a day before the range only, in the order of its key.
     """
     found: dict[Kind, list[TimeRange]] = {}
-    for row in conn.execute(overlapping_query(list(keys), within)):
-        found.setdefault((row.stream_key, row.damaged), []).append(TimeRange(row.start_ns, row.end_ns))
+    for stream_key, start_ns, damaged, end_ns in conn.execute(overlapping_query(list(keys), within)).all():
+        found.setdefault((stream_key, damaged), []).append(TimeRange(start_ns, end_ns))
     joined = {kind: merge(ranges, join_ns=join_ns) for kind, ranges in found.items()}
     return {key: (joined.get((key, False), []), joined.get((key, True), [])) for key, _ in joined}
 

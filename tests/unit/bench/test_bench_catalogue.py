@@ -62,7 +62,21 @@ async def test_rows_made_by_sql_are_those_of_the_product(tmp_path: Path) -> None
         rate = await many_rows.insert(opened, size, 2, 50)
         assert rate > 0
         assert await opened.count_segments() == size.segments + 100
-    assert many_rows.sizes(url)["total"] > 100 * size.segments
+        newest = max((await opened.newest([s.stream_id for s in await opened.camera_streams()])).values())
+        await many_rows.insert(opened, size, 1, 50)  # in a database that is used again: after what is there
+        assert await opened.count_segments() == size.segments + 150
+        again = max((await opened.newest([s.stream_id for s in await opened.camera_streams()])).values())
+        assert again > newest + many_rows.DAY
+    stored = many_rows.sizes(url)
+    assert stored["total"] > 100 * size.segments
+    assert set(stored) == {"total", *many_rows.TABLES}
+    assert 0.9 * stored["total"] < sum(stored[table] for table in many_rows.TABLES) < stored["total"]
+
+
+def test_25_million_segments_are_three_months_of_190_cameras() -> None:
+    size = many_rows.Size.of(25_000_000)
+    assert (size.cameras, round(size.minutes / 1440)) == (190, 91)
+    assert abs(size.segments - 25_000_000) < 1000
 
 
 @pytest.mark.network

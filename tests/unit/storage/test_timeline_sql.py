@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from storage.catalogue import Catalogue, Chosen, Expectation, Registration, Span, choose, migrate, spans, sqlite_url
 from storage.catalogue.coverage import best_per_instant, holes, missing
 from storage.catalogue.values import RecordedSegment
-from tests.support.footage_rows import MINUTE, SECOND, SPOOL, T0, add_camera, facts, record, run, spool_copy
+from tests.support.footage_rows import DAY, MINUTE, SECOND, SPOOL, T0, add_camera, facts, record, run, spool_copy
 from vms.model import Codec, Gap, GapReason, Origin
 from vms.timeline import TimeRange, cover, gaps_between, merge, subtract
 
@@ -186,6 +187,34 @@ def test_only_a_gap_strictly_within_a_live_segment_cuts_it() -> None:
     over_a_border = TimeRange(T0 + 50 * SECOND, T0 + 70 * SECOND)  # two segments that meet are one recording
     assert holes([_gap(50, 70)], _SEGMENTS) == [over_a_border]
     assert holes([_gap(50, 70)], [_SEGMENTS[0], _SEGMENTS[2]]) == []
+
+
+async def test_segments_are_read_only_where_a_gap_may_lie_inside_recorded_time(tmp_path: Path) -> None:
+    """That is rare, and a day of a city's segments is much to read."""
+    url = sqlite_url(tmp_path / "c.db")
+    await migrate(url)
+    async with Catalogue(url) as catalogue:
+        await catalogue.put_store(SPOOL)
+        stream = (await add_camera(catalogue)).streams[0].id
+        await record(catalogue, run(stream), 2)
+        await record(catalogue, run(stream, T0 + 3 * MINUTE), 2)
+        statements: list[str] = []
+        event.listen(catalogue._db.sync_engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+
+        async def ask() -> list[TimeRange]:
+            statements.clear()
+            asked = TimeRange(T0, T0 + 5 * MINUTE)
+            return [s.range for s in (await catalogue.timelines([stream], asked, now_ns=T0 + DAY))[stream].spans]
+
+        for start, end, reason in ((120, 180, GapReason.STALLED), (60, 62, GapReason.UNREACHABLE), (200, None, None)):
+            await catalogue.put_gap(_gap(start, end, reason or GapReason.STALLED, stream))
+        both = [TimeRange(T0, T0 + 2 * MINUTE), TimeRange(T0 + 3 * MINUTE, T0 + 5 * MINUTE)]
+        assert await ask() == both
+        assert not [one for one in statements if "FROM segments" in one or "JOIN segments" in one]
+        hole = _gap(70, 80, stream=stream)
+        await catalogue.put_gap(hole)
+        assert await ask() == subtract(both, [TimeRange(hole.start_ns, hole.end_ns or 0)])
+        assert [one for one in statements if "JOIN segments" in one]
 
 
 async def test_a_gap_that_touches_an_edge_cuts_nothing_out_of_what_is_recorded(tmp_path: Path) -> None:
