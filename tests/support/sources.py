@@ -6,15 +6,14 @@ import sys
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+OURS = tuple(Path(__file__).resolve().parent.parent.parent / name for name in ("vms", "recorder", "storage"))
 
 
 def run_from_sources() -> None:
     """Have this process import nothing compiled of ours. Call it before the first import of ours."""
 
     def ours(path: str) -> FileFinder:
-        resolved = Path(path or ".").resolve()
-        if not resolved.is_relative_to(ROOT) or resolved.is_relative_to(ROOT / ".venv"):
+        if not any(Path(path).resolve().is_relative_to(folder) for folder in OURS):
             raise ImportError(path)
         return FileFinder(path, (SourceFileLoader, SOURCE_SUFFIXES))
 
