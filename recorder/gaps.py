@@ -92,13 +92,16 @@ class GapBook:
         if self._current is not None:
             self._close(start_ns)
 
-    def lost(self, start_ns: int, end_ns: int, reason: GapReason, detail: str = "") -> None:
-        """A hole within a recording, already over (`recorder.segmenter` has joined holes close to each other)."""
+    def lost(self, start_ns: int, end_ns: int, reason: GapReason, detail: str = "", gap_id: UUID | None = None) -> None:
+        """A hole within a recording, already over (`recorder.segmenter` has joined holes close to each other).
+
+        `gap_id`: one that whoever states the same hole again gives it, too.
+        """
         if end_ns > start_ns:
             self._count(reason)
             self._remember(start_ns, end_ns)
             self.ns_by_reason[reason] = self.ns_by_reason.get(reason, 0) + end_ns - start_ns
-            self._put(Gap(uuid4(), self.stream_id, start_ns, end_ns, reason, detail[:MAX_DETAIL]))
+            self._put(Gap(gap_id or uuid4(), self.stream_id, start_ns, end_ns, reason, detail[:MAX_DETAIL]))
 
     def missing_ns(self, since_ns: int, now_ns: int) -> int:
         """Time missing between `since_ns` and now, as far as this process remembers.

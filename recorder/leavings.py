@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
+from recorder.untold import untold_gaps
 from storage.facts import RunFact
 from storage.salvage import salvage
 from storage.spool import PartFile, Spool
@@ -123,6 +124,7 @@ def _settled(spool: Spool, mine: Callable[[UUID], bool], now_ns: int) -> tuple[l
         if not broken or not mine(stream_id):
             continue
         segments = [*left.segments, *(s for s in salvaged if s.stream_id == stream_id)]
+        gaps += [gap for fact in broken for gap in untold_gaps(spool, fact.run, segments, left.gaps)]
         runs += [ended(fact, segments) for fact in broken]
         end_ns = last_end_ns(stream_id, [*left.runs, *runs], segments)
         said = any(gap.end_ns is None or (end_ns is not None and gap.end_ns > end_ns) for gap in left.gaps)

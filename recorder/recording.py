@@ -30,11 +30,12 @@ from recorder.leavings import (
 )
 from recorder.sources import PacketSource, TrackSinks
 from recorder.track import Track
+from recorder.untold import untold_gaps
 from storage.facts import RunFact
 from storage.spool import Spool
 from vms.clock import Clock
 from vms.errors import SourceError, SpoolError, UserError
-from vms.model import Codec, GapReason, RunClock, SegmentFacts
+from vms.model import Codec, Gap, GapReason, RunClock, SegmentFacts
 from vms.supervise import Backoff, keep_running
 
 log = logging.getLogger(__name__)
@@ -312,7 +313,9 @@ class Recording:
             if first or self._elsewhere:
                 left = await self._leavings_of(track.stream_id, first=first)
                 segments = [*left.segments, *found]
-                self._end_runs([f for f in left.runs if first or f.run.id in self._elsewhere], segments, busy)
+                broken = [f for f in left.runs if first or f.run.id in self._elsewhere]
+                await self._tell_untold(track, broken, segments, left.gaps, busy)
+                self._end_runs(broken, segments, busy)
                 if first:
                     self._adopt(track, left, segments)
                     self._adopted.add(track.stream_id)
@@ -341,6 +344,15 @@ class Recording:
         if known is None or not first:
             known = await asyncio.to_thread(read_leavings, self._spool, stream_id)
         return known.get(stream_id, Leavings())
+
+    async def _tell_untold(
+        self, track: Track, facts: list[RunFact], segments: list[SegmentFacts], gaps: list[Gap], busy: set[UUID]
+    ) -> None:
+        """Before the runs are ended: an open one is what brings us here again after a crash in the midst of it."""
+        for fact in facts:
+            if fact.run.end_ns is None and fact.run.id not in busy:
+                for gap in await asyncio.to_thread(untold_gaps, self._spool, fact.run, segments, gaps):
+                    track.gaps.lost(gap.start_ns, gap.end_ns or gap.start_ns, gap.reason, gap.detail, gap.id)
 
     def _end_runs(self, facts: list[RunFact], segments: list[SegmentFacts], busy: set[UUID]) -> None:
         """End runs that a crash left open, but not those whose writer lives."""

@@ -23,6 +23,7 @@ from recorder.gop import GopStart, MemoryGop
 from recorder.holes import Hole
 from recorder.relay import Relay, Subscription
 from recorder.segmenter import Action, Begin, Finish, Fragment, Segmenter, SegmentPolicy, Skipped
+from recorder.untold import hole_gap_id, left_out, lost_on_the_way
 from storage.facts import RunFact
 from storage.spool import Spool
 from storage.spool_files import OpenSegment
@@ -50,7 +51,6 @@ ANCHOR_NS = 600 * SECOND_NS
 MAX_ANCHORS = 288
 MAX_HELD_BYTES = 32 << 20  # while the clock map settles
 LOSS_NEAR_NS = 2 * SECOND_NS
-SILENT_HOLE_NS = 2 * SECOND_NS  # without a loss a shorter hole is the camera's own pace
 REMAP_NS = 60 * SECOND_NS  # of a stream that is only relayed
 
 
@@ -485,16 +485,16 @@ class Track:
             self._last_end_ns = self._begun.head.mapping.capture_ns(self._segmenter.end_after(written, next_pts))
 
     def _note_hole(self, hole: Hole) -> None:
-        clock_map = self.clock_map
+        clock_map, run = self.clock_map, self.run
         assert clock_map is not None
+        assert run is not None
         near = LOSS_NEAR_NS * clock_map.clock_hz // SECOND_NS
         if self._broken and (end_ns := self._last_end_ns) is not None:  # the gap that follows says why from there on
             hole = Hole(tuple(span for span in hole.spans if self._capture(span[1]) <= end_ns))
             if not hole.spans:
                 return
         start_ns, end_ns = self._capture(hole.start_pts), self._capture(hole.end_pts)
-        if any(hole.start_pts - near <= pts <= hole.end_pts for pts in self._losses):
-            missing_ms = hole.missing_ticks * 1000 // clock_map.clock_hz
-            self.gaps.lost(start_ns, end_ns, GapReason.PACKET_LOSS, f"{missing_ms} ms of pictures lost on the way")
-        elif hole.longest_ticks * SECOND_NS >= SILENT_HOLE_NS * clock_map.clock_hz:
-            self.gaps.lost(start_ns, end_ns, GapReason.STALLED, "the camera left out pictures, without packets lost")
+        lost = any(hole.start_pts - near <= pts <= hole.end_pts for pts in self._losses)
+        why = lost_on_the_way(hole, clock_map.clock_hz) if lost else left_out(hole, clock_map.clock_hz)
+        if why is not None:
+            self.gaps.lost(start_ns, end_ns, *why, hole_gap_id(run.id, hole.start_pts))

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from recorder.segmenter import SegmentPolicy
 from recorder.sources.scripted import Lost, Step
-from recorder.track import SILENT_HOLE_NS, Track
+from recorder.track import Track
+from recorder.untold import SILENT_HOLE_NS
 from storage.catalogue import Expectation
 from storage.catalogue.coverage import MEET_NS, holes, missing
 from storage.spool_files import OpenSegment, disk_error
