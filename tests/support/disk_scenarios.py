@@ -178,13 +178,13 @@ async def recording(trial: Trial) -> None:
     scripts = [play(150, first_pts=1000 + attempt * 100_000_000, gop=25) for attempt in range(8)]
     stage = Stage(site.spool, clock, *scripts, policy=SegmentPolicy(target_ns=2 * S))
     sent: dict[int, int] = {}
-    on_unit = stage.track.on_unit
+    give = stage.source._play
 
-    def note(unit) -> None:  # type: ignore[no-untyped-def]
-        sent[unit.pts] = clock.wall_ns()
-        on_unit(unit)
+    def note(sink, what) -> None:  # type: ignore[no-untyped-def]
+        sent[what.pts] = clock.wall_ns()
+        give(sink, what)
 
-    stage.track.on_unit = note  # type: ignore[method-assign]
+    stage.source._play = note  # type: ignore[method-assign]
     async with _no_bugs(trial), stage:
         flush = asyncio.create_task(keep_running("spool flush", stage.spool.run, clock=clock))
         trial.begin()
