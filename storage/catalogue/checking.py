@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, func, select, tuple_, union_all
+from sqlalchemy import Connection, Table, func, select, union_all
 
 from storage.catalogue import rows, spans
 from storage.catalogue.engine import Database
@@ -150,12 +150,12 @@ def _fates(conn: Connection, refs: Sequence[SegmentRef]) -> dict[SegmentRef, Fat
     keys = rows.run_keys(conn, {ref.run_id for ref in refs})
     ids = {key: run_id for run_id, (key, _) in keys.items()}
     named = [(keys[ref.run_id][0], ref.number) for ref in refs if ref.run_id in keys]
-    present = tuple_(segments.c.run_key, segments.c.number).in_(named)
+    present = rows.is_named(conn, segments, named)
     arrivals = select(segments.c.arrival).where(present)
     registered = {s.ref: s for s in with_copies(conn, conn.execute(segments_query().where(present)).all(), arrivals)}
     must_go: dict[SegmentRef, set[tuple[str, str]]] = {}
     query = select(condemned_objects, stores.c.name).join_from(condemned_objects, stores)
-    for row in conn.execute(query.where(tuple_(condemned_objects.c.run_key, condemned_objects.c.number).in_(named))):
+    for row in conn.execute(query.where(rows.is_named(conn, condemned_objects, named))):
         must_go.setdefault(SegmentRef(ids[row.run_key], row.number), set()).add((row.name, row.object_key))
     gone = {SegmentRef(ids[run_key], number) for run_key, number in _gone(conn, named)}
     return {ref: Fate(registered.get(ref), frozenset(must_go.get(ref, ())), ref in gone) for ref in refs}
@@ -163,7 +163,7 @@ def _fates(conn: Connection, refs: Sequence[SegmentRef]) -> dict[SegmentRef, Fat
 
 def _gone(conn: Connection, named: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     for table in (condemned, deletions):
-        query = select(table.c.run_key, table.c.number).where(tuple_(table.c.run_key, table.c.number).in_(named))
+        query = select(table.c.run_key, table.c.number).where(rows.is_named(conn, table, named))
         yield from ((row.run_key, row.number) for row in conn.execute(query))
 
 

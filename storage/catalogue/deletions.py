@@ -453,5 +453,5 @@ def _report_deleted(conn: Connection, at_ns: int, limit: int) -> int:
     lines = [{name: getattr(row, name) for name in (*_KEPT, "basis", "condemned_ns")} | fates for row in done]
     conn.execute(upsert(conn, deletions).on_conflict_do_nothing(), lines)
     names = [(row.run_key, row.number) for row in done]
-    conn.execute(delete(condemned).where(tuple_(condemned.c.run_key, condemned.c.number).in_(names)))
+    conn.execute(delete(condemned).where(rows.is_named(conn, condemned, names)))
     return len(done)

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select, tuple_, update
+from sqlalchemy import Connection, func, select, update
 
 from storage.catalogue import rows
 from storage.catalogue.engine import Database, upsert
@@ -177,7 +177,7 @@ def _known_copies(conn: Connection, *, store: str, refs: Sequence[SegmentRef]) -
         select(segments.c.run_key, segments.c.number, segments.c.start_ns)
         .join_from(segments, copies, copies.c.arrival == segments.c.arrival)
         .join(stores, stores.c.key == copies.c.store_key)
-        .where(tuple_(segments.c.run_key, segments.c.number).in_(named))
+        .where(rows.is_named(conn, segments, named))
         .where(stores.c.name == store, copies.c.object_key.is_(None))
     )
     return {SegmentRef(ids[row.run_key], row.number): row.start_ns for row in conn.execute(query)}

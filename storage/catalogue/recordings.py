@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from storage.catalogue import rows, spans
 from storage.catalogue.engine import Database, upsert
@@ -192,7 +192,7 @@ def _register(conn: Connection, batch: Sequence[Registration]) -> list[Registere
         (row.run_key, row.number): row
         for row in conn.execute(
             select(segments.c.run_key, segments.c.number, segments.c.arrival, segments.c.digest).where(
-                tuple_(segments.c.run_key, segments.c.number).in_(named)
+                rows.is_named(conn, segments, named)
             )
         )
     }
@@ -238,8 +238,10 @@ def _end_no_earlier(conn: Connection, new: Sequence[dict[str, Any]]) -> None:
     ends: dict[int, int] = {}
     for row in new:
         ends[row["run_key"]] = max(row["end_ns"], ends.get(row["run_key"], row["end_ns"]))
-    for key, end_ns in sorted(ends.items()):
-        conn.execute(update(runs).where(runs.c.key == key, runs.c.end_ns < end_ns).values(end_ns=end_ns))
+    statement = (
+        update(runs).where(runs.c.key == bindparam("k"), runs.c.end_ns < bindparam("e")).values(end_ns=bindparam("e"))
+    )
+    conn.execute(statement, [{"k": key, "e": end_ns} for key, end_ns in sorted(ends.items())])
 
 
 def _put_runs(
@@ -271,7 +273,7 @@ def _gone(conn: Connection, named: Sequence[tuple[int, int]]) -> set[tuple[int, 
     """Those of the segments that were condemned or deleted."""
     found = set()
     for table in (condemned, deletions):
-        query = select(table.c.run_key, table.c.number).where(tuple_(table.c.run_key, table.c.number).in_(named))
+        query = select(table.c.run_key, table.c.number).where(rows.is_named(conn, table, named))
         found |= {(row.run_key, row.number) for row in conn.execute(query)}
     return found
 
@@ -320,7 +322,7 @@ def _record_copies(conn: Connection, batch: Sequence[tuple[SegmentRef, Copy]]) -
     named = [(run_rows[ref.run_id].key, ref.number) for ref, _ in batch if ref.run_id in run_rows]
     present = {
         (row.run_key, row.number): row
-        for row in conn.execute(select(segments).where(tuple_(segments.c.run_key, segments.c.number).in_(named)))
+        for row in conn.execute(select(segments).where(rows.is_named(conn, segments, named)))
     }
     gone = _gone(conn, named)
     new, late, found = [], [], []

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from storage import retention
 from storage.catalogue import rows
@@ -215,7 +215,7 @@ def _restore_deletions(conn: Connection, *, lines: Sequence[DeletedSegment]) -> 
     named = {(run_keys[line.run_id][0], line.number): line for line in lines if line.run_id in run_keys}
     there: set[tuple[int, int]] = set()
     for table in (deletions, segments):
-        query = select(table.c.run_key, table.c.number).where(tuple_(table.c.run_key, table.c.number).in_(list(named)))
+        query = select(table.c.run_key, table.c.number).where(rows.is_named(conn, table, named))
         there |= {(row.run_key, row.number) for row in conn.execute(query)}
     new = {name: line for name, line in named.items() if name not in there}
     if not new:

@@ -6,10 +6,12 @@ where they follow from the segment, which halves the row of an ordinary copy.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, tuple_
 
 from storage.catalogue.tables import runs, segments, stores, streams
 from storage.catalogue.values import LONGEST_SEGMENT_NS, Copy, CopyState, SegmentRef, StoreKind
@@ -24,6 +26,19 @@ _CODEC_OF = {number: codec for codec, number in _CODECS.items()}
 _STATES = {CopyState.PRESENT: 0, CopyState.MISSING: 1, CopyState.CORRUPT: 2}
 _STATE_OF = {number: state for state, number in _STATES.items()}
 PRESENT = _STATES[CopyState.PRESENT]
+
+
+def is_named(conn: Connection, table: Table, names: Collection[tuple[int, int]]) -> ColumnElement[bool]:
+    """Whether a row is of one of these segments, by (run key, number).
+
+    SQLite uses an index for pairs only where they come out of a plain SELECT: with a list of values it would read the
+    whole table.
+    """
+    pair = tuple_(table.c.run_key, table.c.number)
+    if conn.dialect.name != "sqlite":
+        return pair.in_(list(names))
+    each = func.json_each(json.dumps(list(names))).table_valued("value")
+    return pair.in_(select(func.json_extract(each.c.value, "$[0]"), func.json_extract(each.c.value, "$[1]")))
 
 
 def flags_of(facts: SegmentFacts) -> int:
