@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORE ?= folder
 export DEMO_SECONDS STORE
 
-.PHONY: help demo test check bench bench-ingest bench-scale bench-catalogue bench-profile fuzz clocks crash-points kills store-faults disk-faults soak power clean
+.PHONY: help demo test check bench bench-ingest bench-scale bench-catalogue bench-profile fuzz clocks crash-points kills store-faults disk-faults soak power neighbours clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -70,6 +70,10 @@ disk-faults: ## every call to the disk refused, by ENOSPC and by EIO (DISK_ARGS=
 power: ## power lost at every call of a recorder's run, nothing or all or some of what was not flushed left
 	@scripts/setup test
 	$(BIN)/python -m tests.support.power_run $(POWER_ARGS)
+
+neighbours: ## cameras that harm beside ten that must lose nothing (NEIGHBOUR_ARGS="--seconds 60 --together --json FILE")
+	@scripts/setup test
+	$(BIN)/python -m tests.support.neighbours_run $(NEIGHBOUR_ARGS)
 
 soak: ## an hour of 40 cameras under all faults at random (SOAK_ARGS="--minutes 20 --seed 7 --json FILE")
 	@scripts/setup test

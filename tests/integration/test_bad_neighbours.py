@@ -1,7 +1,7 @@
 """One bad camera, one crash, one hang: what it costs the others is nothing (R-06, S-12).
 
 Real sockets and processes; every picture of the others is accounted for by what the simulator says it sent. The long form
-of cameras that harm is `python -m tests.support.neighbours_run`.
+of cameras that harm is `make neighbours`; the database that goes away is in `tests/system/test_database_away.py`.
 """
 
 from __future__ import annotations

@@ -12,12 +12,14 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -106,40 +108,68 @@ def postgres_programs() -> Path | None:
 
 @contextmanager
 def running_postgres(programs: Path, folder: Path) -> Iterator[str]:
-    """A server on a free loopback port, without fsync: it need not outlive the tests. Refuses root, so it is not."""
-    data, password_file, password = folder / "data", folder / "password", secrets.token_hex(16)
-    port = embedded.free_ports(1)[0]
-    password_file.write_text(password)
-    identity: dict[str, object] = {}
-    if os.geteuid() == 0:
-        user = _unprivileged_user()
-        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        for path in (folder, password_file):
-            os.chown(path, user.pw_uid, user.pw_gid)
-    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "HOME": str(folder), "TZ": "UTC"}
-    initdb = [programs / "initdb", "-D", data, "-U", "stroz", "-E", "UTF8", "-A", "scram-sha-256", "--no-sync"]
-    subprocess.run(
-        [*initdb, f"--pwfile={password_file}"], check=True, capture_output=True, cwd=folder, env=environment, **identity
-    )
-    options = {
-        "listen_addresses": "127.0.0.1",
-        "port": port,
-        "unix_socket_directories": "",
-        "fsync": "off",
-        "max_connections": 60,
-        "shared_buffers": "32MB",
-    }
-    flags = itertools.chain.from_iterable(("-c", f"{name}={value}") for name, value in options.items())
-    with open(folder / "log", "wb") as log:
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", data, *flags], stdout=log, stderr=log, cwd=folder, env=environment, **identity
-        )
+    """The URL of a `PostgresServer` that runs."""
+    server = PostgresServer(programs, folder)
+    server.start()
     try:
-        url = f"postgresql://stroz:{password}@127.0.0.1:{port}/postgres"
-        _wait_for_postgres(server, url, folder / "log")
-        yield url.replace("postgresql:", "postgresql+psycopg:")
+        yield server.url
     finally:
-        server.send_signal(2)  # SIGINT: a fast shutdown
+        server.stop()
+
+
+class PostgresServer:
+    """A server on a free loopback port, without fsync: it need not outlive the tests. Refuses root, so it is not.
+
+    It may be stopped and started again, at the same address with the same data.
+    """
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs, self._folder = programs, folder
+        self._port = embedded.free_ports(1)[0]
+        self._server: subprocess.Popen[bytes] | None = None
+        password_file, password = folder / "password", secrets.token_hex(16)
+        password_file.write_text(password)
+        self._plain_url = f"postgresql://stroz:{password}@127.0.0.1:{self._port}/postgres"
+        self.url = self._plain_url.replace("postgresql:", "postgresql+psycopg:")
+        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "HOME": str(folder), "TZ": "UTC"}
+        self._how: dict[str, Any] = {"cwd": folder, "env": environment}
+        if os.geteuid() == 0:
+            user = _unprivileged_user()
+            self._how |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            for path in (folder, password_file):
+                os.chown(path, user.pw_uid, user.pw_gid)
+        initdb = [programs / "initdb", "-D", folder / "data", "-U", "stroz", "-E", "UTF8", "-A", "scram-sha-256"]
+        subprocess.run(
+            [*initdb, "--no-sync", f"--pwfile={password_file}"], check=True, capture_output=True, **self._how
+        )
+
+    def start(self) -> None:
+        """Run it, and wait until it answers."""
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": self._port,
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": 60,
+            "shared_buffers": "32MB",
+        }
+        flags = itertools.chain.from_iterable(("-c", f"{name}={value}") for name, value in options.items())
+        with open(self._folder / "log", "ab") as log:
+            self._server = subprocess.Popen(
+                [self._programs / "postgres", "-D", self._folder / "data", *flags], stdout=log, stderr=log, **self._how
+            )
+        try:
+            _wait_for_postgres(self._server, self._plain_url, self._folder / "log")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """A fast shutdown: whoever is connected is cut off."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.send_signal(signal.SIGINT)
         try:
             server.wait(20)
         except subprocess.TimeoutExpired:
