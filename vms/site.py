@@ -183,7 +183,7 @@ class Site:
             os.close(descriptor)
 
     def access_log(self, entry: AccessEntry) -> None:
-        """Append `entry` as one JSON line; it is on disk when this returns."""
+        """Append `entry` as one JSON line; it is on disk when this returns. Raises UserError where that cannot be."""
         facts = asdict(entry) | {
             "at": format_utc(entry.at_ns),
             "range": {"start": format_utc(entry.range.start_ns), "end": format_utc(entry.range.end_ns)},

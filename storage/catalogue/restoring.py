@@ -137,7 +137,7 @@ def _put_profile(conn: Connection, profile: LegalProfile) -> None:
 
 
 def _put_camera(conn: Connection, camera: Camera, place: int, at_ns: int) -> int:
-    """The camera's row, for now under a number that nobody has."""
+    """The camera's row, under a number that nobody has until `_number` gives it its own."""
     values: dict[str, Any] = {name: getattr(camera, name) for name in _PLAIN}
     values |= {"profile_id": camera.profile_id, "source": camera.source.value, "camera_group": camera.group}
     values["number"] = -place

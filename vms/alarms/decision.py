@@ -6,7 +6,8 @@ Owns the rules and nothing else; no I/O, no clock. Invariants, whatever comes in
 - raised only what has been wrong for its patience, cleared only what has been right for `clear_ns` without a break; right
   for less than that is no break of a wrong either, so that what comes and goes all the time is told, and told once;
 - between the two (`Trouble.begins` False) an alarm neither begins nor ends;
-- what nobody can tell now (`Observation.unknown`) changes nothing: neither raises, clears nor counts as a break;
+- what nobody can tell now (`Observation.unknown`) changes nothing: neither raises, clears nor counts as a break, and the time
+  until somebody can tell again counts neither as wrong nor as right;
 - numbers grow and are never used twice; `since_ns` ≤ `raised_ns` ≤ `cleared_ns`, although the wall clock may step:
   patience is measured on the monotonic clock.
 
@@ -120,7 +121,15 @@ class Waiting:
 
     mono_ns: int
     wall_ns: int
+    seen_ns: int  # monotonic: the last look that could tell
     paused_ns: int | None = None  # monotonic: since when it has not been, for too short a time to count
+    blind: bool = False  # a look since then could not tell
+
+    def told(self, mono_ns: int) -> Waiting:
+        """At a look that can tell: later by as long as nobody could."""
+        blind_ns = mono_ns - self.seen_ns if self.blind else 0
+        paused_ns = None if self.paused_ns is None else self.paused_ns + blind_ns
+        return Waiting(self.mono_ns + blind_ns, self.wall_ns, mono_ns, paused_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +157,15 @@ def _clear(
     active, falling, told = dict(state.active), dict(state.falling), []
     for key, alarm in state.active.items():
         if alarm.kind in seen.unknown:
+            if key in falling:
+                falling[key] = replace(falling[key], blind=True)
             continue
         if key in wrong:
             falling.pop(key, None)
             active[key] = replace(alarm, detail=wrong[key].detail or alarm.detail)
             continue
-        right = falling.setdefault(key, Waiting(seen.mono_ns, seen.wall_ns))
+        right = falling.get(key, _begun(seen)).told(seen.mono_ns)
+        falling[key] = right
         if seen.mono_ns - right.mono_ns >= clear_ns:
             del active[key], falling[key]
             unexpected = alarm.kind is AlarmKind.CAMERA and alarm.subject not in seen.expected
@@ -174,7 +186,7 @@ def _raise(
     begun = {key: trouble for key, trouble in wrong.items() if trouble.begins and key not in active}
     rising = _still_rising(state.rising, begun, seen, patience.clear_ns)
     for key, trouble in begun.items():
-        first = rising.setdefault(key, Waiting(seen.mono_ns, seen.wall_ns))
+        first = rising.setdefault(key, _begun(seen))
         if seen.mono_ns - first.mono_ns < patience.by_kind.get(trouble.kind, 0):
             continue
         del rising[key]
@@ -188,15 +200,21 @@ def _raise(
     return replace(state, active=active, rising=rising, next_number=number), told
 
 
+def _begun(seen: Observation) -> Waiting:
+    return Waiting(seen.mono_ns, seen.wall_ns, seen.mono_ns)
+
+
 def _still_rising(
     rising: Mapping[Key, Waiting], begun: Mapping[Key, Trouble], seen: Observation, clear_ns: int
 ) -> dict[Key, Waiting]:
     """Without what has been right for `clear_ns`."""
     kept = {}
-    for key, since in rising.items():
+    for key, before in rising.items():
         if key[0] in seen.unknown:
-            kept[key] = since
-        elif key in begun:
+            kept[key] = replace(before, blind=True)
+            continue
+        since = before.told(seen.mono_ns)
+        if key in begun:
             kept[key] = replace(since, paused_ns=None)
         else:
             paused_ns = seen.mono_ns if since.paused_ns is None else since.paused_ns

@@ -42,10 +42,15 @@ class Outbox:
         return replace(self, waiting=both[over:], dropped=self.dropped + over)
 
     def accepted(self, sent: Iterable[Message], dropped: int, at_ns: int) -> Outbox:
-        """Without what was `sent` and the count that was told with it."""
+        """Without what was `sent` and the count that was told with it.
+
+        What had to go from the box while it was on its way has arrived all the same: it is not counted as lost.
+        """
         ids = {m.id for m in sent}
         waiting = tuple(m for m in self.waiting if m.id not in ids)
-        return replace(self, waiting=waiting, dropped=max(0, self.dropped - dropped), last_ok_ns=at_ns, last_error="")
+        arrived = len(ids) - (len(self.waiting) - len(waiting))
+        lost = max(0, self.dropped - dropped - arrived)
+        return replace(self, waiting=waiting, dropped=lost, last_ok_ns=at_ns, last_error="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,10 @@ class Memory:
         active = sorted(self.state.active.values(), key=lambda a: a.number)
         fresh = Outbox().put(Message(Event.RAISED, alarm) for alarm in active)
         return replace(self, outboxes={name: self.outboxes.get(name, fresh) for name in names})
+
+    def with_box(self, name: str, box: Outbox) -> Memory:
+        """With another outbox of one destination."""
+        return replace(self, outboxes={**self.outboxes, name: box})
 
     def tell(self, state: AlarmState, messages: tuple[Message, ...]) -> Memory:
         """With the new `state`, and `messages` in every outbox."""

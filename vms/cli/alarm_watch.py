@@ -54,7 +54,7 @@ class AlarmWatch:
         self._look = look or (lambda: gather_status(site))
         self._clock, self._metrics = clock or SystemClock(), metrics or Metrics.create()
         self._patience = patience_of(site.settings.alarms)
-        self._saving = asyncio.Lock()
+        self._changing = asyncio.Lock()
         self._unsaved = ""
         self._filled = {d.name: asyncio.Event() for d in told}
         self._shown: set[str] = set()
@@ -71,14 +71,11 @@ class AlarmWatch:
         """One look, and what it calls for, on disk when this returns."""
         status = await self._look()
         state, messages = step(self.memory.state, observe(status, self._clock.mono_ns()), self._patience)
-        self.memory = self.memory.tell(state, messages)
         for message in messages:
             level = logging.WARNING if message.event is Event.RAISED else logging.INFO
             extra = {"alarm": message.alarm.number, "event": message.event.value, "detail": message.alarm.detail}
             log.log(level, "%s", title(message), extra=extra)
-        if messages:
-            await self._save()
-            self._wake()
+        await self._change(lambda memory: memory.tell(state, messages), keep=bool(messages))
         self._show(status)
 
     async def deliver(self, to: Destination) -> None:
@@ -89,18 +86,25 @@ class AlarmWatch:
         try:
             answer = await to.send(batch, box.dropped)
         except DeliveryError as error:
-            failed = replace(self.memory.outboxes[to.name], last_error=str(error), last_error_ns=self._clock.wall_ns())
-            await self._put(to.name, failed)
+            reason, at_ns = str(error), self._clock.wall_ns()
+            await self._put(to.name, lambda box: replace(box, last_error=reason, last_error_ns=at_ns))
             self._metrics.alarm_messages.labels(to.name, "failed").inc()
             raise
-        await self._put(to.name, self.memory.outboxes[to.name].accepted(batch, box.dropped, self._clock.wall_ns()))
+        await self._put(to.name, lambda now: now.accepted(batch, box.dropped, self._clock.wall_ns()))
         self._metrics.alarm_messages.labels(to.name, "sent").inc(len(batch))
         log.info("told %s of %d alarms: %s", to.name, len(batch), answer)
 
-    async def _put(self, name: str, box: Outbox) -> None:
-        self.memory = replace(self.memory, outboxes={**self.memory.outboxes, name: box})
-        self._wake()
-        await self._save()
+    async def _put(self, name: str, change: Callable[[Outbox], Outbox]) -> None:
+        await self._change(lambda memory: memory.with_box(name, change(memory.outboxes[name])), keep=True)
+
+    async def _change(self, change: Callable[[Memory], Memory], *, keep: bool) -> None:
+        """One change after another, each on disk (if it is to be kept) before anybody acts on it."""
+        async with self._changing:
+            memory = change(self.memory)
+            if keep:
+                await self._save(memory)
+            self.memory = memory
+            self._wake()
 
     def _wake(self) -> None:
         for name, box in self.memory.outboxes.items():
@@ -114,17 +118,16 @@ class AlarmWatch:
             log.error("%s cannot be read, alarms begin anew: %s", self._file, error)
             return Memory()
 
-    async def _save(self) -> None:
+    async def _save(self, memory: Memory) -> None:
         """A disk that is full is one of the things to tell: it must not keep us from telling."""
-        async with self._saving:
-            try:
-                await asyncio.to_thread(write_memory, self._file, self.memory)
-            except OSError as error:
-                if self._unsaved != str(error):
-                    log.error("alarms cannot be kept over a restart: %s", error)
-                self._unsaved = str(error)
-            else:
-                self._unsaved = ""
+        try:
+            await asyncio.to_thread(write_memory, self._file, memory)
+        except OSError as error:
+            if self._unsaved != str(error):
+                log.error("alarms cannot be kept over a restart: %s", error)
+            self._unsaved = str(error)
+        else:
+            self._unsaved = ""
 
     def _show(self, status: SiteStatus) -> None:
         """The gauges: what is active, and which cameras record by the judgement of `vms status`."""

@@ -74,11 +74,7 @@ def retention(
     if confirm_brake and day is not None:
         raise UserError("--day looks at a report; give it without --confirm-brake")
     if clock_is_right:
-        from storage.believed_clock import FILE
-        from vms.localtime import format_local
-
-        (site.run / FILE).unlink(missing_ok=True)
-        note(f"from the next minute on retention reckons by this machine's clock: {format_local(now_ns, site.zone)}")
+        _believe_clock(site)
         return
     if day is not None:
         _show_report(site, day, now_ns, as_json=as_json)
@@ -90,6 +86,27 @@ def retention(
         print_json(outlook_json(outlook, now_ns))
     else:
         _show(outlook, now_ns, site.zone)
+
+
+def _believe_clock(site: Site) -> None:
+    """Note it in the access log first, then let retention reckon by the clock as it is."""
+    from storage.believed_clock import FILE, believed
+    from vms.clock import SystemClock
+    from vms.localtime import format_local
+    from vms.site import AccessEntry
+    from vms.timeline import TimeRange
+
+    clock, file = SystemClock(), site.run / FILE
+    now_ns = clock.wall_ns()
+    step_ns = believed(file, clock).stepped_ns(now_ns, clock.mono_ns())
+    within = TimeRange(now_ns - max(step_ns, 0), now_ns + max(-step_ns, 1))
+    reason = f"retention had reckoned by a clock that is {step_ns / 1e9:+.0f} s from this one"
+    site.access_log(AccessEntry(now_ns, "believe clock", "", 0, "", within, reason))
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{file} cannot be removed ({error.strerror}); nothing was changed") from error
+    note(f"from the next minute on retention reckons by this machine's clock: {format_local(now_ns, site.zone)}")
 
 
 async def opened(site: Site) -> Catalogue:
@@ -181,11 +198,8 @@ async def _write_confirmation(site: Site, outlook: Outlook, now_ns: int, shown: 
             continue
         within = TimeRange(first.start_ns, max(first.start_ns + 1, now_ns - first.days * DAY_NS))
         reason = f"{kind}: {item.footage_ns / HOUR_NS:.1f} h that the brake stopped"
-        entry = AccessEntry(now_ns, "confirm deletion", str(camera.id), camera.number, camera.name, within, reason)
-        try:
-            site.access_log(entry)
-        except OSError as error:
-            raise UserError(f"the access log cannot be written ({error.strerror}); nothing was confirmed") from error
+        about = (str(camera.id), camera.number, camera.name)
+        site.access_log(AccessEntry(now_ns, "confirm deletion", *about, within, reason))
     async with await opened(site) as catalogue:
         return await catalogue.confirm_brake(
             at_ns=time.time_ns(), by=operating_system_user(), footage_ns=shown.footage_ns

@@ -90,6 +90,30 @@ def test_between_begin_and_end_nothing_is_told() -> None:
     assert run((0, [STORE]), (20, [STORE]), (30, [hardly]), (500, [hardly])) == [(20, "raised", AlarmKind.STORE)]
 
 
+def test_what_nobody_could_tell_is_no_evidence() -> None:
+    """The archiver is down between a look that saw the store well, or away, and the next one that can tell."""
+
+    def at(second: int, *troubles: Trouble, unknown: bool = False) -> Observation:
+        return Observation(NOW + second * S, second * S, troubles, frozenset({AlarmKind.STORE} if unknown else ()))
+
+    def events(*seen: Observation) -> list[tuple[int, str]]:
+        state, told = AlarmState(), []
+        for one in seen:
+            state, messages = step(state, one, PATIENCE)
+            told += [(one.mono_ns // S, m.event.value) for m in messages]
+        return told
+
+    blind = [at(second, unknown=True) for second in range(25, 1000, 5)]
+    active = (at(0, STORE), at(20, STORE))
+    right = [at(second) for second in range(1000, 1100, 5)]
+    assert events(*active, at(22), *blind, *right) == [(20, "raised"), (1030, "cleared")]
+    assert events(*active, at(22), at(28), *blind[1:], *right) == [(20, "raised"), (1025, "cleared")]  # 6 s from before
+    assert events(at(20, STORE), *blind, at(1000, STORE), at(1019, STORE), at(1020, STORE)) == [(1020, "raised")]
+    assert events(at(10, STORE), at(20, STORE), *blind, at(1000, STORE), at(1010, STORE)) == [(1010, "raised")]
+    paused = (at(0, STORE), at(15, STORE), at(20))  # well for a moment, and then nobody can tell for how long
+    assert events(*paused, *blind, at(1000), at(1001, STORE)) == [(1001, "raised")]
+
+
 def test_a_clock_that_is_stepped_back_neither_repeats_nor_delays() -> None:
     state, _ = step(AlarmState(), Observation(NOW, 0, (STORE,)), PATIENCE)
     state, (raised,) = step(state, Observation(NOW - 3600 * S, 20 * S, (STORE,)), PATIENCE)
@@ -146,7 +170,12 @@ def test_each_alarm_once_with_its_end_whatever_the_order(history: list[Look]) ->
     told: list[Message] = []
     seen_wrong: dict[Key, list[tuple[int, bool]]] = {key: [] for key in KEYS}  # since the process began, if known
     seen_right: dict[Key, list[tuple[int, bool]]] = {key: [] for key in KEYS}
+    evidence = dict.fromkeys(AlarmKind, 0)  # how long it could be told, by looks one after another
+    blind: frozenset[AlarmKind] = frozenset()
     for look in history:
+        for kind in AlarmKind:
+            evidence[kind] += 0 if kind in look.unknown | blind else look.mono_s * S
+        blind = look.unknown
         mono, wall = mono + look.mono_s * S, wall + (look.mono_s + look.wall_step_s) * S
         if look.restart:
             state = decode(encode(Memory(state))).state
@@ -155,8 +184,8 @@ def test_each_alarm_once_with_its_end_whatever_the_order(history: list[Look]) ->
         troubles += [Trouble(*key, begins=False) for key in look.hardly - look.wrong]
         for key in KEYS:
             if key[0] not in look.unknown:
-                seen_wrong[key].append((mono, key in look.wrong))
-                seen_right[key].append((mono, key not in look.wrong | look.hardly))
+                seen_wrong[key].append((evidence[key[0]], key in look.wrong))
+                seen_right[key].append((evidence[key[0]], key not in look.wrong | look.hardly))
         seen = Observation(wall, mono, tuple(troubles), look.unknown)
         before = state
         state, messages = step(state, seen, PATIENCE)
@@ -193,8 +222,12 @@ def test_an_outbox_is_bounded_and_counts_what_it_loses() -> None:
     sent = box.waiting[:50]
     box = box.put([Message(Event.CLEARED, alarm(9))])  # comes while the others are on their way
     box = box.accepted(sent, 7, NOW)
-    assert (len(box.waiting), box.dropped, box.last_ok_ns) == (MOST_WAITING - 49 - 0, 1, NOW)
+    # The oldest had to go while it was on its way, and arrived.
+    assert (len(box.waiting), box.dropped, box.last_ok_ns) == (MOST_WAITING - 49, 0, NOW)
     assert sent[1] not in box.waiting
+    sent = box.waiting[:10]
+    box = box.put(Message(Event.RAISED, alarm(1000 + n)) for n in range(60)).accepted(sent, 0, NOW)
+    assert (len(box.waiting), box.dropped) == (MOST_WAITING, 1)  # 451 and 60 are 11 too many, and 10 of these arrived
 
 
 def test_a_new_destination_hears_what_is_active_and_one_that_is_gone_is_forgotten() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -163,6 +164,41 @@ async def test_what_cannot_be_handed_over_waits_and_goes_together_with_what_came
     assert sample("stroz_alarm_messages_waiting", destination="taker") == 0
     assert sample("stroz_alarm_messages_total", destination="taker", result="failed") == 2
     assert sample("stroz_alarm_messages_total", destination="taker", result="sent") == 140
+
+
+async def test_nothing_is_sent_before_it_is_on_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A destination that failed tries again just while the next alarm is being written."""
+    to, now = Taker(refuses=1), status(GONE)
+
+    async def look() -> SiteStatus:
+        return now
+
+    watch = AlarmWatch(site, [to], look=look, clock=SimulatedClock())
+    await watch.look_once()
+    with pytest.raises(DeliveryError):
+        await watch.deliver(to)
+    write, begun, may_end = alarm_watch.write_memory, threading.Event(), threading.Event()
+
+    def slow(file: Path, memory: alarm_watch.Memory) -> None:
+        begun.set()
+        assert may_end.wait(10)
+        write(file, memory)
+
+    monkeypatch.setattr(alarm_watch, "write_memory", slow)
+    now = status(GONE, replace(GONE, number=7, camera_id="kamera-7"))
+    looking = asyncio.create_task(watch.look_once())
+    assert await asyncio.to_thread(begun.wait, 10)
+    delivering = asyncio.create_task(watch.deliver(to))
+    while not to.taken:
+        await asyncio.sleep(0)
+    on_disk = {m.id for m in read_memory(site.path / FILE).outboxes["taker"].waiting}
+    assert {m.id for m in to.taken} <= on_disk
+    may_end.set()
+    await asyncio.gather(looking, delivering)
+    await watch.deliver(to)
+    assert [m.alarm.name for m in to.taken] == [m.alarm.name for m in dict.fromkeys(to.taken)]
+    assert len(to.taken) == 2
+    assert read_memory(site.path / FILE).outboxes["taker"].waiting == ()
 
 
 async def test_more_than_can_wait_is_counted_and_said(site: Site) -> None:

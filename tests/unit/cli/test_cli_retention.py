@@ -11,10 +11,14 @@ from uuid import UUID
 import pytest
 
 from storage.archive_process import LAST_DELETION
+from storage.believed_clock import FILE
 from storage.catalogue import Catalogue, sqlite_url
 from storage.deleter import Deleter, DeletionRun
 from tests.support.footage_rows import DAY, HOUR, STORE, record, run
 from tests.unit.cli.conftest import Vms
+from vms.localtime import format_utc
+from vms.ntp import boot_id
+from vms.site import operating_system_user
 
 HOURS = 100
 
@@ -123,6 +127,25 @@ def test_the_last_run_as_the_archiver_wrote_it(vms: Vms, data: Path) -> None:
         answer = json.loads(vms("retention", "--json").stdout)["last_run"]
         assert (answer is not None and answer["removed_objects"] == 7) is known
         assert ("7 objects removed" in vms("retention").stdout) is known
+
+
+def test_who_says_that_the_clock_is_right_is_written_down_first(vms: Vms, data: Path) -> None:
+    file, log = data / "run" / FILE, data / "access.log"
+    file.parent.mkdir(exist_ok=True)
+    now_ns, mono_ns = time.time_ns(), time.monotonic_ns()
+    clock = {"boot_id": boot_id(), "wall_ns": now_ns - 2 * HOUR, "mono_ns": mono_ns, "synchronised": True}
+    file.write_text(json.dumps(clock))
+    log.mkdir()  # it cannot be written
+    refused = vms("retention", "--clock-is-right")
+    assert (refused.exit_code, "cannot be written" in refused.stderr) == (2, True)
+    assert file.exists()
+    log.rmdir()
+    assert vms("retention", "--clock-is-right").exit_code == 0
+    assert not file.exists()
+    (line,) = [json.loads(text) for text in log.read_text().splitlines()]
+    assert (line["what"], line["who"]) == ("believe clock", operating_system_user())
+    assert "+7200 s" in line["reason"]
+    assert line["at"][:10] in {format_utc(now_ns)[:10], format_utc(time.time_ns())[:10]}
 
 
 @pytest.mark.parametrize(
