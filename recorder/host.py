@@ -26,8 +26,7 @@ from vms.assignment import Assignment, read_assignment
 from vms.errors import MalformedError, UserError
 from vms.feed import feed_token
 from vms.metrics import Metrics, MetricsServer
-from vms.observe import configure_logging
-from vms.processes import ChildSpec, keep_child, python_module, run_process
+from vms.processes import ChildSpec, keep_child, python_module, run_process, site_of
 from vms.site import Site
 
 log = logging.getLogger(__name__)
@@ -209,10 +208,7 @@ async def between_hosts(site: Site, workers: int) -> AsyncIterator[int | None]:
 
 def main() -> None:
     """`python -m recorder.host --data DIR`; `vms recorder` and `vms up` start it."""
-    parser = argparse.ArgumentParser(prog="recorder.host")
-    parser.add_argument("--data", type=Path, required=True)
-    site = Site.open(parser.parse_args().data)
-    configure_logging(site.settings.log, site.zone)
+    site, _ = site_of(argparse.ArgumentParser(prog="recorder.host"))
     run_process(lambda: run_host(site))
 
 

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 from recorder.publish_channel import Channel, PacedWire, PublishedStream, Watching, described_alike
 from vms.assignment import Assignment, read_assignment
@@ -26,8 +25,7 @@ from vms.errors import MalformedError, UserError, VmsError
 from vms.feed import FeedClient
 from vms.metrics import Metrics, MetricsServer
 from vms.model import StreamKind
-from vms.observe import configure_logging
-from vms.processes import run_process
+from vms.processes import run_process, site_of
 from vms.rtsp.auth import ServerAuth
 from vms.rtsp.outlet import Outlet
 from vms.rtsp.provider import PROPER, Manners, Offer, Viewer
@@ -279,10 +277,7 @@ async def run_publish(
 
 def main() -> None:
     """`python -m recorder.publish --data DIR`; the recorder host starts it when `publishing.enabled`."""
-    parser = argparse.ArgumentParser(prog="recorder.publish")
-    parser.add_argument("--data", type=Path, required=True)
-    site = Site.open(parser.parse_args().data)
-    configure_logging(site.settings.log, site.zone)
+    site, _ = site_of(argparse.ArgumentParser(prog="recorder.publish"))
     try:
         run_process(lambda: run_publish(site))
     except UserError as error:

@@ -44,8 +44,8 @@ from vms.localtime import day_range
 from vms.metrics import UNKNOWN, Metrics, MetricsServer
 from vms.model import GapReason, Stream, StreamKind
 from vms.ntp import HostClock, HostClockWatch, boot_id
-from vms.observe import configure_logging, log_context
-from vms.processes import run_process
+from vms.observe import log_context
+from vms.processes import run_process, site_of
 from vms.rtsp.client import RtspOptions
 from vms.rtsp.turns import ReadTurns
 from vms.settings import local_host_name
@@ -427,12 +427,9 @@ def _go_first() -> None:
 def main() -> None:
     """`python -m recorder.worker --data DIR --index I --workers N`; started by `recorder.host`."""
     parser = argparse.ArgumentParser(prog="recorder.worker")
-    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--index", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
-    arguments = parser.parse_args()
-    site = Site.open(arguments.data)
-    configure_logging(site.settings.log, site.zone)
+    site, arguments = site_of(parser)
     # What was imported lives for ever: looking through it again and again cost 10 % of the hot path. Media make no
     # cycles, so the rest may wait longer too.
     _keep_freed_memory()

@@ -33,8 +33,7 @@ from storage.stores import SpoolCopies, StoreCopies, object_store_info, spool_in
 from vms.clock import SystemClock
 from vms.errors import CatalogueUnavailable, SpoolError, VmsError
 from vms.metrics import UNKNOWN, Metrics, MetricsServer
-from vms.observe import configure_logging
-from vms.processes import run_process
+from vms.processes import run_process, site_of
 from vms.settings import local_host_name
 from vms.site import Site
 from vms.supervise import Backoff, keep_running
@@ -219,10 +218,7 @@ async def _keep_reporting(report: Report, spool: Spool, clock: SystemClock) -> N
 
 def main() -> None:
     """`python -m storage.archive_process --data DIR`; `vms archiver` and `vms up` start it."""
-    parser = argparse.ArgumentParser(prog="storage.archive_process")
-    parser.add_argument("--data", type=Path, required=True)
-    site = Site.open(parser.parse_args().data)
-    configure_logging(site.settings.log, site.zone)
+    site, _ = site_of(argparse.ArgumentParser(prog="storage.archive_process"))
     make_way_for_the_recorder()
     run_process(lambda: run_archiver(site))
 

@@ -7,6 +7,7 @@ works both ways: a child whose parent is gone sees it break and ends in order. S
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import faulthandler
@@ -22,6 +23,8 @@ from typing import Any
 import uvloop
 
 from vms.errors import VmsError
+from vms.observe import configure_logging
+from vms.site import Site
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +168,15 @@ def _describe(code: int) -> str:
 def python_module(module: str, *arguments: str) -> tuple[str, ...]:
     """The argv that runs one of our modules with this very interpreter."""
     return (sys.executable, "-m", module, *arguments)
+
+
+def site_of(parser: argparse.ArgumentParser) -> tuple[Site, argparse.Namespace]:
+    """What each of our processes begins with: its arguments, `--data` among them, its site, and its log."""
+    parser.add_argument("--data", type=Path, required=True)
+    arguments = parser.parse_args()
+    site = Site.open(arguments.data)
+    configure_logging(site.settings.log, site.zone)
+    return site, arguments
 
 
 def run_process(main: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -8,18 +8,16 @@ Seeds are whole numbers from `--first` on, so a run can be split into ranges and
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from tests.support.clock_histories import BOUND, FORGOTTEN, MS, NOTICED, History, Outcome, S, draw, play
+from tests.support.split_run import conclude, merged, options
 
 RANGE = 50  # histories in one task
 REPORT_NS = 5 * S
@@ -123,42 +121,27 @@ def run_range(first: int, count: int) -> Figures:
 
 def merge(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Several results as one."""
-    whole = asdict(Figures())
-    for part in parts:
-        for name, value in part.items():
-            if isinstance(value, dict):
-                for key, count in value.items():
-                    whole[name][key] = whole[name].get(key, 0) + count
-            elif name == "worst_ns":
-                whole[name] = max(whole[name], value)
-            else:
-                whole[name] += value
+    whole = merged(Figures(), parts)
     whole["within"] = dict(sorted(whole["within"].items(), key=lambda item: int(item[0])))
     return whole
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests.support.clock_run", description=(__doc__ or "").splitlines()[0])
+    parser = options("clock_run", __doc__, seeded=False)
     parser.add_argument("--histories", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--merge", type=Path, nargs="+")
     arguments = parser.parse_args()
-    if arguments.merge:
-        found = merge(json.loads(path.read_text()) for path in arguments.merge)
-    else:
-        end = arguments.first + arguments.histories
+    end = arguments.first + arguments.histories
+
+    def run() -> dict[str, Any]:
         print(f"seeds {arguments.first} to {end - 1}", flush=True)
         firsts = range(arguments.first, end, RANGE)
         with ProcessPoolExecutor(arguments.processes) as pool:
             parts = pool.map(run_range, firsts, [min(RANGE, end - first) for first in firsts])
-            found = merge(asdict(part) for part in parts) | {"first_seeds": [arguments.first]}
-    text = json.dumps(found, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
-    return 1 if found["problems"] else 0
+            return merge(asdict(part) for part in parts) | {"first_seeds": [arguments.first]}
+
+    return conclude(arguments, merge, run)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.outages import Account
+from tests.support.split_run import merged
 from tests.support.stored import Stored
 
 MOST_LOST_NS = 1_000_000_000
@@ -46,17 +47,7 @@ class Figures:
 
 def merge(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Several runs' results as one: worst of the worst, sums of the rest."""
-    whole = asdict(Figures())
-    for part in parts:
-        for name, value in part.items():
-            if isinstance(value, dict):
-                for key, count in value.items():
-                    whole[name][key] = whole[name].get(key, 0) + count
-            elif name.startswith("worst") or name in ("cameras", "simulator_late_ms"):
-                whole[name] = max(whole[name], value)
-            else:
-                whole[name] += value
-    return whole
+    return merged(Figures(), parts, {"cameras", "simulator_late_ms"})
 
 
 def judge(

@@ -10,21 +10,20 @@ split: seeds differ, results merge.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import json
 import os
 import random
 import signal
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 from tests.support.kill_figures import MOST_SILENT_NS, Figures, Kill, judge, merge, note_stored
 from tests.support.kill_up import run_up
 from tests.support.recorder_site import AccountedSite, recorder_site
+from tests.support.split_run import conclude, options
 from tests.support.stored import leftovers
 from vms.simulate import prepare_small
 
@@ -84,28 +83,18 @@ def run_workers(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests.support.kill_run", description=(__doc__ or "").splitlines()[0])
+    parser = options("kill_run", __doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--cameras", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
     parser.add_argument("--up", action="store_true", help="kill every process of `vms up`")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--merge", type=Path, nargs="+")
     arguments = parser.parse_args()
-    if arguments.merge:
-        found = merge(json.loads(path.read_text()) for path in arguments.merge)
-    else:
-        print(f"seed {arguments.seed}", flush=True)
-        if arguments.up:
-            found = asdict(run_up(arguments.kills, arguments.cameras, arguments.seed))
-        else:
-            found = asdict(run_workers(arguments.kills, arguments.cameras, arguments.workers, arguments.seed))
-    text = json.dumps(found, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
-    return 1 if found["problems"] else 0
+    kills, cameras, workers, seed = arguments.kills, arguments.cameras, arguments.workers, arguments.seed
+
+    def run() -> dict[str, Any]:
+        return asdict(run_up(kills, cameras, seed) if arguments.up else run_workers(kills, cameras, workers, seed))
+
+    return conclude(arguments, merge, run)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ by which everything of a worker is late, may not be later by more than 100 ms.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import http.client
 import json
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.recorder_site import recorder_site
+from tests.support.split_run import conclude, merged, options
 from vms.simulate import CameraScript, prepare_small
 from vms.simulate.materials import default_cache
 from vms.simulate.quirks import MALICE
@@ -55,17 +55,7 @@ class Figures:
 
 def merge(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Several runs' results as one: worst of the worst, sums of the rest."""
-    whole = asdict(Figures())
-    for part in parts:
-        for name, value in part.items():
-            if isinstance(value, dict):
-                for key, count in value.items():
-                    whole[name][key] = whole[name].get(key, 0) + count
-            elif name.startswith(("worst", "lag")) or name == "good":
-                whole[name] = max(whole[name], value)
-            else:
-                whole[name] += value
-    return whole
+    return merged(Figures(), parts, {"good", "lag_alone_ms", "lag_beside_ms"})
 
 
 def lag_buckets(socket_path: Path) -> dict[float, float]:
@@ -135,29 +125,21 @@ def run_beside(bad: Sequence[str], good: int, seconds: float) -> Figures:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests.support.neighbours_run", description=(__doc__ or "").splitlines()[0])
+    parser = options("neighbours_run", __doc__, seeded=False)
     parser.add_argument("--seconds", type=float, default=60.0, help="beside each bad camera")
     parser.add_argument("--good", type=int, default=10)
     parser.add_argument("--bad", nargs="+", choices=sorted(BAD), default=sorted(BAD))
     parser.add_argument("--together", action="store_true", help="all bad cameras at once instead of one by one")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--merge", type=Path, nargs="+")
     arguments = parser.parse_args()
-    if arguments.merge:
-        found = merge(json.loads(path.read_text()) for path in arguments.merge)
-    else:
-        groups = [arguments.bad] if arguments.together else [[name] for name in arguments.bad]
+
+    def run() -> dict[str, Any]:
         parts = []
-        for group in groups:
-            part = asdict(run_beside(group, arguments.good, arguments.seconds))
-            print(json.dumps(part), flush=True)
-            parts.append(part)
-        found = merge(parts)
-    text = json.dumps(found, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
-    return 1 if found["problems"] else 0
+        for group in [arguments.bad] if arguments.together else [[name] for name in arguments.bad]:
+            parts.append(asdict(run_beside(group, arguments.good, arguments.seconds)))
+            print(json.dumps(parts[-1]), flush=True)
+        return merge(parts)
+
+    return conclude(arguments, merge, run)
 
 
 if __name__ == "__main__":

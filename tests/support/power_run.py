@@ -11,15 +11,12 @@ check of the whole site must find I1 and I6 upheld.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
-import json
 import os
 import random
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -42,6 +39,7 @@ from storage.spool import Spool
 from tests.support.footage_rows import PlainSealer, add_camera
 from tests.support.power_trace import Op, State, Trace, after_power_loss
 from tests.support.sealed import HOST, OBJECT_STORE, SPOOL_STORE
+from tests.support.split_run import conclude, merged, options
 from tests.support.stage import FRAME, S, play
 from vms.clock import SimulatedClock, SystemClock
 from vms.media.boxes import FileSource
@@ -71,16 +69,7 @@ class Figures:
 
 def merge(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Several runs' results as one."""
-    whole = asdict(Figures())
-    for part in parts:
-        for name, value in part.items():
-            if isinstance(value, dict):
-                whole[name] = dict(Counter(whole[name]) + Counter(value))
-            elif name.startswith("worst"):
-                whole[name] = max(whole[name], value)
-            else:
-                whole[name] += value
-    return whole
+    return merged(Figures(), parts)
 
 
 class Registry:
@@ -237,24 +226,16 @@ async def run_power(seconds: float, every: int, sample: int, seed: int) -> Figur
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests.support.power_run", description=(__doc__ or "").splitlines()[0])
+    parser = options("power_run", __doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="how long is recorded")
     parser.add_argument("--every", type=int, default=1, help="cut after every so manyth call")
     parser.add_argument("--sample", type=int, default=200, help="cuts with what chance leaves")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--merge", type=Path, nargs="+")
     arguments = parser.parse_args()
-    if arguments.merge:
-        found = merge(json.loads(path.read_text()) for path in arguments.merge)
-    else:
-        print(f"seed {arguments.seed}", flush=True)
-        found = asdict(asyncio.run(run_power(arguments.seconds, arguments.every, arguments.sample, arguments.seed)))
-    text = json.dumps(found, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
-    return 1 if found["problems"] else 0
+
+    def run() -> dict[str, Any]:
+        return asdict(asyncio.run(run_power(arguments.seconds, arguments.every, arguments.sample, arguments.seed)))
+
+    return conclude(arguments, merge, run)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,11 @@ open files of every process have not grown. Runs merge.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import functools
 import hashlib
-import json
 import os
 import pickle
-import random
 import shutil
 import sys
 import time
@@ -37,6 +34,7 @@ from tests.support.soak_account import CameraAccount, account_of
 from tests.support.soak_faults import Faults
 from tests.support.soak_plan import concerning, plan
 from tests.support.soak_site import SoakSite, role_of, soak_site
+from tests.support.split_run import conclude, merged, options
 from tests.support.stored import gap_facts, leftovers
 from tests.support.vms_process import processes_of
 from vms.media.boxes import BytesSource
@@ -88,18 +86,7 @@ class Figures:
 
 def merge(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Several runs' results as one."""
-    whole: dict[str, Any] = asdict(Figures())
-    for part in parts:
-        for name, value in part.items():
-            if isinstance(value, Mapping):
-                for key, one in value.items():
-                    before = whole[name].get(key, 0)
-                    whole[name][key] = max(before, one) if name.startswith("worst") else before + one
-            elif name.startswith("worst") or name == "cameras":
-                whole[name] = max(whole[name], value)
-            else:
-                whole[name] = whole[name] + value
-    return whole
+    return merged(Figures(), parts, {"cameras"})
 
 
 def footage_of_a_megabit() -> list[Footage]:
@@ -256,28 +243,21 @@ async def soak(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests.support.soak", description=(__doc__ or "").splitlines()[0])
+    parser = options("soak", __doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--cameras", type=int, default=40)
     parser.add_argument("--workers", type=int, default=3, help="the last one is never killed")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, help="a folder for the log, and for what the account was made of")
-    parser.add_argument("--merge", type=Path, nargs="+", help="add up JSON files of earlier runs instead")
     arguments = parser.parse_args()
-    if arguments.merge:
-        found = merge(json.loads(path.read_text()) for path in arguments.merge)
-    else:
-        print(f"seed {arguments.seed}", flush=True)
+
+    def run() -> dict[str, Any]:
         began = time.monotonic()
-        run = soak(arguments.minutes * 60, arguments.cameras, arguments.workers, arguments.seed, keep=arguments.keep)
-        found = asdict(asyncio.run(run))
+        found = soak(arguments.minutes * 60, arguments.cameras, arguments.workers, arguments.seed, keep=arguments.keep)
+        figures = asdict(asyncio.run(found))
         print(f"took {time.monotonic() - began:.0f} s, niceness {os.nice(0)}")
-    text = json.dumps(found, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
-    return 1 if found["problems"] else 0
+        return figures
+
+    return conclude(arguments, merge, run)
 
 
 if __name__ == "__main__":

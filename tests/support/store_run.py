@@ -12,10 +12,8 @@ be split by faults; seeds differ, results merge.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import hashlib
-import json
 import random
 import signal
 import sys
@@ -41,6 +39,7 @@ from storage.reader import Reader
 from storage.spool import Spool
 from storage.stores import object_store_info, spool_info
 from tests.support.recorder_site import AccountedSite, recorder_site
+from tests.support.split_run import add_up, conclude, merged, options
 from tests.support.unreliable_proxy import Mishap, UnreliableProxy
 from vms.cli.site_status import ArchiverLine, read_report
 from vms.errors import StoreError
@@ -101,25 +100,9 @@ class Figures:
 
 def merge(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Several runs' results as one."""
-    whole: dict[str, Any] = asdict(Figures())
-    for part in parts:
-        _add(whole, part)
+    whole = merged(Figures(), parts, {"cameras"})
     whole["servers"] = sorted(set(whole["servers"]))
     return whole
-
-
-def _add(whole: dict[str, Any], part: Mapping[str, Any]) -> None:
-    for name, value in part.items():
-        if isinstance(value, Mapping):
-            inner = whole.setdefault(name, {})
-            if name.startswith("worst"):
-                inner |= {key: max(one, inner.get(key, 0)) for key, one in value.items()}
-            else:
-                _add(inner, value)
-        elif name.startswith("worst") or name == "cameras":
-            whole[name] = max(whole.get(name, 0), value)
-        else:
-            whole[name] = whole[name] + value if name in whole else value
 
 
 class StoreRun:
@@ -154,7 +137,7 @@ class StoreRun:
         pages = {"calm": (at_first, before), "fault": (before, after), "drain": (after, drained)}
         fault.worst_lag_p99_ms = {k: round(spread(*p, "loop_lag_seconds").p99 * 1e3, 1) for k, p in pages.items()}
         fault.befell = {str(k): v for k, v in (self._proxy.befell - befell).items() if k is not Mishap.NONE}
-        _add(self.figures.faults.setdefault(name, {}), asdict(fault))
+        add_up(self.figures.faults.setdefault(name, {}), asdict(fault))
 
     def _page(self) -> Page:
         return scrape(self._live.site.run / "recorder-0.metrics")
@@ -328,27 +311,19 @@ def run(  # noqa: PLR0917
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests.support.store_run", description=(__doc__ or "").splitlines()[0])
+    parser = options("store_run", __doc__)
     parser.add_argument("--seconds", type=float, default=600.0, help="of each fault")
     parser.add_argument("--cameras", type=int, default=40)
     parser.add_argument("--faults", default=",".join(FAULTS), help="of: " + ", ".join(FAULTS))
     parser.add_argument("--server", choices=SERVERS, default="seaweedfs")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--merge", type=Path, nargs="+", help="add up JSON files of earlier runs instead")
     arguments = parser.parse_args()
-    if arguments.merge:
-        found = merge(json.loads(path.read_text()) for path in arguments.merge)
-    else:
+
+    def under_faults() -> dict[str, Any]:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
-        print(f"seed {arguments.seed}", flush=True)
         names = arguments.faults.split(",")
-        found = asdict(run(arguments.server, names, arguments.seconds, arguments.cameras, arguments.seed))
-    text = json.dumps(found, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
-    return 1 if found["problems"] else 0
+        return asdict(run(arguments.server, names, arguments.seconds, arguments.cameras, arguments.seed))
+
+    return conclude(arguments, merge, under_faults)
 
 
 if __name__ == "__main__":

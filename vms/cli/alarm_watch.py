@@ -12,7 +12,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from vms.alarms.decision import AlarmKind, Event, step
 from vms.alarms.delivery import Destination, destinations
@@ -24,8 +23,7 @@ from vms.cli.site_status import SiteStatus, gather_status
 from vms.clock import Clock, SystemClock
 from vms.errors import DeliveryError, MalformedError
 from vms.metrics import Metrics, MetricsServer
-from vms.observe import configure_logging
-from vms.processes import run_process
+from vms.processes import run_process, site_of
 from vms.site import Site
 from vms.supervise import Backoff, keep_running
 
@@ -177,10 +175,7 @@ def _once_per_error(name: str) -> Callable[[Exception, float], None]:
 
 def main() -> None:
     """`python -m vms.cli.alarm_watch --data DIR`; `vms up` starts it."""
-    parser = argparse.ArgumentParser(prog="vms.cli.alarm_watch")
-    parser.add_argument("--data", type=Path, required=True)
-    site = Site.open(parser.parse_args().data)
-    configure_logging(site.settings.log, site.zone)
+    site, _ = site_of(argparse.ArgumentParser(prog="vms.cli.alarm_watch"))
     run_process(lambda: run_alarms(site))
 
 
