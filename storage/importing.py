@@ -31,7 +31,7 @@ from storage.rebuild_registry import bare_stream
 from storage.salvage import salvage
 from storage.sealed_file import run_of
 from storage.segment_bytes import in_thread
-from storage.shedding import room_of, spare_of
+from storage.shedding import Rank, rank_of, room_of, spare_of
 from storage.spool import Spool
 from storage.spool_files import disk_error, is_being_written
 from vms.clock import Clock, SystemClock
@@ -235,9 +235,15 @@ class Importing:
     async def _has_room(self, size_bytes: int) -> bool:
         """Whether so much may come without a stream being given up for it; if not, the import stops here."""
         measure = self._spool.usage if self._section.budget_bytes else self._spool.disk
-        if size_bytes > spare_of(room_of(self._section, await asyncio.to_thread(measure))):
+        room = room_of(self._section, await asyncio.to_thread(measure))
+        if size_bytes > spare_of(await self._ranks(), room):
             self._report.stopped = NO_ROOM
         return not self._report.stopped
+
+    async def _ranks(self) -> set[Rank]:
+        """Those among which the recorder chooses."""
+        cameras = await self._catalogue.cameras()
+        return {rank_of(s.kind, c.number, self._section) for c in cameras for s in c.streams if s.record}
 
     async def _bring_in(self, path: Path, looked: _Looked, stated: RunFact | None) -> None:
         facts = looked.facts

@@ -105,9 +105,10 @@ def floor_of(ranks: Collection[Rank], room: Room, before: int) -> int:
     return EVERYTHING if order and floor == order[-1] + 1 else floor
 
 
-def spare_of(room: Room) -> int:
-    """What work other than recording may take in all, so that no stream is given up, or kept away, for it. Pure."""
-    return max(0, room.room_bytes - (len(Rank) - 1) * (room.limit_bytes // STEP) - _margin(room.limit_bytes))
+def spare_of(ranks: Collection[Rank], room: Room) -> int:
+    """What work other than recording may take, so that none of the `ranks` present is given up, or kept away, for it. Pure."""
+    left_to_others = max(0, len(set(ranks)) - 1) * (room.limit_bytes // STEP)
+    return max(0, room.room_bytes - left_to_others - _margin(room.limit_bytes))
 
 
 def _margin(limit_bytes: int) -> int:

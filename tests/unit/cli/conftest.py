@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,29 @@ def _no_site_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(autouse=True)
+@contextmanager
 def _log_as_before() -> Iterator[None]:
     """Commands set up the process's log, which here is everybody's."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _log_is_kept() -> Iterator[None]:
+    with _log_as_before():
+        yield
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("site") / "data"
-    result = CliRunner().invoke(app, ["--data", str(data), "migrate"])
+    with _log_as_before():  # made before the first test's own fixtures
+        result = CliRunner().invoke(app, ["--data", str(data), "migrate"])
     assert result.exit_code == 0, result.output
     return data
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.shedding import EVERYTHING, FILE, NOTHING, Rank, Room, Shedding, floor_of, rank_of, room_of
+from storage.shedding import EVERYTHING, FILE, NOTHING, Rank, Room, Shedding, floor_of, rank_of, room_of, spare_of
 from storage.spool import Spool, SpoolUsage
 from storage.spool_files import disk_error
 from vms.clock import SimulatedClock
@@ -76,6 +76,19 @@ def test_room_that_trembles_at_a_limit_changes_each_stream_once(
 def test_the_most_important_ones_are_recorded_down_to_the_last_byte(ranks: set[Rank], limit: int) -> None:
     floor = floor_of(ranks, Room(1, limit), NOTHING)
     assert given_up(ranks, floor) == ranks - {max(ranks)}
+
+
+@given(ranks_present, st.integers(1000, 10**15), shares, floors)
+def test_who_takes_what_is_spare_gives_up_nobody_and_keeps_nobody_away(
+    ranks: set[Rank], limit: int, share: int, before: int
+) -> None:
+    room = Room(limit * share // 10_000, limit)
+    spare = spare_of(ranks, room)
+    if spare:
+        assert floor_of(ranks, Room(room.room_bytes - spare, limit), before) == NOTHING
+        if len(ranks) > 1:
+            less = Room(room.room_bytes - spare - 1, limit)
+            assert floor_of(ranks, less, EVERYTHING) == min(ranks) + 1  # and there is no more to be had
 
 
 def test_the_order_of_a_site_with_everything() -> None:
