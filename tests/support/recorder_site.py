@@ -98,10 +98,12 @@ def recorder_site(
     log: SentLog | None = None,
     simulator: Mapping[str, Any] | None = None,
     settings: str = "",
+    through: Callable[[SimulatorThread, str], str] = lambda _thread, url: url,
 ) -> Iterator[AccountedSite]:
     """`recorder.host` over so many cameras; `scripts` and `fields` (of the assignment) say which are special.
 
-    `simulator`: further options of it; `settings`: further sections of the site's. The spool is on a disk, as in a site.
+    `simulator`: further options of it; `settings`: further sections of the site's; `through`: the address by which
+    the recorder reaches a camera's. The spool is on a disk, as in a site.
     """
     folder = Path(tempfile.mkdtemp(prefix="stroz-k-"))
     with contextlib.ExitStack() as undo:
@@ -118,7 +120,7 @@ def recorder_site(
         urls = thread.call(lambda sim: [sim.url(f"cam{i}") for i in range(cameras)])
         assigned = [
             replace(camera(i + 1, f"Rynek {i + 1}", url), camera_id=id_for(i, workers), **(fields or {}).get(i, {}))
-            for i, url in enumerate(urls)
+            for i, url in enumerate(through(thread, url) for url in urls)
         ]
         live = AccountedSite(site, assigned, thread)
         live.log_of_sent, live.workers = journal, workers
