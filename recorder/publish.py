@@ -278,11 +278,7 @@ async def run_publish(
 def main() -> None:
     """`python -m recorder.publish --data DIR`; the recorder host starts it when `publishing.enabled`."""
     site, _ = site_of(argparse.ArgumentParser(prog="recorder.publish"))
-    try:
-        run_process(lambda: run_publish(site))
-    except UserError as error:
-        log.error("publishing cannot start: %s", error)
-        raise SystemExit(2) from error
+    run_process(lambda: run_publish(site))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from recorder.track import Track
 from recorder.untold import untold_gaps
 from storage.facts import RunFact
 from storage.spool import Spool
-from vms.clock import Clock
+from vms.clock import ABSENT_NS, Clock
 from vms.errors import SourceError, SpoolError, UserError
 from vms.model import Codec, Gap, GapReason, RunClock, SegmentFacts
 from vms.supervise import Backoff, keep_running
@@ -132,6 +132,7 @@ class Recording:
         self._elsewhere: dict[UUID, RunFact] = {}  # runs that another process was still writing
         self._salvage_due_ns: dict[UUID, int] = {}  # stream → when to try again what the disk refused
         self._began_ns = 0
+        self._awake_ns = 0  # since when this process has run without a stop
         self._rates: deque[tuple[int, int, int]] = deque()  # (mono, units, bytes) of the video
 
     @property
@@ -208,8 +209,12 @@ class Recording:
     async def _watch(self) -> None:
         while True:
             # At the same moments as every other recording: one waking of the process serves them all.
-            await self._clock.sleep(self._limits.tick_s - self._clock.mono_ns() / 1e9 % self._limits.tick_s)
+            pause_s = self._limits.tick_s - self._clock.mono_ns() / 1e9 % self._limits.tick_s
+            due_ns = self._clock.mono_ns() + round(pause_s * 1e9)
+            await self._clock.sleep(pause_s)
             now = self._clock.mono_ns()
+            if now - due_ns > ABSENT_NS:
+                self._awake_ns = now
             wall = self._clock.wall_ns()
             for track in self.tracks:
                 track.tick(wall, now)
@@ -221,11 +226,11 @@ class Recording:
         """Tell state and raise when the connection is of no use any more."""
         video, limits = self.video, self._limits
         if not video.attempt_units:
-            waited = (now_ns - self._began_ns) / 1e9
+            waited = (now_ns - max(self._began_ns, self._awake_ns)) / 1e9
             if waited > max(limits.first_unit_s, self.source.patience_s):
                 raise SourceError(GapReason.STALLED, f"connected, but no picture came within {waited:.0f} s")
             return
-        silent = (now_ns - video.counters.last_mono_ns) / 1e9
+        silent = (now_ns - max(video.counters.last_mono_ns, self._awake_ns)) / 1e9
         if silent > self.source.patience_s + limits.grace_s:
             raise SourceError(GapReason.STALLED, f"no picture for {silent:.1f} s")
         if self._given_up:
@@ -247,7 +252,7 @@ class Recording:
                 video.gaps.open(self._gap_start(video, wall_ns), GapReason.NO_KEYFRAME, detail)
         audio = self.audio
         if audio is not None and audio.run is not None:
-            silent = (now_ns - audio.counters.last_mono_ns) / 1e9
+            silent = (now_ns - max(audio.counters.last_mono_ns, self._awake_ns)) / 1e9
             if silent > self.source.patience_s + limits.grace_s:
                 audio.end_run(GapReason.STALLED)
                 audio.gaps.open(self._gap_start(audio, wall_ns), GapReason.STALLED, f"no sound for {silent:.1f} s")

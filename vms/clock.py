@@ -9,6 +9,8 @@ import asyncio
 import time
 from typing import Protocol
 
+ABSENT_NS = 1_000_000_000  # a timer that late: this process did not run, so that others were silent proves nothing
+
 
 class Clock(Protocol):
     """Both clocks, and a way to wait that a simulation can take over."""

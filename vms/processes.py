@@ -22,7 +22,7 @@ from typing import Any
 
 import uvloop
 
-from vms.errors import VmsError
+from vms.errors import UserError, VmsError
 from vms.observe import configure_logging
 from vms.site import Site
 
@@ -183,7 +183,7 @@ def run_process(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a process's composition function on uvloop until it ends or SIGTERM/SIGINT cancels it.
 
     Beats to the supervisor that started us, if one did. What is expected to go wrong is told in words; whoever
-    started us sees it by the exit code.
+    started us sees it by the exit code: 2 where somebody must change something first, else 1.
     """
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
@@ -191,7 +191,7 @@ def run_process(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         uvloop.run(_until_signalled(main))
     except VmsError as error:
         log.error("this process ends: %s", error)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, UserError) else 1)
 
 
 async def _until_signalled(main: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from vms.camera_url import CameraUrl
+from vms.clock import ABSENT_NS
 from vms.errors import MalformedError, SourceError
 from vms.media.sdp import MediaDescription, SessionDescription, codec_of, parse_sdp
 from vms.media.sink import UnitSink
@@ -70,6 +71,7 @@ class RtspSession:
         self._session_id = ""
         self._session_seconds = 60
         self._play_mono_ns = 0
+        self._awake_mono_ns = 0  # since when this process has run without a stop
 
     @classmethod
     def open(
@@ -169,6 +171,8 @@ class RtspSession:
                 due = min(self._check_stall(now), report_due)
                 seconds = (due - now) / 1e9 + 0.001
                 done, _ = await asyncio.wait({keeper, ended}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                if time.monotonic_ns() - due > ABSENT_NS:
+                    self._awake_mono_ns = time.monotonic_ns()
                 if ended in done:
                     assert connection.failure is not None
                     raise connection.failure
@@ -339,7 +343,7 @@ class RtspSession:
         stall_ns = round(self._options.stall_timeout * 1e9)
         due = now_mono_ns + stall_ns
         for track in tracks:
-            last = max(track.last_unit_mono_ns, self._play_mono_ns)
+            last = max(track.last_unit_mono_ns, self._play_mono_ns, self._awake_mono_ns)
             if now_mono_ns - last >= stall_ns:
                 facts = track.facts
                 seconds = (now_mono_ns - last) / 1e9

@@ -259,6 +259,9 @@ class RtspWire(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed.set()
         self._end(exc)
+        # A session is full of cycles, and the collector comes late; the buffer is most of what it holds.
+        self._filled, self._buffer = 0, bytearray()
+        self._view = memoryview(self._buffer)
 
     async def wait_closed(self, seconds: float) -> None:
         """Until the stream below is gone, at most `seconds`; at once when it never was."""

@@ -21,7 +21,7 @@ from recorder.track import Host, Track
 from storage.spool import Spool
 from tests.support.encoded import aac, made_up, small_config, video
 from tests.support.scripted_rtsp import Scripted, pictures
-from tests.support.stage import FRAME, MS, SOUND, STREAM, S, Stage, check, play, read, same
+from tests.support.stage import FRAME, MS, SOUND, STREAM, S, Stage, check, play, read, same, spin
 from vms.clock import SimulatedClock, SystemClock
 from vms.errors import SourceError, UserError
 from vms.media.boxes import FileSource
@@ -90,6 +90,18 @@ async def test_a_broken_connection_is_a_gap_with_its_reason(tmp_path, clock):
     assert gaps[1].end_ns == gaps[2].start_ns
     assert gaps[2].end_ns == segments[1].facts.start_ns
     assert gaps[1].detail == "kamera zamknęła połączenie"
+
+
+async def test_a_recorder_that_did_not_run_blames_no_camera(tmp_path, clock):
+    """It was stopped for eight seconds: what it then knows of the camera is old. A silence is counted from there."""
+    async with Stage(tmp_path, clock, play(10)) as stage:
+        await stage.go(10)
+        clock.advance(8 * S)
+        await spin()
+        await stage.go(4)
+        assert stage.recording.status(clock.wall_ns())[0].reason is None
+        await stage.go(1.5)
+        assert stage.recording.status(clock.wall_ns())[0].reason is GapReason.STALLED
 
 
 async def test_a_stalled_camera_is_noticed_within_five_seconds(tmp_path, clock):
