@@ -152,8 +152,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
 
 
 def test_no_picture_is_lost_or_doubled(told: Told) -> None:
-    for i, units in enumerate(told.stored.units.values()):
-        sent = told.journal.camera(f"cam{i}")
+    for i, stream in enumerate(told.rows):  # in the order the cameras were added in
+        units, sent = told.stored.units[stream], told.journal.camera(f"cam{i}")
         times = sorted(sent.media_time(u.pts) for u in units)
         assert len(set(times)) == len(times)
         assert {b - a for a, b in pairwise(times)} == {sent.frame}
@@ -163,8 +163,8 @@ def test_no_picture_is_lost_or_doubled(told: Told) -> None:
 
 def test_every_picture_is_dated_by_the_clock_as_it_was(told: Told) -> None:
     far = []
-    for i, units in enumerate(told.stored.units.values()):
-        sent = told.journal.camera(f"cam{i}")
+    for i, stream in enumerate(told.rows):  # in the order the cameras were added in
+        units, sent = told.stored.units[stream], told.journal.camera(f"cam{i}")
         for unit in units:
             due_ns = sent.due_ns(sent.media_time(unit.pts))
             if told.apart_ns(due_ns, unit.capture_ns) > APART_NS:

@@ -27,7 +27,11 @@ SYSTEM = (
     "sort",
     "tail",
 )
-UV = "#!/bin/sh\nmkdir -p .venv/bin\n"
+UV = """#!/bin/sh
+mkdir -p .venv/bin
+printf '#!/bin/sh\\n' >.venv/bin/python
+chmod +x .venv/bin/python
+"""  # a Python that says nothing, as when all is compiled
 DPKG = "#!/bin/sh\nprintf 'install ok installed'\n"
 GO = """#!/bin/sh
 case $1 in
