@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from statistics import median_low
 
+JOIN_NS = 1_000_000_000  # holes so close to each other become one
 _INTERVALS = 9
 _LEAST_INTERVALS = 3
 _RELEARN_UNITS = 8

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from recorder.holes import Hole, HoleFinder
+from recorder.holes import JOIN_NS, Hole, HoleFinder
 from vms.errors import MalformedError
 from vms.media.audio import frame_ticks
 from vms.media.digest import first_seal
@@ -42,7 +42,7 @@ class SegmentPolicy:
     max_ns: int = 300 * SECOND_NS
     max_bytes: int = 256_000_000
     fragment_ns: int = SECOND_NS // 2
-    hole_join_ns: int = SECOND_NS
+    hole_join_ns: int = JOIN_NS
     turn_bytes: int = 64 << 10  # so much is worth a fragment of its own while it is in the processor's cache
     config_changes: int = 4  # more than so many in a minute: parameter sets go in band
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from uuid import UUID, uuid5
 
-from recorder.holes import Hole, HoleFinder
+from recorder.holes import JOIN_NS, Hole, HoleFinder
 from storage.spool import Spool
 from vms.errors import MalformedError
 from vms.media.boxes import FileSource
@@ -27,7 +27,6 @@ from vms.model import AccessUnit, ClockMapping, Gap, GapReason, RunInfo, Segment
 log = logging.getLogger(__name__)
 
 SECOND_NS = 1_000_000_000
-JOIN_NS = SECOND_NS
 SILENT_HOLE_NS = 2 * SECOND_NS  # without a loss a shorter hole is the camera's own pace
 LOOK_BACK_NS = 10 * SECOND_NS  # what is older was told of, and written, long before
 LOOK_BACK_UNITS = 12  # and at least so many, by which the finder learns what a frame lasts

@@ -6,7 +6,7 @@ always in exactly one of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -157,14 +157,8 @@ def _fates(conn: Connection, refs: Sequence[SegmentRef]) -> dict[SegmentRef, Fat
     query = select(condemned_objects, stores.c.name).join_from(condemned_objects, stores)
     for row in conn.execute(query.where(rows.is_named(conn, condemned_objects, named))):
         must_go.setdefault(SegmentRef(ids[row.run_key], row.number), set()).add((row.name, row.object_key))
-    gone = {SegmentRef(ids[run_key], number) for run_key, number in _gone(conn, named)}
+    gone = {SegmentRef(ids[run_key], number) for run_key, number in rows.gone(conn, named)}
     return {ref: Fate(registered.get(ref), frozenset(must_go.get(ref, ())), ref in gone) for ref in refs}
-
-
-def _gone(conn: Connection, named: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    for table in (condemned, deletions):
-        query = select(table.c.run_key, table.c.number).where(rows.is_named(conn, table, named))
-        yield from ((row.run_key, row.number) for row in conn.execute(query))
 
 
 def _condemned_under_hold(conn: Connection, *, margin_ns: int, limit: int) -> list[HeldCondemned]:

@@ -19,11 +19,9 @@ from storage.catalogue import rows, spans
 from storage.catalogue.engine import Database, upsert
 from storage.catalogue.locks import lock_cameras
 from storage.catalogue.tables import (
-    condemned,
     condemned_objects,
     copies,
     counters,
-    deletions,
     journals,
     runs,
     segments,
@@ -196,7 +194,7 @@ def _register(conn: Connection, batch: Sequence[Registration]) -> list[Registere
             )
         )
     }
-    gone = _gone(conn, named)
+    gone = rows.gone(conn, named)
     fresh = {
         name: item for name, item in zip(reversed(named), reversed(batch), strict=True) if name not in {*present, *gone}
     }
@@ -269,15 +267,6 @@ def _put_runs(
     return keys
 
 
-def _gone(conn: Connection, named: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Those of the segments that were condemned or deleted."""
-    found = set()
-    for table in (condemned, deletions):
-        query = select(table.c.run_key, table.c.number).where(rows.is_named(conn, table, named))
-        found |= {(row.run_key, row.number) for row in conn.execute(query)}
-    return found
-
-
 def _next_arrivals(conn: Connection, count: int) -> Iterator[int]:
     """`count` numbers. The counter's row stays locked until the commit, so numbers become visible in their order."""
     if not count:
@@ -324,7 +313,7 @@ def _record_copies(conn: Connection, batch: Sequence[tuple[SegmentRef, Copy]]) -
         (row.run_key, row.number): row
         for row in conn.execute(select(segments).where(rows.is_named(conn, segments, named)))
     }
-    gone = _gone(conn, named)
+    gone = rows.gone(conn, named)
     new, late, found = [], [], []
     for ref, copy in batch:
         key = rows.store_key(known_stores, copy.store)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, tuple_
 
-from storage.catalogue.tables import runs, segments, stores, streams
+from storage.catalogue.tables import condemned, deletions, runs, segments, stores, streams
 from storage.catalogue.values import LONGEST_SEGMENT_NS, Copy, CopyState, SegmentRef, StoreKind
 from vms.errors import CatalogueError
 from vms.model import Codec, RunInfo, SegmentFacts
@@ -39,6 +39,15 @@ def is_named(conn: Connection, table: Table, names: Collection[tuple[int, int]])
         return pair.in_(list(names))
     each = func.json_each(json.dumps(list(names))).table_valued("value")
     return pair.in_(select(func.json_extract(each.c.value, "$[0]"), func.json_extract(each.c.value, "$[1]")))
+
+
+def gone(conn: Connection, names: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Those of the segments, by (run key, number), that were condemned or deleted."""
+    found = set()
+    for table in (condemned, deletions):
+        query = select(table.c.run_key, table.c.number).where(is_named(conn, table, names))
+        found |= {(row.run_key, row.number) for row in conn.execute(query)}
+    return found
 
 
 def flags_of(facts: SegmentFacts) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tests.fuzz.checking import Checking
 from vms.errors import MalformedError
 from vms.media.rtcp import (
     Bye,
@@ -17,22 +18,10 @@ from vms.media.rtcp import (
 )
 from vms.media.rtp import build_rtp
 from vms.media.sdp import MediaDescription
-from vms.model import AccessUnit, SenderReport
 from vms.rtsp.track import Track
 
 _MEDIA = MediaDescription("video", 0, "RTP/AVP", 96, "H264", 90_000, 0)
 _SLICES = [build_rtp(96, n, 3600 * n, 7, b"\x65\x88\x80", marker=True) for n in range(4)]
-
-
-class _Checking:
-    def on_unit(self, unit: AccessUnit) -> None:
-        assert unit.data
-
-    def on_loss(self, packets: int) -> None:
-        assert packets > 0
-
-    def on_sender_report(self, report: SenderReport) -> None:
-        assert report.ntp_ns
 
 
 def fuzz(data: bytes) -> None:
@@ -58,7 +47,7 @@ def fuzz(data: bytes) -> None:
 
 def _as_a_track_takes_them(data: bytes) -> None:
     """Before any media, in the middle of it, and after."""
-    track = Track(_MEDIA, _Checking(), None, lambda reason: reason.encode())
+    track = Track(_MEDIA, Checking(), None, lambda reason: reason.encode())
     track._push_rtcp(data, 0, len(data), 1)
     for number, packet in enumerate(_SLICES):
         track.depacketiser.push(bytearray(packet), 0, len(packet), number * 40_000_000)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from tests.fuzz.checking import Checking
 from vms.camera_url import CameraUrl
 from vms.errors import SourceError
 from vms.media.rtcp import SenderReportPacket, build_sender_report
 from vms.media.rtp import build_rtp
-from vms.model import AccessUnit, GapReason, SenderReport
+from vms.model import GapReason
 from vms.rtsp.client import RtspOptions, RtspSession
 from vms.rtsp.transport import RtspWire
 
@@ -80,21 +81,10 @@ class _Camera:
             await asyncio.sleep(0)
 
 
-class _Checking:
-    def on_unit(self, unit: AccessUnit) -> None:
-        assert unit.data
-
-    def on_loss(self, packets: int) -> None:
-        assert packets > 0
-
-    def on_sender_report(self, report: SenderReport) -> None:
-        assert report.ntp_ns
-
-
 async def _record(session: RtspSession) -> None:
     async with session:
         for media in session.description.media:
-            await session.setup(media, _Checking())
+            await session.setup(media, Checking())
         await session.play()
         await session.run()
 
