@@ -63,6 +63,12 @@ async def test_two_cameras_with_and_without_leave_to_record_sound(sound: Sound) 
             return sum(span.range.duration_ns for span in found) > 3 * SECOND
 
         await until(heard, 25, "three seconds of sound")
+
+        async def seen() -> bool:
+            shown = [(await stack.timeline(name)).spans for name in ("with", "without")]
+            return min(sum(span.range.duration_ns for span in spans) for spans in shown) > 4 * SECOND
+
+        await until(seen, 25, "four seconds of both cameras' pictures")  # one of them may have been refused at first
         assert await stack.state("without", StreamKind.AUDIO) == {}
         await stack.stop()
 

@@ -104,9 +104,10 @@ class MediaTime:
     """Unwrapped presentation time of one medium, one call per access unit.
 
     - A timestamp equal to the one before is frozen: the time then goes on by arrival, from where it stood.
-    - A timestamp that goes back without B pictures, or further than they reach, or the first after a reset, is joined
-      to the highest time so far by the time that passed since that was due: it may have come late. When the next one
-      goes on where the time was before, the lone one was a slip, and nothing is moved.
+    - A timestamp that goes back without B pictures, or further than they reach, or the first after a reset unless it
+      goes on as if there had been none, is joined to the highest time so far by the time that passed since that was
+      due: it may have come late. When the next one goes on where the time was before, the lone one was a slip, and
+      nothing is moved.
     - Jumps forward are passed on: whether media time still fits the clock is the clock mapping's to judge.
     """
 
@@ -162,7 +163,8 @@ class MediaTime:
             else:
                 self._raw += delta
                 self._ts = timestamp
-                if self._joining or pts < lowest or astray:
+                goes_on = abs(pts - passed) * 1_000_000_000 <= LATE_NS * self._hz  # only the numbering began anew
+                if (self._joining and not goes_on) or pts < lowest or astray:
                     self._offset += passed - pts
                     pts = passed
                 self._slipped = False

@@ -40,6 +40,28 @@ def test_timestamps_that_went_back_for_good_are_followed() -> None:
     assert steps == {FRAME}
 
 
+@pytest.mark.parametrize("turn_ns", [FRAME_NS, 245_000_000])
+def test_a_reset_of_numbers_alone_moves_no_time(turn_ns: int) -> None:
+    """The timestamps go on, which says more than when a picture happened to be read."""
+    clock, found = MediaTime(90_000), []
+    for n in range(60):
+        if n == 30:
+            clock.rejoin()
+        found.append(clock.pts(900_000 + n * FRAME, -(-n * FRAME_NS // turn_ns) * turn_ns, reorders=False))
+    assert [p - found[0] for p in found] == [n * FRAME for n in range(60)]
+
+
+def test_after_a_reset_to_another_time_the_pace_of_arrival_joins_it() -> None:
+    """Pictures were read up to a turn late; the first of the new time comes as its bytes do, as sessions see to."""
+    clock, found = MediaTime(90_000), []
+    for n in range(75):
+        turn_ns = -(-n * FRAME_NS // 245_000_000) * 245_000_000
+        found.append(clock.pts(900_000 + n * FRAME, turn_ns, reorders=False))
+    clock.rejoin()
+    joined = clock.pts(77, 87 * FRAME_NS, reorders=False)
+    assert abs(joined - found[0] - 87 * FRAME) <= 90 * 22  # ms
+
+
 def test_suffix_sei_is_kept_although_every_nal_has_the_marker() -> None:
     """H.265 §7.4.2.4.4: a suffix SEI belongs to the picture before it."""
     pictures = [
