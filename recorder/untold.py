@@ -131,7 +131,7 @@ def _reason(hole: Hole, after: Sequence[AccessUnit], clock_hz: int) -> tuple[Gap
     if any(unit.damaged for unit in after):
         return lost_on_the_way(hole, clock_hz)
     silent = left_out(hole, clock_hz)
-    if silent is None and any(unit.key for unit in after):  # a loss before it would leave no mark on it
+    if silent is None and any(unit.key for unit in after):  # a loss before it may leave no mark on it
         missing_ms = hole.missing_ticks * 1000 // clock_hz
         return GapReason.UNKNOWN, f"{missing_ms} ms of pictures are missing; whoever knew why was killed"
     return silent

@@ -116,8 +116,9 @@ class AccessUnit(NamedTuple):
     `data` holds, for video, every VCL and SEI NAL kept bit for bit, each after its length in 4 bytes, big-endian
     (ISO/IEC 14496-15 §5.3.3 with lengthSizeMinusOne = 3), parameter sets and AUDs left out; for audio one raw frame.
     `pts` is in ticks of `config.clock_hz`, unwrapped, and starts anywhere. `arrival_mono_ns` is when its last byte
-    came. `damaged`: something before it, back to the last random-access picture, was lost. A tuple, because one is made
-    for every picture, and a frozen dataclass takes four times as long to make.
+    came. `damaged`: something before it, back to the last random-access picture, was lost, or, of such a picture, what
+    stood in front of its first slice may have been. A tuple, because one is made for every picture, and a frozen
+    dataclass takes four times as long to make.
     """
 
     pts: int

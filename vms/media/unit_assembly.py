@@ -98,11 +98,12 @@ class UnitAssembly:
         self._report: tuple[int, int, int] | None = None
         self._begin_unit(broken=True)
 
-    def _begin_unit(self, *, broken: bool) -> None:
+    def _begin_unit(self, *, broken: bool, headless: bool = False) -> None:
         self._data = bytearray()
         self._nal_at = -1
         self._middle = self._last = None
         self._broken = broken  # slices are left out until a first slice
+        self._headless = headless  # what stands before that slice may be missing
         self._picture = False
         self._marked = False  # the last packet with a slice had the marker
         self._idr = False
@@ -121,7 +122,7 @@ class UnitAssembly:
 
     def _spoil(self) -> None:
         """The unit under way cannot be saved, though no packet is missing."""
-        self._begin_unit(broken=True)
+        self._begin_unit(broken=True, headless=True)
         self._early = False
         self._damaged = True
         self._sink.on_loss(1)
@@ -369,18 +370,19 @@ class UnitAssembly:
         data = bytes(self._data) if size == len(self._data) else bytes(self._data[:size])
         reorders = config.reorder_depth > 0 or not config.width
         pts = self._time.pts(self._picture_ts, self._arrival_ns, reorders=reorders)
-        key = self._is_key(config)
+        key, damaged = self._is_key(config), self._damaged
         if key:
-            starts = (self._damaged or self._after_end) and not self._idr
+            starts = (damaged or self._after_end) and not self._idr
             self._leading_from = pts if starts else None
             self._damaged = self._after_end = False
+            damaged = self._headless
         elif self._leading_from is not None:
             if self._rasl or (self._h264 and pts < self._leading_from):
                 self.skipped += 1
                 return
             if self._h264:
                 self._leading_from = None
-        self._sink.on_unit(AccessUnit(pts, data, key, config, self._arrival_ns, self._damaged))
+        self._sink.on_unit(AccessUnit(pts, data, key, config, self._arrival_ns, damaged))
         if self._report is not None:
             report, self._report = self._report, None
             self._give_report(*report)

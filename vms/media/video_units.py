@@ -176,7 +176,7 @@ class VideoDepacketiser(UnitAssembly):
         moved_on = timestamp != self._picture_ts or self._time.frozen
         if self._marked and self._nal_at < 0 and self._trust >= 0 and moved_on and self._picture:
             self._hand_on(len(self._data) if self._tail_at < 0 else self._tail_at)
-        self._begin_unit(broken=True)
+        self._begin_unit(broken=True, headless=True)
         self._early = False
         self._damaged = True
         self.lost += missing
@@ -217,12 +217,12 @@ class VideoDepacketiser(UnitAssembly):
         if flags & 0x80:
             if self._nal_at >= 0:
                 self._end_nal(timestamp)
+            header = bytes((self._fragmented(buf[at], flags),))
             if self._h264:
-                header = bytes((buf[at] & 0xE0 | flags & 0x1F,))
                 middle = _HEADER.pack(buf[at], flags & 0x1F, 0, timestamp, ssrc)
                 middle = middle[4:] + middle[:2]
             else:
-                header = bytes((buf[at] & 0x81 | (flags & 0x3F) << 1, buf[at + 1]))
+                header += bytes((buf[at + 1],))
                 middle = _U32.pack(timestamp) + _U32.pack(ssrc) + bytes((buf[at], buf[at + 1], flags & 0x3F))
             kind = self._kind_of[header[0]]
             if kind in (BAD, AGGREGATE, FRAGMENT):
@@ -238,12 +238,18 @@ class VideoDepacketiser(UnitAssembly):
         elif self._nal_at < 0:
             if not self._broken:
                 raise MalformedError("RTP payload", "fragment without a start")
+            if self._kind_of[self._fragmented(buf[at], flags)] == SLICE:
+                self._headless = False  # the loss ended within a picture that is left out
             return
         self._data += buf[body:end]
         if flags & 0x40:
             self._end_nal(timestamp)
         elif len(self._data) > self._limit:
             self._overflow()
+
+    def _fragmented(self, first: int, flags: int) -> int:
+        """The first byte of the NAL that comes in fragments."""
+        return first & 0xE0 | flags & 0x1F if self._h264 else first & 0x81 | (flags & 0x3F) << 1
 
     def _take_aggregate(self, buf: bytearray | memoryview, at: int, end: int, timestamp: int) -> None:
         """STAP-A (RFC 6184 §5.7.1) or AP (RFC 7798 §4.4.2)."""

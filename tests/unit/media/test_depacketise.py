@@ -184,13 +184,10 @@ def test_loss_costs_exactly_the_units_it_hits(
     got = [u.data for u in sink.units]
     assert depacketiser.malformed == 0
     assert [d for d in got if d in whole] == whole, "every complete unit arrives, in order"
-    # A picture whose packets of SEI or parameter sets alone were lost is whole all the same; nothing else may come.
+    # Slices whose SEI or parameter sets alone were lost are kept, and marked; nothing else may come.
     vcl = [_slices(codec, without_sets(codec, nals)) for nals in pictures]
     assert all(_slices(codec, d) in vcl for d in got), "no partial or mixed picture"
-    damaged = True
-    for unit in sink.units:
-        damaged = unit.damaged
-        assert not (unit.key and damaged)
+    assert all(u.damaged for u in sink.units[1:] if u.data not in whole), "in front of the first nothing was awaited"
 
 
 @given(streams(), st.booleans(), st.data())
@@ -229,6 +226,21 @@ def test_units_after_a_loss_are_damaged_up_to_the_next_key(codec: Codec) -> None
     sink, depacketiser = receive(codec, packets[:3] + packets[4:])
     assert [u.damaged for u in sink.units] == [False] * 3 + [True] * 3 + [False] * 7
     assert (sink.losses, depacketiser.lost) == ([1], 1)
+
+
+@both
+@pytest.mark.parametrize("lost", ["before", "within", "sei"])
+def test_a_key_picture_is_damaged_where_its_head_may_be_lost(codec: Codec, lost: str) -> None:
+    """Three fragments a picture. What is lost directly in front of a key picture may have been its SEI."""
+    pictures = session(codec, 14, gop=7)
+    packets = rtp_packets(codec, [(prefixed(*n), 3600 * i) for i, n in enumerate(pictures)], max_payload=30)
+    times = [int.from_bytes(p[4:8], "big") for p in packets]
+    key = times.index(3600 * 7)
+    gone = {"before": key - 1, "within": key - 2, "sei": key}[lost]
+    sink, _ = receive(codec, packets[:gone] + packets[gone + 1 :])
+    marked = next(u.damaged for u in sink.units if u.key and u.pts - sink.units[0].pts == 3600 * 7)
+    assert marked == (lost != "within")
+    assert not any(u.damaged for u in sink.units[-6:]), "what refers to it is whole"
 
 
 @given(st.lists(st.binary(max_size=60), max_size=30), st.sampled_from(["H264", "H265", "MPEG4-GENERIC", "PCMU"]))
@@ -466,7 +478,7 @@ def test_rasl_pictures_are_left_out_only_where_decoding_begins(lose: bool) -> No
     kept = [0, 3, 5, 7, 8] if lose else [0, 3, 4, 5, 6, 7, 8]
     assert [u.data for u in sink.units] == [expected[i] for i in kept]
     assert depacketiser.skipped == (3 if lose else 2)  # type: ignore[attr-defined]
-    assert not any(u.damaged for u in sink.units)
+    assert [u.damaged for u in sink.units] == [lose and i == 5 for i in kept], "what was lost may have been its head"
 
 
 def test_leading_b_pictures_of_an_open_gop_are_left_out_at_a_start() -> None:
