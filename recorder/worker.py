@@ -58,7 +58,6 @@ ASSIGNMENT_POLL_SECONDS = 0.5
 METRICS_SECONDS = 1.0
 LAG_SECONDS = 0.1
 SWITCH_SECONDS = 0.0005
-GARBAGE_SECONDS = 60.0
 PRIORITY = -10  # a niceness
 STALL_MARGIN_S = 0.7  # so that a stall is noticed, and its gap opened, within the time that was set
 SIDE_TASKS = Backoff(after_bug=1.0)
@@ -282,7 +281,6 @@ async def run_worker(site: Site, index: int, workers: int) -> None:
                         "metrics": CarryOver(metrics, recordings).run,
                         "room": giving_up.run,
                         "loop lag": lambda: _measure_lag(metrics),
-                        "garbage": _collect_garbage,
                     }
                     for what, work in sides.items():  # a bug in one of them must not end recordings
                         tasks.create_task(keep_running(what, work, backoff=SIDE_TASKS), name=what)
@@ -328,13 +326,6 @@ async def _measure_lag(metrics: Metrics) -> None:
         due = loop.time() + LAG_SECONDS
         await asyncio.sleep(LAG_SECONDS)
         metrics.loop_lag.observe(max(0.0, loop.time() - due))
-
-
-async def _collect_garbage() -> None:
-    """What ended connections leave in cycles. They are too few objects for the collector to come by itself."""
-    while True:
-        await asyncio.sleep(GARBAGE_SECONDS)
-        gc.collect()
 
 
 class CarryOver:

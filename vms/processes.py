@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -33,6 +34,7 @@ BEAT_SECONDS = 0.5
 DUMP_SECONDS = 0.5  # faulthandler writes a hundred stacks in a few milliseconds
 RESTART_FIRST_SECONDS = 0.2
 RESTART_LONGEST_SECONDS = 5.0
+GARBAGE_SECONDS = 60.0
 LIVED_SECONDS = 3.0  # a child that lived this long did its work: it is restarted at once, whatever happened before
 
 
@@ -199,14 +201,27 @@ async def _until_signalled(main: Callable[[], Coroutine[Any, Any, None]]) -> Non
     task = asyncio.ensure_future(main())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
-    beats = asyncio.ensure_future(_beat(task)) if HEARTBEAT_ENV in os.environ else None
+    besides = [asyncio.ensure_future(collect_garbage())]
+    if HEARTBEAT_ENV in os.environ:
+        besides.append(asyncio.ensure_future(_beat(task)))
     try:
         await task
     except asyncio.CancelledError:
         pass
     finally:
-        if beats:
-            beats.cancel()
+        for one in besides:
+            one.cancel()
+
+
+async def collect_garbage() -> None:
+    """What ended connections and errors leave in cycles, once a minute, for ever.
+
+    They are too few objects for the collector to look through the old ones by itself, and what it has not looked through
+    for hours shows as memory that grows.
+    """
+    while True:
+        await asyncio.sleep(GARBAGE_SECONDS)
+        gc.collect()
 
 
 async def _beat(task: asyncio.Task[None]) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from vms.assignment import read_assignment
 from vms.errors import MalformedError, UserError
 from vms.metrics import MetricsServer, gather
-from vms.processes import ChildSpec, ChildState, keep_child, python_module
+from vms.processes import ChildSpec, ChildState, collect_garbage, keep_child, python_module
 from vms.settings import MOST_SOCKET_BYTES, Listen
 from vms.site import Site
 from vms.supervise import Backoff, keep_running
@@ -124,6 +124,7 @@ async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) ->
         metrics = held.enter_context(metrics_page(site))  # a port that is taken: refused before anything starts
         running = RunningSite(site, metrics, tell)
         preparing: asyncio.Task[None] | None = None
+        garbage = asyncio.create_task(collect_garbage(), name="garbage")
         try:
             assigned = has_something_to_record(site)
             if assigned:
@@ -141,6 +142,7 @@ async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) ->
             running.start_alarms(log_file)
             yield running
         finally:
+            garbage.cancel()
             for role in ROLES:
                 await running.end(role)
             if preparing is not None:

@@ -31,6 +31,23 @@ HANGING = """
         time.sleep(600)
     run_process(main)
 """
+LITTERING = """
+    import asyncio, gc, pathlib, sys, weakref
+    from vms import processes
+    class Thing: pass
+    async def main():
+        gc.set_threshold(1_000_000)  # as with few objects: it does not come by itself
+        thing = Thing()
+        thing.me = thing
+        gone = weakref.ref(thing)
+        del thing
+        while gone() is not None:
+            await asyncio.sleep(0.02)
+        pathlib.Path(sys.argv[1]).write_text("collected")
+        await asyncio.Event().wait()
+    processes.GARBAGE_SECONDS = 0.1
+    processes.run_process(main)
+"""
 EXPECTED = """
     from vms.errors import SpoolError
     from vms.model import GapReason
@@ -62,6 +79,15 @@ async def test_stopped_in_order(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (tmp_path / "mark").read_text() == "stopped in order"
+
+
+async def test_cycles_do_not_wait_for_the_collector(tmp_path: Path) -> None:
+    task = asyncio.create_task(keep_child(spec(tmp_path, LITTERING)))
+    await eventually((tmp_path / "mark").exists)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (tmp_path / "mark").read_text() == "collected"
 
 
 async def test_cancelled_while_it_starts_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
