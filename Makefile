@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORE ?= folder
 export DEMO_SECONDS STORE
 
-.PHONY: help demo test check bench bench-ingest bench-scale bench-catalogue bench-profile fuzz clocks crash-points kills store-faults disk-faults soak power neighbours clean
+.PHONY: help demo test check bench bench-ingest bench-scale bench-catalogue bench-profile fuzz clocks crash-points kills store-faults disk-faults database-away soak power neighbours clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -66,6 +66,10 @@ store-faults: ## the store away, failing, cutting, losing, doubling, 10 minutes 
 disk-faults: ## every call to the disk refused, by ENOSPC and by EIO (DISK_ARGS="--most 5 recording --json FILE")
 	@scripts/setup test
 	$(BIN)/python -m tests.support.disk_faults --most 1000 $(DISK_ARGS)
+
+database-away: ## PostgreSQL stopped for ten minutes under a running site (AWAY_SECONDS=600)
+	@scripts/setup test
+	AWAY_SECONDS=$(or $(AWAY_SECONDS),600) $(BIN)/pytest -q tests/system/test_database_away.py
 
 power: ## power lost at every call of a recorder's run, nothing or all or some of what was not flushed left
 	@scripts/setup test
