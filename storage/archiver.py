@@ -86,6 +86,8 @@ class CatalogueView(JournalCatalogue, Protocol):
 
     async def put_store(self, store: StoreInfo) -> None: ...
 
+    async def has_copies(self, store: str) -> bool: ...
+
     async def put_runs(self, items: Sequence[RunInfo]) -> None: ...
 
     async def put_gaps(self, items: Sequence[Gap]) -> list[bool]: ...
@@ -289,7 +291,7 @@ class Archiver:
     async def upload_pending(self) -> None:
         """One pass over everything registered, oldest first. Raises the first trouble that concerns all of it."""
         if not self._checked:
-            await self._store.check()
+            await self._store.check(make=not await self._catalogue.has_copies(self._object_store.name))
             self._checked = True
         queue = deque(sorted(self._pending.items(), key=lambda item: (item[1].start_ns, item[0])))
         failures: list[VmsError] = []

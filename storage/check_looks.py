@@ -19,7 +19,6 @@ from storage.catalogue.values import Copy, RecordedSegment
 from storage.check_findings import Depth, Look, Seen
 from storage.journal import MAX_JOURNAL_BYTES, parse_journal
 from storage.objects import FolderStore, ObjectInfo, ObjectStore
-from storage.objects.folder import INCOMING
 from storage.segment_bytes import hash_file, in_thread
 from storage.spool import Spool
 from vms.errors import MalformedError, ObjectMissing, StoreDenied, StoreUnavailable
@@ -73,12 +72,8 @@ class Places:
             async for _ in timed(self.store.list("probes/")):
                 break
         except (StoreUnavailable, StoreDenied) as error:
-            self.errors[self.store_name] = str(error)
-        if known and isinstance(self.store, FolderStore):
-            # An empty mount point must not look like a store whose objects have all gone.
-            root = Path(self.store.name)
-            if not await asyncio.to_thread((root / INCOMING).is_dir):
-                self.errors[self.store_name] = f"{root} is not there, or its disk is not mounted"
+            if known or not isinstance(self.store, FolderStore):  # a folder that nobody stored in yet need not be there
+                self.errors[self.store_name] = str(error)
 
     async def head(self, key: str) -> ObjectInfo | None:
         """What the object store says of an object; None: it has none. Raises StoreUnavailable and StoreDenied."""

@@ -65,6 +65,15 @@ class Recordings:
 
         return await self._db.read(work)
 
+    async def has_copies(self, store: str) -> bool:
+        """Whether anything is known to lie in the store of this name."""
+
+        def work(conn: Connection) -> bool:
+            mine = select(copies.c.store_key).join(stores, stores.c.key == copies.c.store_key)
+            return conn.execute(mine.where(stores.c.name == store).limit(1)).first() is not None
+
+        return await self._db.read(work)
+
     async def put_run(self, run: RunInfo) -> None:
         """Note a run when it begins, and again when it has ended. What was once said stands, but an end may move later.
 

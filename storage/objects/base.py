@@ -90,10 +90,10 @@ class ObjectStore(Protocol):
     async def delete(self, key: str) -> None:
         """Remove the object: all its versions and delete markers. A missing object is no error."""
 
-    async def check(self) -> None:
-        """Probe what the store really enforces, creating the bucket or folder if it is not there.
+    async def check(self, *, make: bool = True) -> None:
+        """Probe what the store really enforces, creating the bucket or folder if it is not there and `make` says so.
 
-        Returns only if the store is reachable with these credentials, a second put is refused, a wrong digest is
+        Where footage was stored before, what is not there is away: `StoreUnavailable`. Returns only if the store is reachable with these credentials, a second put is refused, a wrong digest is
         refused and `head` tells the digest. Otherwise raises `StoreDenied` or `StoreUnavailable` saying what to do.
         """
 

@@ -5,7 +5,8 @@ version or replicate.
 
 Invariants: a name below the root, `.incoming` aside, always shows a whole object: bytes go to a temporary file, are
 hashed on their way and flushed, and then *linked* to the key, which fails when the key is taken; folders are flushed
-after. A crash leaves at most a stale temporary file, which `check` removes after an hour.
+after. A crash leaves at most a stale temporary file, which `check` removes after an hour. A root without `.incoming` is
+no store but, as a rule, the mount point of one: nothing is written there, and nothing called missing.
 
 The digest: an extended attribute (`user.sha256`) set before the link, so that it appears together with the object.
 It is a memory of what the bytes say, never more: where it is absent, because a copy dropped it or the file system has
@@ -98,8 +99,8 @@ class FolderStore:
     async def delete(self, key: str) -> None:
         await asyncio.to_thread(self._delete, check_key(key))
 
-    async def check(self) -> None:
-        await asyncio.to_thread(self._prepare)
+    async def check(self, *, make: bool = True) -> None:
+        await asyncio.to_thread(self._prepare, make)
         await probe(self)
 
     async def close(self) -> None:
@@ -129,7 +130,6 @@ class FolderStore:
         return ObjectInfo(key, size_bytes, digest)
 
     def _write_temporary(self, temporary: Path, blocks: Iterable[bytes], wanted: ObjectInfo) -> None:
-        self._make_folders(self._incoming)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
             hasher, written = hashlib.sha256(), 0
@@ -199,6 +199,8 @@ class FolderStore:
 
     def _walk(self, folder: str, prefix: str) -> Iterator[ObjectInfo]:
         """Objects below `folder` ("" or ending in a slash) in byte order of their keys; memory: one folder a level."""
+        if not folder and not self._incoming.is_dir():
+            raise self._away()
         try:
             with os.scandir(self._root / folder) as entries:
                 names = sorted(e.name + "/" if e.is_dir(follow_symlinks=False) else e.name for e in entries)
@@ -221,7 +223,10 @@ class FolderStore:
     def _delete(self, key: str) -> None:
         path = self._root / key
         try:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+            if not self._incoming.is_dir():
+                raise self._away()
             if path.parent.is_dir():
                 sync_directory(path.parent)
             for folder in path.parents:
@@ -234,17 +239,25 @@ class FolderStore:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise self._translated(error, key) from error
 
-    def _prepare(self) -> None:
+    def _prepare(self, make: bool) -> None:
         try:
-            self._make_folders(self._incoming)
+            if make:
+                self._make_folders(self._incoming)
+            elif not self._incoming.is_dir():
+                raise self._away()
             for entry in os.scandir(self._incoming):
                 if time.time() - entry.stat().st_mtime > STALE_S:
                     os.unlink(entry.path)
         except OSError as error:
             raise self._translated(error, "the folder itself") from error
 
+    def _away(self) -> StoreUnavailable:
+        return StoreUnavailable(f"{self.name} is not there, or its disk is not mounted")
+
     def _translated(self, error: OSError, what: str) -> StoreError:
         """The one place where the operating system's errors become the house's."""
+        if error.errno == errno.ENOENT and not self._incoming.is_dir():
+            return self._away()
         if error.errno == errno.ENOENT:
             return ObjectMissing(f"{self.name}: no object {what}")
         if error.errno in _DENIED:

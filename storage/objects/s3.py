@@ -143,8 +143,8 @@ class S3Store:
         check_key(key)
         await self._sdk_call(f"delete {key}", lambda: self._delete(key))
 
-    async def check(self) -> None:
-        await self._sdk_call("list the bucket", self._make_bucket)
+    async def check(self, *, make: bool = True) -> None:
+        await self._sdk_call("list the bucket", lambda: self._find_bucket(make=make))
         await probe(self)
 
     async def close(self) -> None:
@@ -217,7 +217,7 @@ class S3Store:
 
     # -- through the SDK, in a thread -----------------------------------------------------------------------------
 
-    def _make_bucket(self) -> None:
+    def _find_bucket(self, *, make: bool) -> None:
         bucket = self._location.bucket
         try:
             # A listing, not HEAD: its refusal says in words what is wrong with the credentials.
@@ -225,6 +225,8 @@ class S3Store:
         except FOREIGN as error:
             if getattr(error, "code", "") != "NoSuchBucket":
                 raise
+            if not make:
+                raise StoreUnavailable(f"{self.name} has no bucket {bucket}, in which footage was stored") from error
             try:
                 self._sdk.make_bucket(bucket, self._location.region)
             except FOREIGN as creation:

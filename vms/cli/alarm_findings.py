@@ -41,10 +41,10 @@ def observe(status: SiteStatus, mono_ns: int) -> Observation:
     else:
         troubles.append(Trouble(AlarmKind.ARCHIVER))
         unknown |= {AlarmKind.STORE, AlarmKind.CATALOGUE, AlarmKind.BRAKE}
-    clock = clock_trouble(status)
+    clock, report = clock_trouble(status), status.archiver if status.archiver_answers else None
     if clock is not None:
         troubles.append(Trouble(AlarmKind.CLOCK, detail=clock))
-    elif status.clock.synchronised is None:
+    elif status.clock.synchronised is None and (report is None or report.clock_stepped_ns is None):
         unknown.add(AlarmKind.CLOCK)
     return Observation(status.at_ns, mono_ns, tuple(troubles), frozenset(unknown), frozenset(by_camera))
 

@@ -10,6 +10,7 @@ import asyncio
 
 from storage.catalogue import Catalogue, migrate
 from storage.objects import open_store
+from storage.stores import object_store_info
 from vms.cli.registry import follow_legal_settings, refresh_assignment, refuse_lost
 from vms.errors import CatalogueError, CatalogueUnavailable, StoreDenied, StoreError, StoreUnavailable, UserError
 from vms.site import Site
@@ -33,10 +34,13 @@ async def prepare_catalogue(site: Site) -> None:
 
 
 async def store_trouble(site: Site, *, assigned: bool) -> str | None:
-    """What to tell when the store cannot be used; UserError when waiting will not cure it and nothing is `assigned`."""
+    """What to tell when the store cannot be used; UserError when waiting will not cure it and nothing is `assigned`.
+
+    It is made where it is not there and the catalogue knows of nothing in it; else it is away, perhaps not mounted.
+    """
     settings = site.path / "site.toml"
     try:
-        await _ask_store(site)
+        await _ask_store(site, make=not await _holds_footage(site))
     except (StoreDenied, UserError) as error:
         if not assigned:
             raise UserError(f"{error}. Nothing was started; correct the section [store] in {settings}") from error
@@ -49,11 +53,20 @@ async def store_trouble(site: Site, *, assigned: bool) -> str | None:
     return None
 
 
-async def _ask_store(site: Site) -> None:
+async def _holds_footage(site: Site) -> bool:
+    """Whether footage was brought to the store before, as far as can be told: a catalogue that is away may know of some."""
+    async with Catalogue(site.catalogue_url) as catalogue:
+        try:
+            return await catalogue.has_copies(object_store_info(site.settings.store).name)
+        except CatalogueError:
+            return True
+
+
+async def _ask_store(site: Site, *, make: bool) -> None:
     store = open_store(site.settings.store)
     try:
         async with asyncio.timeout(STORE_SECONDS):
-            await store.check()
+            await store.check(make=make)
     except TimeoutError as error:
         raise StoreUnavailable(f"{store.name} was silent for {STORE_SECONDS:.0f} s") from error
     finally:

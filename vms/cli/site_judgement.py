@@ -56,14 +56,14 @@ def store_trouble(report: ArchiverLine) -> str | None:
 
 
 def clock_trouble(status: SiteStatus) -> str | None:
-    """The machine's clock is not synchronised, known to be off, or was set while the machine ran."""
+    """The machine's clock is not synchronised, known to be off, or other than what retention reckons by."""
     clock, report = status.clock, status.archiver
     stepped_ns = report.clock_stepped_ns if report is not None and status.archiver_answers else None
     if stepped_ns is not None and abs(stepped_ns) > HOST_CLOCK_OFF_NS:
         way = "forward" if stepped_ns > 0 else "back"
-        late = "; nothing is deleted by the new time" if stepped_ns > 0 else ""
+        late = ", or the machine was off and has no time server; nothing is deleted by it" if stepped_ns > 0 else ""
         return (
-            f"it was set {way} by {format_duration(abs(stepped_ns))} while this machine ran{late}; if it is right now: "
+            f"it was set {way} by {format_duration(abs(stepped_ns))}{late}; if it is right now: "
             "vms retention --clock-is-right"
         )
     if clock.synchronised is False:

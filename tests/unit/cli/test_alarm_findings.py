@@ -142,3 +142,14 @@ def test_every_kind_has_words_a_patience_and_a_place_in_the_reference() -> None:
     assert patience_of(AlarmsSection()).by_kind.keys() == set(AlarmKind)
     for kind in AlarmKind:
         assert f"| `{kind}` |" in page
+
+
+def test_a_clock_alarm_ends_where_only_its_steps_can_be_known() -> None:
+    """The kernel cannot be asked; that the clock was set, and set right again, the archiver knows."""
+    unasked = replace(WELL, clock=HostClock())
+    stepped = observe(replace(unasked, archiver=replace(REPORT, clock_stepped_ns=3600 * S)), 5)
+    assert "clock_wrong" in kinds(stepped)
+    over = observe(replace(unasked, archiver=replace(REPORT, clock_stepped_ns=0)), 5)
+    assert (kinds(over), over.unknown) == (set(), frozenset())
+    for silent in (replace(unasked, archiver=None, archiver_answers=False), unasked):
+        assert AlarmKind.CLOCK in observe(silent, 5).unknown

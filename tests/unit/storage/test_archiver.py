@@ -20,6 +20,7 @@ from storage.journal import HOUR_NS, SETTLE_NS, parse_journal
 from storage.objects import FolderStore, journal_key, segment_key
 from storage.spool_files import FACTS_ATTRIBUTE
 from storage.stores import SpoolCopies, StoreCopies
+from tests.support.made_store import made_store
 from tests.support.sealed import HOST, OBJECT_STORE, SECOND, SPOOL_STORE, WALL_NS, Site, open_site
 from vms.clock import SimulatedClock
 from vms.errors import CatalogueUnavailable, ObjectMissing, StoreDenied, StoreError, StoreUnavailable
@@ -39,7 +40,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "store")
+    return made_store(tmp_path / "store")
 
 
 def archiver_of(site: Site, store: Any, clock: SimulatedClock | None = None, **changes: Any) -> Archiver:
@@ -589,7 +590,7 @@ async def test_every_step_may_be_the_last(tmp_path: Path, after: bool) -> None:
         limit += 1
         folder = tmp_path / str(limit)
         folder.mkdir()
-        site, store = await open_site(folder), FolderStore(folder / "store")
+        site, store = await open_site(folder), made_store(folder / "store")
         clock = SimulatedClock(WALL_NS + HOUR_NS + SETTLE_NS)
         run = site.run(end_ns=WALL_NS + 120 * SECOND, end_reason=GapReason.UNREACHABLE)
         made = await site.seal(run, [0, 1])

@@ -27,11 +27,34 @@ def test_a_process_that_is_replaced_does_not_believe_what_was_set_meanwhile(tmp_
     assert later.stepped_ns(clock.wall_ns(), clock.mono_ns()) == 0
 
 
-def test_a_reboot_begins_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("synchronised", [True, None])
+def test_a_reboot_begins_anew(tmp_path: Path, *, synchronised: bool | None) -> None:
     before, after = SimulatedClock(mono_ns=5000 * S), SimulatedClock(1_800_000_000 * S, 10 * S)
-    believed(tmp_path / FILE, before, "boot 1")
-    assert believed(tmp_path / FILE, after, "boot 2").wall_ns == after.wall_ns()
-    assert believed(tmp_path / FILE, after, "boot 2").wall_ns == after.wall_ns()
+    ask = lambda: HostClock(synchronised=synchronised)  # noqa: E731 - said twice below
+    believed(tmp_path / FILE, before, "boot 1", ask)
+    assert believed(tmp_path / FILE, after, "boot 2", ask).wall_ns == after.wall_ns()
+    assert believed(tmp_path / FILE, after, "boot 2", ask).wall_ns == after.wall_ns()
+
+
+def test_after_a_reboot_without_a_time_server_time_goes_on_from_what_was_known(tmp_path: Path) -> None:
+    """A clock years ahead deletes nothing; once it is synchronised, or a person says that it is right, it counts."""
+    file, unsynchronised = tmp_path / FILE, lambda: HostClock(synchronised=False)
+    clock = SimulatedClock(mono_ns=5000 * S)
+    for _ in range(200):
+        believed(file, clock, "boot 1", unsynchronised)
+        clock.advance(10 * S)
+    known_ns = clock.wall_ns()
+    after = SimulatedClock(known_ns + 4 * 365 * DAY, 10 * S)
+    found = believed(file, after, "boot 2", unsynchronised)
+    assert known_ns - 70 * S <= found.wall_ns <= known_ns
+    after.advance(3600 * S)
+    again = believed(file, after, "boot 2", unsynchronised)
+    assert again == found, "of the same boot"
+    assert again.now_ns(after.wall_ns(), after.mono_ns()) == found.wall_ns + 3600 * S
+    assert again.stepped_ns(after.wall_ns(), after.mono_ns()) >= 4 * 365 * DAY
+    behind = SimulatedClock(known_ns - DAY, 10 * S)
+    assert believed(file, behind, "boot 3", unsynchronised).wall_ns == behind.wall_ns()
+    assert believed(file, after, "boot 4", lambda: HostClock(synchronised=True)).wall_ns == after.wall_ns()
 
 
 def test_a_clock_that_was_not_synchronised_is_believed_anew_once_it_is(tmp_path: Path) -> None:

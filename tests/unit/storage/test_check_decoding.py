@@ -19,6 +19,7 @@ from storage.decoding import DecodingProcess
 from storage.facts import RunFact
 from storage.objects import FolderStore, segment_key
 from tests.support.encoded import aac, made_up, mapping_at, small_config, video
+from tests.support.made_store import made_store
 from tests.support.sealed import HOST, OBJECT_STORE, SPOOL_STORE, WALL_NS, Site, open_site
 from vms.clock import SimulatedClock
 from vms.model import AccessUnit, Codec
@@ -73,7 +74,7 @@ def archiver_of(site: Site, store: FolderStore) -> Archiver:
 async def test_what_decodes_is_sound_and_what_does_not_is_said_and_kept(
     site: Site, tmp_path: Path, decoder: DecodingProcess
 ) -> None:
-    store = FolderStore(tmp_path / "store")
+    store = made_store(tmp_path / "store")
     lossy = [u if n != 30 else u._replace(damaged=True) for n, u in enumerate(MADE_UP)]
     for units in (video(Codec.H264, 50, 2), video(Codec.H265, 50), aac(50), lossy):
         await record(site, units)
@@ -91,7 +92,7 @@ async def test_what_decodes_is_sound_and_what_does_not_is_said_and_kept(
 
 
 async def test_an_object_that_no_row_names_is_decoded_too(site: Site, tmp_path: Path, decoder: DecodingProcess) -> None:
-    store = FolderStore(tmp_path / "store")
+    store = made_store(tmp_path / "store")
     await archiver_of(site, store).register_sealed()  # makes the stores known
     for units in (video(Codec.H264, 50, 2), MADE_UP):
         await record(site, units)

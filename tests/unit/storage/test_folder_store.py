@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from storage.objects import FolderStore
 from storage.objects.base import check_key, check_prefix
 from storage.objects.folder import INCOMING, STALE_S
+from tests.support.made_store import made_store
 from vms.errors import DigestMismatch, MalformedError, ObjectMissing, StoreDenied, StoreUnavailable
 
 KEY = "segments/ulica/a.mp4"
@@ -34,21 +35,21 @@ async def put(store: FolderStore, key: str = KEY, body: bytes = BODY) -> None:
 
 
 async def test_an_object_is_a_plain_file(root: Path) -> None:
-    await put(FolderStore(root))
+    await put(made_store(root))
     assert (root / KEY).read_bytes() == BODY
     assert os.listdir(root / INCOMING) == []
 
 
 @pytest.mark.parametrize("copy", ["cp", "without attributes"])
 async def test_the_digest_survives_any_copy(root: Path, tmp_path: Path, copy: str) -> None:
-    await put(FolderStore(root))
+    await put(made_store(root))
     moved = tmp_path / "moved"
     if copy == "cp":
         subprocess.run(["cp", "-a", root, moved], check=True)
     else:
         shutil.copytree(root, moved)
         os.removexattr(moved / KEY, "user.sha256")
-    store = FolderStore(moved)
+    store = made_store(moved)
     assert (await store.head(KEY)).digest == DIGEST
     assert os.getxattr(moved / KEY, "user.sha256") == DIGEST.hex().encode()
 
@@ -66,14 +67,14 @@ async def test_without_attributes_the_bytes_are_reckoned(root: Path, monkeypatch
 
 
 async def test_a_garbled_attribute_is_not_believed(root: Path) -> None:
-    store = FolderStore(root)
+    store = made_store(root)
     await put(store)
     os.setxattr(root / KEY, "user.sha256", b"zz")
     assert (await store.head(KEY)).digest == DIGEST
 
 
 async def test_stale_temporary_files_go_and_fresh_ones_stay(root: Path) -> None:
-    store = FolderStore(root)
+    store = made_store(root)
     await store.check()
     for name, age in (("stale", STALE_S + 60), ("fresh", 0.0)):
         (root / INCOMING / name).write_bytes(b"half")
@@ -91,7 +92,7 @@ async def test_stale_temporary_files_go_and_fresh_ones_stay(root: Path) -> None:
 async def test_a_disk_that_refuses_leaves_nothing(
     root: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, expected: type[Exception]
 ) -> None:
-    store = FolderStore(root)
+    store = made_store(root)
     await store.check()
 
     def refuse(*_: object, **__: object) -> int:
@@ -134,12 +135,12 @@ async def test_a_source_that_fails_while_read_is_the_callers_trouble(
     with monkeypatch.context() as patched:
         patched.setattr(os, "read", broken)
         with pytest.raises(OSError, match="Input/output"):
-            await FolderStore(root).put(KEY, source, digest=DIGEST, size_bytes=len(BODY))
+            await made_store(root).put(KEY, source, digest=DIGEST, size_bytes=len(BODY))
     assert os.listdir(root / INCOMING) == []
 
 
 async def test_links_are_not_followed(root: Path, tmp_path: Path) -> None:
-    store = FolderStore(root)
+    store = made_store(root)
     await put(store)
     secret = tmp_path / "secret.mp4"
     secret.write_bytes(b"secret")
@@ -149,7 +150,7 @@ async def test_links_are_not_followed(root: Path, tmp_path: Path) -> None:
 
 
 async def test_deleting_prunes_empty_folders(root: Path) -> None:
-    store = FolderStore(root)
+    store = made_store(root)
     await put(store)
     await put(store, "segments/plac/b.mp4")
     await store.delete(KEY)
@@ -161,7 +162,7 @@ async def test_deleting_prunes_empty_folders(root: Path) -> None:
 
 
 async def test_an_altered_object_is_not_taken_for_what_was_put(root: Path) -> None:
-    store = FolderStore(root)
+    store = made_store(root)
     with pytest.raises(DigestMismatch):
         await store.put(KEY, BODY, digest=hashlib.sha256(b"x").digest(), size_bytes=len(BODY))
 

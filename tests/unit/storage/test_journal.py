@@ -33,6 +33,7 @@ from storage.journal import (
 )
 from storage.objects import FolderStore, journal_key
 from storage.stream_about import about_json, parse_about
+from tests.support.made_store import made_store
 from tests.support.sealed import open_site
 from vms.errors import MalformedError, StoreError
 from vms.model import (
@@ -215,7 +216,7 @@ def a_segment(run_id: UUID, number: int, start_ns: int) -> RecordedSegment:
 
 
 async def test_every_segment_of_this_host_that_begins_in_the_hour_is_stated(tmp_path: Path) -> None:
-    rows, store = Rows(), FolderStore(tmp_path)
+    rows, store = Rows(), made_store(tmp_path)
     ours, theirs = uuid4(), uuid4()
     rows.hosts = {ours: HOST, theirs: "rejestrator-2"}
     starts = (HOUR - 30_000_000_000, HOUR, HOUR + HOUR_NS - 1, HOUR + HOUR_NS)
@@ -227,7 +228,7 @@ async def test_every_segment_of_this_host_that_begins_in_the_hour_is_stated(tmp_
 
 
 async def test_an_hour_is_due_when_it_has_settled(tmp_path: Path) -> None:
-    writer = JournalWriter(Rows(), FolderStore(tmp_path), HOST)
+    writer = JournalWriter(Rows(), made_store(tmp_path), HOST)
     writer.touch(STREAM, HOUR + 7)
     assert writer.due(HOUR + HOUR_NS + SETTLE_NS - 1) == []
     assert writer.due(HOUR + HOUR_NS + SETTLE_NS) == [(HOUR, STREAM)]
@@ -236,7 +237,7 @@ async def test_an_hour_is_due_when_it_has_settled(tmp_path: Path) -> None:
 
 
 async def test_late_facts_are_a_further_part(tmp_path: Path) -> None:
-    rows, store = Rows(), FolderStore(tmp_path)
+    rows, store = Rows(), made_store(tmp_path)
     early, late = a_gap(), a_gap()
     key = await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [early], 1)
     assert key == journal_key(STREAM, HOUR, HOST)
@@ -250,7 +251,7 @@ async def test_late_facts_are_a_further_part(tmp_path: Path) -> None:
 
 
 async def test_a_journal_that_was_put_and_never_noted_is_noted_by_the_next_process(tmp_path: Path) -> None:
-    rows, store = Rows(), FolderStore(tmp_path)
+    rows, store = Rows(), made_store(tmp_path)
     gap = a_gap()
     key = await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [gap], 1)
     noted = list(rows.entries)
@@ -277,7 +278,7 @@ def about(**fields: object) -> StreamAbout:
 
 
 async def test_the_registry_is_stated_with_facts_and_never_alone(tmp_path: Path) -> None:
-    rows, store = Rows(), FolderStore(tmp_path)
+    rows, store = Rows(), made_store(tmp_path)
     rows.about, early, late = about(), a_gap(), a_gap()
     key = await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [early], 17)
     first = parse_journal(await store.read(str(key), 0, 10_000))
@@ -320,7 +321,7 @@ def test_an_almost_right_registry_is_refused(where: str, wrong: Any) -> None:
 
 
 async def test_a_spoilt_part_is_stated_again(tmp_path: Path) -> None:
-    store, gap = FolderStore(tmp_path), a_gap()
+    store, gap = made_store(tmp_path), a_gap()
     key = journal_key(STREAM, HOUR, HOST)
     await store.put(key, b"{", digest=hashlib.sha256(b"{").digest(), size_bytes=1)
     other = await JournalWriter(Rows(), store, HOST).write(HOUR, STREAM, [], [gap], 1)
@@ -328,7 +329,7 @@ async def test_a_spoilt_part_is_stated_again(tmp_path: Path) -> None:
 
 
 async def test_hosts_with_similar_names_keep_apart(tmp_path: Path) -> None:
-    store, rows = FolderStore(tmp_path), Rows()
+    store, rows = made_store(tmp_path), Rows()
     for host in ("a", "a-1"):
         for _ in range(2):
             await JournalWriter(rows, store, host).write(HOUR, STREAM, [], [a_gap()], 1)
@@ -353,7 +354,7 @@ async def test_what_comes_while_an_hour_is_written_is_not_forgotten(tmp_path: Pa
             await leave.wait()
             return []
 
-    writer = JournalWriter(Slow(), FolderStore(tmp_path), HOST)
+    writer = JournalWriter(Slow(), made_store(tmp_path), HOST)
     writer.touch(STREAM, HOUR)
     writing = asyncio.create_task(writer.write(HOUR, STREAM, [], [a_gap()], 1))
     await entered.wait()
@@ -371,7 +372,7 @@ def a_deletion(number: int, deleted_ns: int, **changes: Any) -> DeletedSegment:
 
 
 async def test_deletions_are_stated_in_the_hour_in_which_the_last_byte_went(tmp_path: Path) -> None:
-    rows, store = Rows(), FolderStore(tmp_path)
+    rows, store = Rows(), made_store(tmp_path)
     rows.gone = [a_deletion(n, HOUR + offset) for n, offset in enumerate((-1, 0, HOUR_NS - 1, HOUR_NS))]
     key = await JournalWriter(rows, store, HOST).write(HOUR, STREAM, [], [], 1)
     journal = parse_journal(await store.read(str(key), 0, 10_000))

@@ -20,6 +20,7 @@ from storage.reader import Reader
 from tests.support import footage
 from tests.support.encoded import video
 from tests.support.footage import record, span
+from tests.support.made_store import made_store
 from tests.support.sealed import OBJECT_STORE, Site, open_site
 from vms.errors import CatalogueUnavailable, DigestMismatch, ObjectMissing, StoreError, StoreUnavailable
 from vms.model import Codec
@@ -38,7 +39,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "store")
+    return made_store(tmp_path / "store")
 
 
 async def read(reader: Reader, site: Site, within: TimeRange, *, decodable: bool = True) -> list[bytes]:
@@ -173,7 +174,7 @@ async def two_copies(site: Site, store: FolderStore, tmp_path: Path) -> tuple[Re
     await record(site, video(Codec.H264, 75, 0, 25))
     await footage.archive(site, store)
     (segment,) = await site.catalogue.segments([site.stream_id], ALL)
-    other = FolderStore(tmp_path / "second")
+    other = made_store(tmp_path / "second")
     key = segment_key(segment.stream_id, segment.run_id, segment.number, segment.start_ns)
     data = await store.read(key, 0, segment.size_bytes)
     await other.put(key, data, digest=segment.digest, size_bytes=len(data))
