@@ -292,21 +292,30 @@ async def run_worker(site: Site, index: int, workers: int) -> None:
 async def _follow_assignment(
     site: Site, recordings: Recordings, giving_up: GivingUp, reload: asyncio.Event, *, index: int, workers: int
 ) -> None:
-    """Look at the assignment twice a second, and at once when asked to."""
-    seen: tuple[int, int] | None = (-1, -1)
+    """Look at the assignment twice a second, and at once when asked to.
+
+    One that cannot be read is tried again each time. So is one that is gone after it was there: whoever switches cameras
+    off writes another one, and a file that got lost is no reason to stop recording.
+    """
+    followed: tuple[int, int] | None = (-1, -1)
+    told = ""
     while True:
         now = _version(site.assignment_file)
-        if now != seen or reload.is_set():
+        if now != followed or reload.is_set():
             reload.clear()
             try:
+                if now is None and followed not in ((-1, -1), None):
+                    raise MalformedError("assignment", f"{site.assignment_file} is gone")
                 assignment = read_assignment(site.assignment_file, site.sealer)
             except (MalformedError, OSError) as error:
-                log.error("the assignment cannot be read, going on with the last one: %s", error)
+                if str(error) != told:
+                    told = str(error)
+                    log.error("the assignment cannot be read, going on with the last one: %s", error)
             else:
                 giving_up.follow(assignment)
                 await recordings.follow(jobs_of(assignment, index, workers))
                 recordings.settle_orphans(assignment, index, workers)
-            seen = now
+                followed, told = now, ""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(reload.wait(), ASSIGNMENT_POLL_SECONDS)
 

@@ -156,9 +156,14 @@ class Shedding:
         return text.ljust(_STATE_BYTES - 1).encode() + b"\n"
 
     def _decide(self, ranks: Collection[Rank]) -> Room | None:
-        """Measure and decide if that is due. A disk that cannot be measured changes nothing: its writes will tell."""
+        """Measure and decide if that is due. A disk that cannot be measured changes nothing: its writes will tell.
+
+        Nor does a process that has no stream yet: others' streams share the spool, and it knows nothing of them.
+        """
         began_ns = self._clock.mono_ns()
-        if began_ns < self._due_ns <= began_ns + 600 * SECOND_NS:  # a due time from before a reboot is none
+        if (
+            not ranks or began_ns < self._due_ns <= began_ns + 600 * SECOND_NS
+        ):  # a due time from before a reboot is none
             return None
         try:
             usage = self._spool.usage() if self._section.budget_bytes else self._spool.disk()

@@ -11,14 +11,16 @@ from uuid import UUID, uuid4
 import pytest
 
 import recorder.worker
+from recorder.giving_up import GivingUp
 from recorder.sources import TrackSinks
 from recorder.sources.auto import AutoSource, DeferredSource
 from recorder.sources.libav import SEGMENTED_PATIENCE_S, LibavSource
 from recorder.sources.rtsp import RtspSource
 from recorder.worker import CarryOver, Recordings, jobs_of, recorded_streams, run_worker
+from storage.shedding import Shedding
 from storage.spool import Spool
 from tests.support.stage import STREAM, Stage, crash, play
-from vms.assignment import Assignment, CameraAssignment, write_assignment
+from vms.assignment import Assignment, CameraAssignment, read_assignment, write_assignment
 from vms.clock import SimulatedClock, SystemClock
 from vms.errors import SourceError
 from vms.metrics import Metrics
@@ -111,6 +113,52 @@ async def test_an_address_that_nothing_can_be_built_for_ends_its_own_attempts_on
         assert all(r.video.gaps.current.reason is GapReason.REFUSED for r in recordings)
 
 
+@asynccontextmanager
+async def following(site: Site) -> AsyncIterator[Recordings]:
+    async with recordings_of(site) as running:
+        section = site.settings.spool
+        shedding = Shedding(running._spool, section, SystemClock())
+        giving_up = GivingUp(shedding, section, SystemClock(), running.running)
+        reload = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            follow = recorder.worker._follow_assignment(site, running, giving_up, reload, index=0, workers=1)
+            task = tasks.create_task(follow)
+            yield running
+            task.cancel()
+        if running._settling is not None:
+            running._settling.cancel()
+
+
+async def test_a_lost_assignment_stops_nothing(site, unused_tcp_port, monkeypatch, caplog):
+    monkeypatch.setattr(recorder.worker, "ASSIGNMENT_POLL_SECONDS", 0.01)
+    wanted = Assignment((camera(1, f"rtsp://127.0.0.1:{unused_tcp_port}/x"),))
+    write_assignment(site.assignment_file, wanted, site.sealer)
+    async with following(site) as running:
+        await until(lambda: list(running.running()))
+        site.assignment_file.rename(site.path / "elsewhere")
+        await until(lambda: "is gone" in caplog.text)
+        assert len(list(running.running())) == 1
+        write_assignment(site.assignment_file, Assignment(), site.sealer)
+        await until(lambda: not list(running.running()))
+    assert caplog.text.count("is gone") == 1
+
+
+async def test_an_assignment_that_could_not_be_read_once_is_read_again(site, unused_tcp_port, monkeypatch):
+    monkeypatch.setattr(recorder.worker, "ASSIGNMENT_POLL_SECONDS", 0.01)
+    wanted = Assignment((camera(1, f"rtsp://127.0.0.1:{unused_tcp_port}/x"),))
+    write_assignment(site.assignment_file, wanted, site.sealer)
+    refusals = iter([OSError(24, "Too many open files")])
+
+    def read(file, sealer):
+        for refusal in refusals:
+            raise refusal
+        return read_assignment(file, sealer)
+
+    monkeypatch.setattr(recorder.worker, "read_assignment", read)
+    async with following(site) as running:
+        await until(lambda: list(running.running()))
+
+
 def test_who_is_recorded_here() -> None:
     on, off, quiet = camera(1, "rtsp://k/1"), camera(2, "rtsp://k/2", enabled=False), camera(3, "rtsp://k/3")
     sound = Stream(uuid4(), on.camera_id, StreamKind.AUDIO, "rtsp://k/1", True)
@@ -165,6 +213,7 @@ async def test_leftovers_of_a_removed_camera_are_sealed_at_start_by_one_worker(s
     clock = SimulatedClock()
     async with Stage(tmp_path / "before", clock, play(70)) as stage:
         await stage.go(66)
+        await stage.spool.drained()  # else a busy machine may not have written a fragment of the second segment
         await crash(stage, site.spool)
     write_assignment(site.assignment_file, Assignment(), site.sealer)
     spool = Spool(site.spool)

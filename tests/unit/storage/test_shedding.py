@@ -197,6 +197,18 @@ def test_a_process_that_cannot_use_the_file_decides_alone(
     assert sum("decides alone" in r.message for r in caplog.records) == 1
 
 
+def test_a_process_without_streams_decides_for_nobody(tmp_path: Path, clock: SimulatedClock) -> None:
+    """One whose assignment cannot be read yet knows of no stream; those of others share its spool."""
+    disk, busy = looker(tmp_path, clock)
+    _, idle = looker(tmp_path, clock)
+    disk.room_bytes = 0
+    assert busy.look(ALL).floor == EVERYTHING
+    for _ in range(4):
+        clock.advance(2 * 10**9)
+        assert idle.look(frozenset()).floor == EVERYTHING
+        assert busy.look(ALL).floor == EVERYTHING
+
+
 def test_a_disk_that_cannot_be_measured_changes_nothing(tmp_path: Path, clock: SimulatedClock) -> None:
     disk, shedding = looker(tmp_path, clock)
     disk.room_bytes = 0
