@@ -163,7 +163,7 @@ class Archiver:
         self._facts = FactLedger(self._journals.touch)
         self._uploaded_segments = self._uploaded_bytes = self._lost_segments = 0
         self._last_upload_s: float | None = None
-        self._errors: dict[str, VmsError] = {}  # step → what it failed with last
+        self._errors: dict[str, VmsError | OSError] = {}  # step → what it failed with last
 
     async def run(self) -> None:
         """Archive for ever. Cancelling leaves every step repeatable."""
@@ -444,7 +444,7 @@ class Archiver:
         async def once() -> None:
             try:
                 await attempt()
-            except VmsError as error:
+            except (VmsError, OSError) as error:
                 self._errors[name] = error
                 self._count_failure(error)
                 raise

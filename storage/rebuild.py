@@ -2,7 +2,8 @@
 
 Owns the walk and its order: 1 count what there is, and find each stream's newest journals; 2 registry; 3 journals: runs,
 gaps, deletion reports; 4 the spool, as the archiver takes it in; 5 segments a stream and day at a time, by both ends of
-each object; 6 what journals state and nobody holds; 7 runs that nobody can close. What comes back of the registry is
+each object; 6 what journals state and nobody holds; 7 runs that nobody can close; 8 since when footage was expected,
+where nobody states it: from the first that is found on. What comes back of the registry is
 decided in `storage.rebuild_registry`, how an object is read in `storage.object_ends`.
 
 Invariants: deletion is off from the first write until a person confirms; nothing is ever removed; an object that cannot
@@ -131,6 +132,7 @@ class _Rebuild:
         await self._days_without_objects()
         running = {fact.run.id for _, fact in await asyncio.to_thread(lambda: list(self._from.spool.runs()))}
         report.runs_ended = await catalogue.end_lost_runs(self._from.host, running)
+        await catalogue.expect_what_was_found(report.started_ns)
         await catalogue.finish_rebuild(at_ns=self._clock.wall_ns())
         report.seconds = (self._clock.mono_ns() - began_ns) / 1e9
         return report

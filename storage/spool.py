@@ -121,6 +121,7 @@ class Spool:
         self._pending: dict[str, bytes] = {}
         self._writing: asyncio.Future[None] | None = None
         self._refused = False  # the last facts: it is said once, and tried every second
+        self._unread: dict[str, str] = {}  # fact file → why, as it was said
         self._dirty = False
         self._disk = ThreadPoolExecutor(max_workers=2, thread_name_prefix="spool")
 
@@ -373,7 +374,10 @@ class Spool:
         return stamps
 
     def fact_named(self, name: str) -> RunFact | Gap | None:
-        """The fact in this file; None for a stray, one that has gone, and one that does not parse, which is logged."""
+        """The fact in this file; None for a stray, one that has gone, and one that cannot be read, which is logged once.
+
+        One fact that the disk does not give back keeps nobody from the others.
+        """
         match = _FACT_NAME.fullmatch(name)
         if match is None:
             return None
@@ -382,8 +386,10 @@ class Spool:
             return parse_run(data) if match[1] == "run" else parse_gap(data)
         except FileNotFoundError:
             return None
-        except MalformedError as error:
-            log.error("fact file %s cannot be read: %s", name, error)
+        except (MalformedError, OSError) as error:
+            if self._unread.get(name) != str(error):
+                self._unread[name] = str(error)
+                log.error("fact file %s cannot be read: %s", name, error)
             return None
 
     # Durability

@@ -1,7 +1,7 @@
 """What is new in a spool since the last look: sealed segments and facts, at the price of their names.
 
 Owns that memory only. A sealed file's bytes never change, so each is looked into once; a fact file is replaced whole, so
-it is read again only when its time, inode or size differ. A full spool costs a list of names each time, no more.
+it is read again only when its time, inode or size differ, or when it could not be read. A full spool costs a list of names each time, no more.
 """
 
 from __future__ import annotations
@@ -59,16 +59,16 @@ class SpoolWatch:
         found = (self._spool.sealed_named(name) for name in names - self._names)
         sealed = sorted((s for s in found if s is not None), key=lambda s: (str(s.stream_id), s.start_ns, s.number))
         stamps = self._spool.fact_stamps()
-        facts = {
-            facts_path / name: fact
-            for name, stamp in stamps.items()
-            if self._stamps.get(name) != stamp and (fact := self._spool.fact_named(name)) is not None
+        changed = {
+            name: self._spool.fact_named(name) for name, stamp in stamps.items() if self._stamps.get(name) != stamp
         }
+        facts = {facts_path / name: fact for name, fact in changed.items() if fact is not None}
         changes = SpoolChanges(
             tuple(sealed),
             frozenset(sealed_path / name for name in self._names - names),
             facts,
             frozenset(facts_path / name for name in self._stamps.keys() - stamps.keys()),
         )
-        self._names, self._stamps = names, stamps
+        self._names = names
+        self._stamps = {name: stamp for name, stamp in stamps.items() if changed.get(name, stamp) is not None}
         return changes

@@ -26,6 +26,7 @@ from storage.catalogue.tables import (
     cameras,
     deletions,
     expectations,
+    gaps,
     hold_streams,
     holds,
     legal_profiles,
@@ -57,16 +58,14 @@ class Restoring:
         """
         return await self._db.write(partial(_bring_back, abouts=abouts, at_ns=at_ns))
 
-    async def expect(self, stream_id: UUID, within: TimeRange) -> None:
-        """Let the stream be expected to have recorded over this range, where nothing was expected of it before."""
+    async def expect_what_was_found(self, since_ns: int) -> None:
+        """Let streams be expected to have recorded from their first footage or gap on, where that is older than all that
+        is known of what was expected of them, or nothing is.
 
-        def work(conn: Connection) -> None:
-            key = rows.stream_keys(conn, {stream_id})[stream_id][0]
-            if conn.scalar(select(expectations.c.key).where(expectations.c.stream_key == key).limit(1)) is None:
-                values = {"stream_key": key, "from_ns": within.start_ns, "to_ns": within.end_ns, "suspended": None}
-                conn.execute(insert(expectations).values(values))
-
-        await self._db.write(work)
+        `since_ns`: when the rebuild began. An expectation that begins then was made up by it: nobody stated another. May
+        be repeated.
+        """
+        await self._db.write(partial(_expect_what_was_found, since_ns=since_ns))
 
     async def restore_passwords(self, known: Mapping[UUID, tuple[str, str]]) -> int:
         """Camera → user name and password, for cameras that have none. Returns how many took them."""
@@ -98,6 +97,27 @@ class Restoring:
         for start in range(0, len(lines), _BATCH):
             noted += await self._db.write(partial(_restore_deletions, lines=lines[start : start + _BATCH]))
         return noted
+
+
+def _expect_what_was_found(conn: Connection, *, since_ns: int) -> None:
+    mine = expectations.c.stream_key == streams.c.key
+    first_row = select(func.min(expectations.c.from_ns)).where(mine).scalar_subquery()
+    for key, from_ns in conn.execute(select(streams.c.key, first_row)).all():
+        if from_ns is not None and from_ns < since_ns:
+            continue
+        ends = [
+            conn.execute(
+                select(func.min(table.c.start_ns), func.max(table.c.end_ns)).where(table.c.stream_key == key)
+            ).one()
+            for table in (segments, gaps)
+        ]
+        begins = [start for start, _ in ends if start is not None]
+        if not begins or min(begins) >= since_ns:
+            continue
+        to_ns = from_ns if from_ns is not None else max(end for _, end in ends if end is not None)
+        if to_ns > min(begins):
+            values = {"stream_key": key, "from_ns": min(begins), "to_ns": to_ns, "suspended": None}
+            conn.execute(insert(expectations).values(values))
 
 
 def _bring_back(conn: Connection, *, abouts: Sequence[StreamAbout], at_ns: int) -> dict[UUID, tuple[int, int]]:

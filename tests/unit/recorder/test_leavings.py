@@ -201,3 +201,19 @@ def test_the_end_so_far_is_read_back_and_nothing_else_is() -> None:
     for wrong in (b"49", b"null", b"true", b'"70"', b"7e1", b"9223372036854775808"):
         with pytest.raises(MalformedError):
             parse_run(encode_run(known).replace(b'"last_end_ns":70', b'"last_end_ns":' + wrong))
+
+
+async def test_a_fact_of_another_stream_that_the_disk_does_not_give_back_stops_nobody(tmp_path, clock, monkeypatch):
+    (tmp_path / "facts").mkdir()
+    bad, real = tmp_path / "facts" / f"gap-{UUID(int=7)}.json", type(tmp_path).read_bytes
+    bad.write_text("of another camera")
+
+    def read(self):
+        if self == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(self)
+
+    monkeypatch.setattr(type(tmp_path), "read_bytes", read)
+    async with Stage(tmp_path, clock, play(30)) as stage:
+        await stage.go(10)
+        assert stage.recording.status(0).state == "recording"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator
@@ -430,6 +431,32 @@ async def test_a_file_that_went_with_its_segment_or_is_stored_already_is_not_los
     await one_pass(archiver)
     assert (archiver.progress().lost_segments, archiver.progress().backlog_segments) == (0, 0)
     assert await locations(site) == {100: [OBJECT_STORE.name]}
+
+
+async def test_one_fact_that_the_disk_does_not_give_back_keeps_nobody_waiting(
+    site: Site, store: FolderStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, archiver, real = site.run(), archiver_of(site, store), Path.read_bytes
+    await site.seal(run, [0, 1])
+    site.spool.put_run(RunFact(run))
+    await site.spool.drained()
+    (bad,) = site.spool.facts_path.glob("run-*.json")
+    failing = True
+
+    def read(self: Path) -> bytes:
+        if failing and self == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    for _ in range(3):
+        await archiver.register_sealed()
+    assert sorted(await locations(site)) == [0, 1]
+    assert caplog.text.count("cannot be read") == 1
+    assert not archiver._facts.knows_run(run.id)
+    failing = False
+    await archiver.register_sealed()
+    assert archiver._facts.knows_run(run.id)
 
 
 async def test_one_refused_file_alone_is_set_aside(site: Site, store: FolderStore) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,11 @@ async def again(site: Site, store: Any, **changes: Any) -> RebuildReport:
     return await rebuild(sources(site.catalogue, site.spool, store, **changes), clock=SimulatedClock(NOW_NS))
 
 
-async def archived(site: Site, store: FolderStore, *, journals: bool = True, numbers: range = range(4)) -> list[str]:
+async def archived(
+    site: Site, store: FolderStore, *, journals: bool = True, numbers: Sequence[int] = range(4)
+) -> list[str]:
     """Segments of a closed run in the store; their keys."""
-    run = site.run(end_ns=WALL_NS + len(numbers) * 60 * 10**9, end_reason=GapReason.STALLED)
+    run = site.run(end_ns=WALL_NS + (numbers[-1] + 1) * 60 * 10**9, end_reason=GapReason.STALLED)
     made = await site.seal(run, numbers)
     clock = SimulatedClock(WALL_NS + 3 * HOUR)
     archiver = Archiver(
@@ -387,6 +389,25 @@ async def test_with_neither_the_footage_is_found_under_a_retired_camera(
         assert len(await site.catalogue.segments([site.stream_id], EVER)) == 4
         covered = await site.catalogue.timelines([site.stream_id], TimeRange(WALL_NS - DAY, NOW_NS), now_ns=NOW_NS)
         assert [s.range for s in covered[site.stream_id].spans] == [TimeRange(WALL_NS, WALL_NS + 240 * 10**9)]
+
+
+@pytest.mark.parametrize("assigned", [True, False])
+async def test_what_is_missing_between_what_was_found_is_told(
+    site: Site, store: FolderStore, tmp_path: Path, *, assigned: bool
+) -> None:
+    """No journal says since when footage was expected: from the first that is found on."""
+    minute = 60 * 10**9
+    await archived(site, store, journals=False, numbers=(0, 2))
+    profiles = {p.id: p for p in await site.catalogue.profiles()}
+    assignment = assign(await site.catalogue.cameras(), profiles) if assigned else Assignment()
+    for _ in range(2):  # the same when it is repeated
+        await fresh(site, tmp_path)
+        await again(site, store, assignment=assignment)
+        await again(site, store, assignment=assignment)
+        told = await site.catalogue.timelines([site.stream_id], TimeRange(WALL_NS - DAY, NOW_NS), now_ns=NOW_NS)
+        hole, *after = [m.range for m in told[site.stream_id].missing]
+        assert hole == TimeRange(WALL_NS + minute, WALL_NS + 2 * minute)
+        assert after == ([TimeRange(WALL_NS + 3 * minute, NOW_NS)] if assigned else [])
 
 
 async def test_two_cameras_that_had_one_number(site: Site, store: FolderStore, tmp_path: Path) -> None:
