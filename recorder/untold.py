@@ -3,7 +3,8 @@
 A hole is told of when nothing can be joined to it any more, a second after it (`recorder.holes`); whoever dies before
 that leaves its pictures and no word. What the run's last segments hold is shown to a `HoleFinder` once more, and each
 hole about which no gap stands is one. Why the pictures were lost the process knew; what is left of that is in the file:
-units after a loss are damaged up to the next random-access picture.
+units after a loss are damaged up to the next random-access picture. A hole right before such a picture has no mark; it
+is taken for a loss and its detail says so, for as `unknown` it would not be cut out of what is recorded.
 
 Blocks; writes nothing. Gaps of holes are named after run and place, so that a hole told of twice is one gap.
 """
@@ -133,5 +134,8 @@ def _reason(hole: Hole, after: Sequence[AccessUnit], clock_hz: int) -> tuple[Gap
     silent = left_out(hole, clock_hz)
     if silent is None and any(unit.key for unit in after):  # a loss before it may leave no mark on it
         missing_ms = hole.missing_ticks * 1000 // clock_hz
-        return GapReason.UNKNOWN, f"{missing_ms} ms of pictures are missing; whoever knew why was killed"
+        return (
+            GapReason.PACKET_LOSS,
+            f"{missing_ms} ms of pictures missing, likely lost on the way; who knew was killed",
+        )
     return silent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from dataclasses import replace
@@ -14,8 +15,16 @@ from hypothesis import strategies as st
 from recorder.leavings import settle_orphans
 from recorder.segmenter import SegmentPolicy
 from recorder.sources.scripted import Lost, Step
+from storage.archiver import Archiver
+from storage.export import Wish, export
+from storage.objects import FolderStore
+from storage.reader import Reader
+from storage.spool import Spool
+from tests.support.footage_rows import camera
+from tests.support.sealed import HOST, OBJECT_STORE, SPOOL_STORE, WALL_NS, open_site
 from tests.support.stage import FRAME, MS, STREAM, S, Stage, check, crash, play, read_timed
 from vms.clock import SimulatedClock
+from vms.localtime import format_utc
 from vms.model import AccessUnit, Gap, GapReason
 from vms.timeline import TimeRange, merge
 
@@ -145,8 +154,8 @@ async def test_a_gap_that_was_told_and_forgotten_has_the_same_name(tmp_path):
     assert [f"gap-{g.id}.json" for g in holes_of(gaps)] == [told.name]
 
 
-@pytest.mark.parametrize(("lost", "reason"), [({199}, None), ({200 - 1, 198}, GapReason.UNKNOWN)])
-async def test_without_damage_after_it_the_reason_is_not_made_up(tmp_path, lost, reason):
+@pytest.mark.parametrize(("lost", "reason"), [({199}, None), ({200 - 1, 198}, GapReason.PACKET_LOSS)])
+async def test_without_damage_after_it_the_detail_says_what_is_not_known(tmp_path, lost, reason):
     """Before a random-access picture a loss leaves no mark. One picture left out by the camera itself is no gap."""
     clock = SimulatedClock()
     script = [s for s in lossy(12, set()) if (s.does.pts - FIRST_PTS) // FRAME not in lost]
@@ -157,6 +166,39 @@ async def test_without_damage_after_it_the_reason_is_not_made_up(tmp_path, lost,
         crashed = await crash(stage, tmp_path / "crashed")
     gaps, _ = await again(crashed, clock)
     assert [g.reason for g in holes_of(gaps)] == ([] if reason is None else [reason])
+    assert all("likely" in g.detail for g in holes_of(gaps))
+
+
+async def test_what_is_found_again_is_missing_in_timeline_and_export(tmp_path):
+    """A second is lost before a random-access picture, and the recorder is killed within the second after it."""
+    clock = SimulatedClock(WALL_NS)
+    script = [s for s in lossy(12, set()) if not 174 < (s.does.pts - FIRST_PTS) // FRAME < 200]
+    async with Stage(tmp_path / "spool", clock, script, policy=POLICY) as stage:
+        await stage.go(8.6)
+        crashed = await crash(stage, tmp_path / "crashed")
+    gaps, _ = await again(crashed, clock)
+    (hole,) = holes_of(gaps)
+    opened = await open_site(tmp_path)
+    plain = camera(2, (await opened.catalogue.default_profile()).id)
+    streams = (replace(plain.streams[0], id=STREAM),)
+    await opened.catalogue.add_camera(replace(plain, streams=streams), at_ns=WALL_NS)
+    spool = Spool(crashed, clock)
+    places = {"host": HOST, "spool_store": SPOOL_STORE, "object_store": OBJECT_STORE}
+    await Archiver(spool, opened.catalogue, FolderStore(tmp_path / "store"), **places, clock=clock).register_sealed()
+    reader = Reader(opened.catalogue, spool, {})
+    within = TimeRange(WALL_NS + 2 * S, WALL_NS + 8400 * MS)
+    now_ns = clock.wall_ns()
+    line = await reader.timeline(STREAM, within, now_ns)
+    done = await export(reader, Wish(STREAM, within), tmp_path / "klip.mp4", now_ns=now_ns, about={})
+    await spool.close()
+    await opened.close()
+    assert [(m.range, m.reason) for m in line.missing] == [
+        (TimeRange(hole.start_ns, hole.end_ns), GapReason.PACKET_LOSS)
+    ]
+    assert not any(span.range.overlaps(line.missing[0].range) for span in line.spans)
+    (told,) = json.loads(done.side_file.read_text())["gaps"]
+    assert (told["start"], told["end"]) == (format_utc(hole.start_ns), format_utc(hole.end_ns))
+    assert len(done.files) == 2
 
 
 async def test_a_stream_that_nobody_records_any_more_is_told_of_too(tmp_path):
