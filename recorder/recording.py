@@ -278,15 +278,19 @@ class Recording:
         self.results[result] = self.results.get(result, 0) + 1
         detail = str(error) if reason is not GapReason.INTERNAL_ERROR else f"{type(error).__name__}: see the log"
         for track in self.tracks:
-            if track.record and (track is self.video or track.recorded_to_ns is not None):
+            if self._tells(track):
                 track.gaps.open(self._gap_start(track, wall), reason, detail)
 
     def _note_given_up(self, wall_ns: int) -> None:
         """A stream that is not received has another reason for its gap, until it is."""
         for track in self.tracks:
-            known = track is self.video or track.recorded_to_ns is not None
-            if track.record and known and (track.run is not None or track.gaps.current is None):
+            if self._tells(track) and (track.run is not None or track.gaps.current is None):
                 track.gaps.open(self._gap_start(track, wall_ns), GapReason.SPOOL_FULL, self._given_up)
+
+    def _tells(self, track: Track) -> bool:
+        """Whether a gap of it may open: not before its leavings are read, for they say since when it is missing."""
+        known = track is self.video or track.recorded_to_ns is not None
+        return track.record and known and track.stream_id in self._adopted
 
     def _gap_start(self, track: Track, wall_ns: int) -> int:
         """Where a gap that is noticed now began: where the recording ended, if it did so since the last gap."""
@@ -387,7 +391,7 @@ class Recording:
         for track in self.tracks:
             track.end_run(self.stop_reason)
             track.relay.close()
-            if track.record and (track is self.video or track.recorded_to_ns is not None):
+            if self._tells(track):
                 track.gaps.open(self._gap_start(track, wall), self.stop_reason, self.stop_detail)
         try:
             async with asyncio.timeout(STOP_SECONDS):

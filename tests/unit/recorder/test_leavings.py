@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from uuid import UUID
@@ -94,6 +95,55 @@ async def test_what_the_disk_would_not_seal_at_the_start_is_sealed_without_a_new
         assert ended_early.end_ns < first.facts.end_ns == run.end_ns
         assert again.source.attempts == 1
     assert part.path not in [left.path for left in again.spool.parts()]
+
+
+async def test_given_up_before_its_leavings_are_read_it_still_tells_since_when_it_is_missing(tmp_path, clock):
+    """As on a full disk after a kill: looking at the spool is over before its files are read."""
+    async with Stage(tmp_path, clock, play(600)) as stage:
+        await stage.go(20)
+        crashed = await crash(stage, tmp_path / "crashed")
+    died = clock.wall_ns()
+    clock.advance(60 * S)
+    again = Stage(crashed, clock, play(600))
+    again.recording.give_up("the spool is full")
+    async with again:
+        await again.go(20)
+        await again.spool.drained()
+        first, restart, full = again.gaps()
+        recorded_to = again.spool.sealed(STREAM)[-1].facts.end_ns
+    assert first.end_ns < died
+    assert (restart.reason, restart.start_ns) == (GapReason.RECORDER_RESTART, recorded_to)
+    assert restart.end_ns == full.start_ns > died + 60 * S
+    assert (full.reason, full.end_ns) == (GapReason.SPOOL_FULL, None)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_ended_before_its_leavings_are_read_it_leaves_the_time_to_the_next_start(
+    tmp_path, clock, monkeypatch, fails
+):
+    async with Stage(tmp_path, clock, play(600)) as stage:
+        await stage.go(20)
+        crashed = await crash(stage, tmp_path / "crashed")
+    clock.advance(60 * S)
+    with monkeypatch.context() as patch:
+
+        async def reading(_work, *_args):
+            if fails:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            await asyncio.Event().wait()
+
+        patch.setattr("recorder.recording.asyncio.to_thread", reading)
+        async with Stage(crashed, clock, play(600)) as early:
+            await early.go(20)
+        assert early.recording.attempts == 0
+    clock.advance(60 * S)
+    async with Stage(crashed, clock, play(600)) as again:
+        await again.go(10)
+        await again.spool.drained()
+        _, restart = again.gaps()
+        segment = again.spool.sealed(STREAM)[0]
+    assert (restart.reason, restart.start_ns) == (GapReason.RECORDER_RESTART, segment.facts.end_ns)
+    assert restart.end_ns >= clock.wall_ns() - 10 * S
 
 
 async def test_an_open_run_says_where_its_last_sealed_segment_ends(tmp_path, clock):
