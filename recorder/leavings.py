@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
@@ -63,20 +63,29 @@ def written_elsewhere(spool: Spool, stream_id: UUID) -> set[UUID]:
     return {part.run_id for part in spool.leftovers(stream_id) if _is_locked(part)}
 
 
-def last_end_ns(stream_id: UUID, runs: Iterable[RunFact], segments: Iterable[SegmentFacts]) -> int | None:
-    """When the recording of a stream last ended, from what is still on disk; None when nothing of it is."""
-    ends = [end for f in runs if f.run.stream_id == stream_id for end in (f.run.end_ns, f.last_end_ns)]
-    known = [end for end in ends if end is not None]
+def last_end_ns(stream_id: UUID, runs: Iterable[RunFact], segments: Sequence[SegmentFacts]) -> int | None:
+    """When the recording of a stream last ended, from what is still on disk; None when nothing of it is.
+
+    Where a run was left open, that is its end: after a clock set back those before it may end later.
+    """
+    mine = [f for f in runs if f.run.stream_id == stream_id]
+    broken = [_end_ns(f, segments) for f in mine if f.run.end_ns is None]
+    if broken:
+        return max(broken)
+    known = [f.run.end_ns for f in mine if f.run.end_ns is not None]
     known += [s.end_ns for s in segments if s.stream_id == stream_id]
     return max(known, default=None)
 
 
 def ended(fact: RunFact, segments: Iterable[SegmentFacts]) -> RunFact:
     """The run that nobody ended, ended where the last that is known of it does."""
-    run = fact.run
-    ends = [s.end_ns for s in segments if s.run_id == run.id]
-    end_ns = max([*ends, run.start_ns if fact.last_end_ns is None else fact.last_end_ns, run.start_ns])
-    return RunFact(replace(run, end_ns=end_ns, end_reason=GapReason.RECORDER_RESTART), fact.anchors)
+    run = replace(fact.run, end_ns=_end_ns(fact, segments), end_reason=GapReason.RECORDER_RESTART)
+    return RunFact(run, fact.anchors)
+
+
+def _end_ns(fact: RunFact, segments: Iterable[SegmentFacts]) -> int:
+    ends = [s.end_ns for s in segments if s.run_id == fact.run.id]
+    return max([*ends, fact.last_end_ns or fact.run.start_ns, fact.run.start_ns])
 
 
 def outlasted(spool: Spool, segments: Iterable[SegmentFacts]) -> list[RunFact]:
@@ -126,8 +135,8 @@ def _settled(spool: Spool, mine: Callable[[UUID], bool], now_ns: int) -> tuple[l
         segments = [*left.segments, *(s for s in salvaged if s.stream_id == stream_id)]
         gaps += [gap for fact in broken for gap in untold_gaps(spool, fact.run, segments, left.gaps)]
         runs += [ended(fact, segments) for fact in broken]
-        end_ns = last_end_ns(stream_id, [*left.runs, *runs], segments)
-        said = any(gap.end_ns is None or (end_ns is not None and gap.end_ns > end_ns) for gap in left.gaps)
+        end_ns = last_end_ns(stream_id, broken, segments)
+        said = any(g.end_ns is None or (end_ns is not None and g.start_ns <= end_ns < g.end_ns) for g in left.gaps)
         if end_ns is not None and end_ns < now_ns and not said:
             detail = "the recorder had stopped, and the stream is not recorded any more"
             gaps.append(Gap(uuid4(), stream_id, end_ns, now_ns, GapReason.RECORDER_RESTART, detail))

@@ -164,7 +164,10 @@ def test_the_last_end_is_found_in_runs_and_segments():
     )  # fmt: skip
     other = replace(run, stream_id=uuid4(), end_ns=99 * S)
     assert last_end_ns(STREAM, [], []) is None
-    assert last_end_ns(STREAM, [RunFact(run), RunFact(other), RunFact(replace(run, end_ns=None))], []) == 50 * S
+    assert last_end_ns(STREAM, [RunFact(run), RunFact(other)], []) == 50 * S
+    broken = RunFact(replace(run, id=uuid4(), start_ns=20 * S, end_ns=None))
+    assert last_end_ns(STREAM, [RunFact(run), broken], [segment]) == 20 * S
+    assert last_end_ns(STREAM, [RunFact(run), replace(broken, last_end_ns=30 * S)], [segment]) == 30 * S
     assert last_end_ns(STREAM, [RunFact(run)], [segment]) == 70 * S
 
 

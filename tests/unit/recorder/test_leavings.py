@@ -146,6 +146,29 @@ async def test_ended_before_its_leavings_are_read_it_leaves_the_time_to_the_next
     assert restart.end_ns >= clock.wall_ns() - 10 * S
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_killed_after_a_clock_set_back_it_is_missing_since_it_was_killed(tmp_path, clock, recorded):
+    """What was recorded before ends an hour later by that clock. `recorded`: the stream still is; else it is settled."""
+    async with Stage(tmp_path, clock, play(600)) as stage:
+        await stage.go(30)
+        clock.step_wall(-3600 * S)
+        await stage.go(30)
+        crashed = await crash(stage, tmp_path / "crashed")
+    died = clock.wall_ns()
+    clock.advance(60 * S)
+    again = Stage(crashed, clock, play(600, first_pts=10**8))
+    if recorded:
+        async with again:
+            await again.go(20)
+    else:
+        await settle_orphans(again.spool, lambda _: True, clock.wall_ns())
+        await settle_orphans(again.spool, lambda _: True, clock.wall_ns())
+    (restart,) = [g for g in again.gaps() if g.start_ns <= died + 30 * S < (g.end_ns or died)]
+    assert restart.reason is GapReason.RECORDER_RESTART
+    assert died - S < restart.start_ns <= died
+    await again.spool.close()
+
+
 async def test_an_open_run_says_where_its_last_sealed_segment_ends(tmp_path, clock):
     async with Stage(tmp_path, clock, play(130)) as stage:
         await stage.go(30)
