@@ -1,8 +1,10 @@
 """What a crash left under `open/`: whole fragments become a sealed segment, the rest is cut off.
 
 A part file is made whole in place: its fragments are given to a writer once more, which reckons groups, seal and index and
-says how the file ends; the bytes of the fragments are never written again. May be repeated at any point: until the
-rename the file is a part file, cut at a whole fragment or with an end that the next attempt cuts off again.
+says how the file ends; the bytes of the fragments are never written again. One that has an end keeps it, also where its
+pictures are no longer those digested: new digests would hide that, the old ones tell `vms check --depth decode` of it. May
+be repeated at any point: until the rename the file is a part file, cut at a whole fragment or with an end that the next
+attempt cuts off.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from storage.spool import PartFile, Spool
 from storage.spool_files import OpenSegment, disk_error
 from vms.errors import MalformedError
 from vms.media.boxes import FileSource
-from vms.media.segment_head import ClockState
-from vms.media.segment_reader import SegmentReader, read_start, scan_open, verify
+from vms.media.segment_head import ClockState, SegmentTrailer
+from vms.media.segment_reader import SegmentReader, Verification, read_start, scan_open, verify
 from vms.media.segment_writer import SegmentWriter
 from vms.model import SegmentFacts
 
@@ -76,9 +78,10 @@ def _complete(segment: OpenSegment) -> SegmentFacts:
     if reader.trailer is not None:
         found = verify(source)
         # Recorded without digests, it lacks them for ever; a new end would change the seal its successor may hold.
-        if found.flaw is None:  # only the renaming was missing
+        if found.flaw is None or found.bad_groups:  # only the renaming was missing
             segment.size_bytes = found.facts.size_bytes
-            return found.facts
+            return _damaged(found, reader.trailer, segment.path.name)
+        log.error("leftover %s does not fit the end it has (%s) and is given another", segment.path.name, found.flaw)
     scan = scan_open(source)
     if not scan.fragments:
         raise MalformedError("part file", "has no whole fragment")
@@ -96,6 +99,15 @@ def _complete(segment: OpenSegment) -> SegmentFacts:
     buffers, facts = writer.finish(max(end, head.start_ticks + 1), ClockState())
     segment.write(buffers)
     return replace(facts, digest=hash_file(segment.fd))  # of what the disk has, which need not be what was written
+
+
+def _damaged(found: Verification, trailer: SegmentTrailer, name: str) -> SegmentFacts:
+    """The facts of a segment that keeps its end. Units of groups that are not what was digested count as damaged."""
+    if not found.bad_groups:
+        return found.facts
+    log.error("leftover %s is not what was recorded and stays as it is: %s", name, found.flaw)
+    spoilt = sum(trailer.group_sizes[number] for number in found.bad_groups)
+    return replace(found.facts, damaged_units=min(found.facts.units, found.facts.damaged_units + spoilt))
 
 
 def _end_of(times: Iterable[int], default: int) -> int:

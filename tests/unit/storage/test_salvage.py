@@ -12,6 +12,7 @@ import pytest
 
 import storage.spool_files
 from recorder.segmenter import Begin, Finish, Fragment, Segmenter
+from storage.check_looks import parsing_problem
 from storage.salvage import salvage
 from storage.spool import Spool
 from tests.support.encoded import RUN, made_up, mapping_at, small_config, video
@@ -103,6 +104,22 @@ def test_recorded_without_digests_and_with_a_wrong_seal_it_gets_a_new_end(spool)
     data[at] ^= 1
     facts = salvage(spool, leave(spool, bytes(data)))
     check(spool, facts)
+
+
+def test_pictures_other_than_those_digested_keep_the_end_that_tells_of_it(spool, caplog):
+    """Sealed anew they would be sound for ever after."""
+    data = bytearray(whole_file())
+    data[len(data) // 2] ^= 0xFF  # within the second of three groups
+    facts = salvage(spool, leave(spool, bytes(data)))
+    (sealed,) = spool.sealed()
+    assert sealed.path.read_bytes() == data
+    assert sealed.facts == facts
+    found = verify(BytesSource(bytes(data)))
+    assert (found.bad_groups, found.flaw) == ((1,), "1 group digests differ from those stated")
+    assert facts == replace(found.facts, damaged_units=50)
+    assert facts.digest == hashlib.sha256(data).digest()
+    assert found.flaw in caplog.text
+    assert parsing_problem(sealed.path) == found.flaw  # as `vms check --depth decode` looks at it
 
 
 def test_the_digest_is_that_of_the_file_although_the_disk_changed_a_byte_nobody_reads(spool):
