@@ -20,6 +20,7 @@ def test_no_fault_of_the_store_costs_a_picture_or_an_object() -> None:
     names = [name for name in FAULTS if name not in ("silence", "delay")]  # these end by time-outs of half a minute
     found = run("seaweedfs", names, 5.0, 4, seed, calm=0.0)  # longer than a segment
     assert found.problems == [], f"seed {seed}"
+    assert found.pictures > 0
     assert found.lost == 0
     assert found.segments == found.objects > 4 * len(names)
     assert found.faults["error"]["befell"]["error"] > 0

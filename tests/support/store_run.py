@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -294,8 +293,7 @@ async def _whole(server: EmbeddedServer, names: Sequence[str], seconds: float, c
             await run.settle()
             await asyncio.to_thread(live.stop, "archiver")
             await run.judge()
-            with suppress(FileNotFoundError):
-                await asyncio.to_thread(run.account)
+            await asyncio.to_thread(run.account)
         finally:
             await asyncio.to_thread(manager.__exit__, None, None, None)
 
