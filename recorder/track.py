@@ -23,7 +23,7 @@ from recorder.gop import GopStart, MemoryGop
 from recorder.holes import Hole
 from recorder.relay import Relay, Subscription
 from recorder.segmenter import Action, Begin, Finish, Fragment, Segmenter, SegmentPolicy, Skipped
-from recorder.untold import hole_gap_id, left_out, lost_on_the_way
+from recorder.untold import left_out, lost_on_the_way
 from storage.facts import RunFact
 from storage.spool import Spool
 from storage.spool_files import OpenSegment
@@ -41,6 +41,7 @@ from vms.model import (
     SegmentFacts,
     SenderReport,
     TimedUnit,
+    hole_gap_id,
 )
 from vms.ntp import HostClock
 
@@ -186,9 +187,7 @@ class Track:
         """A new connection: nothing measured on the old one holds."""
         self.end_run(GapReason.INTERNAL_ERROR)  # if a bug kept the last attempt from ending it
         self.attempt_units = self.key_mono_ns = 0
-        self.failure = None
-        self.config = None
-        self.clock_map = None
+        self.failure = self.config = self.clock_map = None
         self._losses.clear()
         self._held.clear()
         self._held_bytes = 0

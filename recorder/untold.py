@@ -16,14 +16,13 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from uuid import UUID, uuid5
 
 from recorder.holes import JOIN_NS, Hole, HoleFinder
 from storage.spool import Spool
 from vms.errors import MalformedError
 from vms.media.boxes import FileSource
 from vms.media.segment_reader import SegmentReader
-from vms.model import AccessUnit, ClockMapping, Gap, GapReason, RunInfo, SegmentFacts
+from vms.model import AccessUnit, ClockMapping, Gap, GapReason, RunInfo, SegmentFacts, hole_gap_id
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +41,6 @@ class _Tail:
     start_ticks: int
     depth: int
     units: tuple[AccessUnit, ...]
-
-
-def hole_gap_id(run_id: UUID, start_pts: int) -> UUID:
-    """The same for the process that saw the hole and for the one that finds it again."""
-    return uuid5(run_id, f"hole {start_pts}")
 
 
 def lost_on_the_way(hole: Hole, clock_hz: int) -> tuple[GapReason, str]:

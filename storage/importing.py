@@ -39,7 +39,7 @@ from vms.durable import write_all
 from vms.errors import MalformedError
 from vms.media.boxes import FileSource
 from vms.media.segment_reader import SegmentReader, verify
-from vms.model import GapReason, LegalProfile, Origin, RunInfo, SegmentFacts
+from vms.model import GapReason, LegalProfile, Origin, RunInfo, SegmentFacts, hole_run_mark
 from vms.settings import SpoolSection
 
 COPY_BYTES = 1 << 20
@@ -283,12 +283,13 @@ class Importing:
             raise MalformedError(path.name, "changed while it was read")
 
     async def _gaps(self, source: Spool) -> None:
-        """Why nothing was recorded there. Holes within its recording stay its own: they would be cut out of ours."""
+        """Why nothing was recorded there. Holes that do not say of which run they are stay its own: they would be ours."""
         stated = [gap for _, gap in await asyncio.to_thread(lambda: list(source.gaps()))]
         known = await self._catalogue.known_streams({gap.stream_id for gap in stated})
         told = {gap.id for _, gap in await asyncio.to_thread(lambda: list(self._spool.gaps()))}
         for gap in stated:
-            if gap.end_ns is None or gap.reason in WITHIN_RECORDING or gap.stream_id not in known or gap.id in told:
+            anyones = gap.reason in WITHIN_RECORDING and hole_run_mark(gap.id) is None
+            if gap.end_ns is None or anyones or gap.stream_id not in known or gap.id in told:
                 continue
             ours = await self._catalogue.gaps([gap.stream_id], gap.start_ns - 1, gap.end_ns)
             if all(one.id != gap.id or one.end_ns is None for one in ours):

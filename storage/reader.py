@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from uuid import UUID
 
-from storage.catalogue.coverage import MEET_NS, Chosen, choose
+from storage.catalogue.coverage import MEET_NS, Chosen, Part, choose
 from storage.catalogue.values import Copy, CopyState, RecordedSegment, SegmentRef, StreamTimeline
 from storage.local_segments import local_segments
 from storage.objects.base import ObjectStore
@@ -32,7 +32,7 @@ from storage.spool import Spool
 from vms.errors import CatalogueUnavailable, DigestMismatch, MalformedError, ObjectMissing, StoreError
 from vms.media.boxes import ByteSource, FileSource
 from vms.media.segment_reader import SegmentReader
-from vms.model import AccessUnit, TimedUnit
+from vms.model import AccessUnit, Origin, TimedUnit
 from vms.timeline import TimeRange
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Reader:
             [stream_id],
             within,
             now_ns=now_ns,
-            still_open={stream_id: [segment.range for segment in local]},
+            still_open={stream_id: [Part(s.range, s.run_id, s.origin is Origin.LIVE) for s in local]},
             tolerance_ns=MEET_NS,
         )
         return timelines[stream_id]

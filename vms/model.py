@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 VIDEO_CLOCK_HZ = 90_000  # RTP clock of H.264 and H.265 (RFC 6184 §8.2.1, RFC 7798 §7.1), and our video time base
 
@@ -209,6 +209,20 @@ class Gap:
     end_ns: int | None
     reason: GapReason
     detail: str = ""  # for people, redacted, at most 200 characters
+
+
+def hole_gap_id(run_id: UUID, start_pts: int) -> UUID:
+    """Of the gap that is a hole of a run at that media time: the same for whoever sees it, now or after a crash.
+
+    A UUID of version 8 (RFC 9562 §5.8) that begins as the run's own does, so that a gap tells whose hole it is.
+    """
+    place = uuid5(run_id, f"hole {start_pts}").bytes
+    return UUID(bytes=run_id.bytes[:6] + bytes([0x80 | place[6] & 0x0F]) + place[7:])
+
+
+def hole_run_mark(gap_id: UUID) -> bytes | None:
+    """How the id of the run begins whose hole this gap is; None: it is none, or does not say."""
+    return gap_id.bytes[:6] if gap_id.version == 8 else None
 
 
 @dataclass(frozen=True, slots=True)

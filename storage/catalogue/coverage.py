@@ -9,12 +9,13 @@ from __future__ import annotations
 import heapq
 import itertools
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 from storage.catalogue.values import Expectation, Missing, RecordedSegment, SegmentRef, Span
-from vms.model import Gap, GapReason, Origin
+from vms.model import Gap, GapReason, Origin, hole_run_mark
 from vms.timeline import TimeRange, cover, merge, subtract
 
 T = TypeVar("T")
@@ -31,6 +32,16 @@ class Chosen:
 
     range: TimeRange
     segment: RecordedSegment
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Recorded time of one run, in any number of parts. `run_id` None: it is not known."""
+
+    range: TimeRange
+    run_id: UUID | None = None
+    live: bool = True
+    damaged: bool = False
 
 
 def best_per_instant(ranges: Sequence[TimeRange], ranks: Sequence[Any]) -> list[tuple[TimeRange, int]]:
@@ -63,17 +74,29 @@ def best_per_instant(ranges: Sequence[TimeRange], ranks: Sequence[Any]) -> list[
 def choose(segments: Sequence[RecordedSegment]) -> list[Chosen]:
     """One segment of a stream per instant, in order; the others stay where they are.
 
-    Whole goes before damaged, more pixels before fewer, live before edge, vehicle and import. Between equals the run
-    that began first among those given, so that the choice does not hop between two good runs.
+    What has pictures goes before a hole, whole before damaged, more pixels before fewer, live before edge, vehicle and
+    import. Between equals the run that began first among those given, so that the choice does not hop between two good
+    runs. A hole that no other has pictures for stays with its segment.
     """
     began: dict[object, int] = {}
     for segment in segments:
         began[segment.run_id] = min(began.get(segment.run_id, segment.start_ns), segment.start_ns)
+    parts: list[tuple[TimeRange, bool, RecordedSegment]] = []
+    for s in segments:
+        parts += [(part, False, s) for part in (subtract([s.range], s.holes) if s.holes else [s.range])]
+        parts += [(part, True, s) for part in (cover(s.range, s.holes) if s.holes else [])]
     ranks = [
-        (s.damaged, -s.width * s.height, _ORIGINS[s.origin], began[s.run_id], s.run_id.int, s.number) for s in segments
+        (hole, s.damaged, -s.width * s.height, _ORIGINS[s.origin], began[s.run_id], s.run_id.int, s.number)
+        for _, hole, s in parts
     ]
-    best = best_per_instant([s.range for s in segments], ranks)
-    return [Chosen(part, segments[index]) for part, index in best]
+    found: list[Chosen] = []
+    for part, index in best_per_instant([part for part, _, _ in parts], ranks):
+        segment = parts[index][2]
+        if found and found[-1].segment is segment and found[-1].range.end_ns == part.start_ns:
+            found[-1] = Chosen(TimeRange(found[-1].range.start_ns, part.end_ns), segment)
+        else:
+            found.append(Chosen(part, segment))
+    return found
 
 
 def late(segments: Sequence[RecordedSegment]) -> set[SegmentRef]:
@@ -137,6 +160,46 @@ def holes(gaps: Iterable[Gap], live: Sequence[TimeRange]) -> list[TimeRange]:
             if before and reached[before - 1] > gap.end_ns:
                 found.append(TimeRange(gap.start_ns, gap.end_ns))
     return merge(found)
+
+
+def holes_of_runs(gaps: Iterable[Gap], parts: Sequence[Part]) -> dict[UUID | None, list[TimeRange]]:
+    """Run → the time within it that its gaps say is missing, in order; runs without any are left out.
+
+    A gap that names its run is a hole of that one alone, for the same time may have been recorded twice. One that does
+    not is a hole of every live run in whose recording, all of them taken together, it lies.
+    """
+    named: dict[bytes, list[Gap]] = {}
+    others: list[Gap] = []
+    for gap in gaps:
+        mark = hole_run_mark(gap.id)
+        (others if mark is None else named.setdefault(mark, [])).append(gap)
+    anyones = holes(others, [part.range for part in parts if part.live]) if others else []
+    of_runs: dict[UUID | None, list[Part]] = {}
+    for part in parts:
+        of_runs.setdefault(part.run_id, []).append(part)
+    found = {}
+    for run_id, mine in of_runs.items():
+        own = named.get(run_id.bytes[:6], []) if run_id is not None else []
+        of_run = merge([*holes(own, [part.range for part in mine]), *(anyones if mine[0].live else [])])
+        if of_run:
+            found[run_id] = of_run
+    return found
+
+
+def nowhere(
+    holes_by_run: Mapping[UUID | None, Sequence[TimeRange]], parts: Iterable[Part], *, damaged: bool, join_ns: int = 0
+) -> list[TimeRange]:
+    """What of the holes no part of that quality has, in order. `parts`: all that overlap them, of all runs."""
+    shown: dict[UUID | None, list[TimeRange]] = {}
+    for part in parts:
+        if part.damaged is damaged:
+            shown.setdefault(part.run_id, []).append(part.range)
+    pictures = [
+        left
+        for run_id, ranges in shown.items()
+        for left in subtract(merge(ranges, join_ns), holes_by_run.get(run_id, ()))
+    ]
+    return subtract(itertools.chain.from_iterable(holes_by_run.values()), pictures)
 
 
 def candidates(gaps: Iterable[Gap], recorded: Iterable[TimeRange], within: TimeRange) -> list[Gap]:

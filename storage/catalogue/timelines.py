@@ -2,20 +2,22 @@
 
 Coverage is read from the spans that are kept beside the segments (`storage.catalogue.spans`): a few rows per stream and
 day, one query for all streams. The past is what the catalogue knows; open segments are files, and whoever sees them
-passes their ranges in. A segment covers its whole range, but for the holes that the recorder stated within it.
+passes their ranges in. A segment covers its whole range, but for the holes of its own run that the recorder stated
+within it: what another run has there is recorded.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Connection, FromClause, Select, and_, exists, literal, select, text, true
 
 from storage.catalogue import coverage, rows, spans
+from storage.catalogue.coverage import Part
 from storage.catalogue.engine import Database
 from storage.catalogue.facts import overlapping_gaps
 from storage.catalogue.tables import copies, expectations, gaps, runs, segments, stores, streams
@@ -33,7 +35,7 @@ from storage.objects.base import segment_key
 from storage.retention import DAY_NS
 from vms.errors import CatalogueError
 from vms.model import Gap, GapReason, Origin
-from vms.timeline import TimeRange, merge, subtract
+from vms.timeline import TimeRange, cover, merge, subtract
 
 MOST_SEGMENTS = 200_000  # of one answer: 16 streams over eight days; ask for less at a time
 
@@ -49,7 +51,7 @@ class Timelines:
         within: TimeRange,
         *,
         now_ns: int,
-        still_open: Mapping[UUID, Sequence[TimeRange]] | None = None,
+        still_open: Mapping[UUID, Sequence[Part]] | None = None,
         tolerance_ns: int = 0,
     ) -> dict[UUID, StreamTimeline]:
         """Coverage of streams over a range, clipped to it. `still_open`: recorded already but not registered yet.
@@ -64,29 +66,33 @@ class Timelines:
             stated: dict[UUID, list[Gap]] = {}
             for gap in overlapping_gaps(conn, list(keys.values()), within.start_ns, within.end_ns):
                 stated.setdefault(gap.stream_id, []).append(gap)
-            elsewhere = _elsewhere(conn, keys, within)
+            fresh = still_open or {}
             suspects = {
                 key
                 for key, stream_id in keys.items()
                 if coverage.candidates(
                     stated.get(stream_id, ()),
-                    [*itertools.chain(*recorded.get(stream_id, ())), *(still_open or {}).get(stream_id, ())],
+                    [*itertools.chain(*recorded.get(stream_id, ())), *(p.range for p in fresh.get(stream_id, ()))],
                     within,
                 )
             }
             around = _around_holes(conn, {key: keys[key] for key in suspects}, within) if suspects else {}
+            parts = {stream_id: [*around.get(stream_id, ()), *fresh.get(stream_id, ())] for stream_id in stream_ids}
+            holes = {
+                stream_id: coverage.holes_of_runs(stated.get(stream_id, ()), mine) for stream_id, mine in parts.items()
+            }
+            elsewhere = _elsewhere(conn, keys, within, holes)
             found = {}
             for stream_id in stream_ids:
-                gaps = stated.get(stream_id, [])
-                local = (still_open or {}).get(stream_id, ())
-                brought = elsewhere.get(stream_id, _Elsewhere([], []))
-                holes = subtract(coverage.holes(gaps, [*around.get(stream_id, ()), *local]), brought.ranges)
+                gaps, of_runs, near = stated.get(stream_id, []), holes[stream_id], parts[stream_id]
                 whole, damaged = recorded.get(stream_id, ([], []))
-                whole = subtract([*whole, *local], holes)
-                damaged = subtract(damaged, holes)
+                whole = [*whole, *(part.range for part in fresh.get(stream_id, ()))]
+                if of_runs:
+                    whole = subtract(whole, coverage.nowhere(of_runs, near, damaged=False, join_ns=tolerance_ns))
+                    damaged = subtract(damaged, coverage.nowhere(of_runs, near, damaged=True, join_ns=tolerance_ns))
                 found[stream_id] = StreamTimeline(
                     stream_id,
-                    coverage.labelled(coverage.spans(within, whole, damaged), brought.labels),
+                    coverage.labelled(coverage.spans(within, whole, damaged), elsewhere.get(stream_id, ())),
                     coverage.missing(
                         within,
                         wanted.get(stream_id, []),
@@ -141,7 +147,8 @@ class Timelines:
             found = conn.execute(query.limit(MOST_SEGMENTS + 1)).all()
             if len(found) > MOST_SEGMENTS:
                 raise CatalogueError(f"more than {MOST_SEGMENTS} segments in one answer; ask for a shorter range")
-            return with_copies(conn, found, select(segments.c.arrival).where(*where))
+            listed = with_copies(conn, found, select(segments.c.arrival).where(*where))
+            return _with_holes(conn, listed, within)
 
         return await self._db.read(work)
 
@@ -201,16 +208,14 @@ def _overlapping(keys: Sequence[int], within: TimeRange) -> tuple[Any, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Elsewhere:
-    """Footage of a stream that was not recorded live: where it is, and where it is what is shown."""
-
-    ranges: list[TimeRange]
-    labels: list[tuple[TimeRange, Origin, bool]]
+Label = tuple[TimeRange, Origin, bool]
+Holes = Mapping[UUID | None, Sequence[TimeRange]]
 
 
-def _elsewhere(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, _Elsewhere]:
-    """Stream → its footage from a card, a vehicle or another spool; streams without any are left out."""
+def _elsewhere(
+    conn: Connection, keys: Mapping[int, UUID], within: TimeRange, holes: Mapping[UUID, Holes]
+) -> dict[UUID, list[Label]]:
+    """Stream → where what is shown is from a card, a vehicle or another spool; streams without any are left out."""
     query = select(runs.c.key, runs.c.stream_key, runs.c.origin).where(
         runs.c.stream_key.in_(keys), runs.c.start_ns < within.end_ns, text("origin <> 'live'")
     )
@@ -220,32 +225,59 @@ def _elsewhere(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) ->
     return {
         keys[stream_key]: found
         for stream_key, run_keys in of_runs.items()
-        if (found := _of_stream(conn, stream_key, run_keys, within)) is not None
+        if (found := _of_stream(conn, stream_key, run_keys, within, holes.get(keys[stream_key], {})))
     }  # most streams have none: spares a look at every segment's row
 
 
-def _of_stream(conn: Connection, stream_key: int, run_keys: Sequence[int], within: TimeRange) -> _Elsewhere | None:
+def _of_stream(
+    conn: Connection, stream_key: int, run_keys: Sequence[int], within: TimeRange, holes: Holes
+) -> list[Label]:
     mine = conn.execute(
         select(segments.c.start_ns, segments.c.end_ns).where(
             *_overlapping([stream_key], within), segments.c.run_key.in_(run_keys)
         )
     ).all()
     if not mine:
-        return None
+        return []
     ranges = merge(TimeRange(row.start_ns, row.end_ns) for row in mine)
     around = TimeRange(ranges[0].start_ns, ranges[-1].end_ns)
     rivals = segments_query().where(*_overlapping([stream_key], around))
-    chosen = coverage.choose(with_copies(conn, conn.execute(rivals).all(), select(literal(-1, BigInteger))))
+    listed = with_copies(conn, conn.execute(rivals).all(), select(literal(-1, BigInteger)))
+    chosen = coverage.choose([_holed(segment, holes) for segment in listed])
     brought = [c for c in chosen if c.segment.origin is not Origin.LIVE]
     late = {run_id: _came_late(conn, run_id) for run_id in {c.segment.run_id for c in brought}}
-    labels: list[tuple[TimeRange, Origin, bool]] = []
+    labels: list[Label] = []
     for one in brought:
         label = (one.range, one.segment.origin, late[one.segment.run_id])
         if labels and labels[-1][1:] == label[1:] and labels[-1][0].end_ns == one.range.start_ns:
             label = (TimeRange(labels[-1][0].start_ns, one.range.end_ns), *label[1:])
             labels.pop()
         labels.append(label)
-    return _Elsewhere(ranges, labels)
+    return labels
+
+
+def _with_holes(conn: Connection, listed: list[RecordedSegment], within: TimeRange) -> list[RecordedSegment]:
+    """The same with their holes, of streams of which several runs are among them: else there is nothing to choose."""
+    runs_of: dict[UUID, set[UUID]] = {}
+    for segment in listed:
+        runs_of.setdefault(segment.stream_id, set()).add(segment.run_id)
+    several = [stream_id for stream_id, found in runs_of.items() if len(found) > 1]
+    if not several:
+        return listed
+    stated: dict[UUID, list[Gap]] = {}
+    for gap in overlapping_gaps(conn, several, within.start_ns, within.end_ns):
+        if coverage.may_be_hole(gap):
+            stated.setdefault(gap.stream_id, []).append(gap)
+    if not stated:
+        return listed
+    around = _around_holes(conn, _keys(conn, list(stated)), within)
+    holes = {stream_id: coverage.holes_of_runs(gaps, around.get(stream_id, [])) for stream_id, gaps in stated.items()}
+    return [_holed(segment, holes.get(segment.stream_id, {})) for segment in listed]
+
+
+def _holed(segment: RecordedSegment, holes: Holes) -> RecordedSegment:
+    mine = tuple(cover(segment.range, holes.get(segment.run_id, ())))
+    return replace(segment, holes=mine) if mine else segment
 
 
 def _came_late(conn: Connection, run_id: UUID) -> bool:
@@ -263,8 +295,8 @@ def _came_late(conn: Connection, run_id: UUID) -> bool:
     return conn.execute(before.limit(1)).first() is not None
 
 
-def _around_holes(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, list[TimeRange]]:
-    """Stream → live segments that some gap of the range overlaps (`coverage.holes` looks which it lies inside of).
+def _around_holes(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, list[Part]]:
+    """Stream → segments that some gap of the range overlaps (`coverage.holes_of_runs` looks whose hole it is).
 
     One probe of the index per gap: no segment is longer than an hour. SQLite does so by itself; PostgreSQL thinks that
     a probe finds much and would rather read all segments of the streams, unless it must take the gaps one by one.
@@ -276,22 +308,23 @@ def _around_holes(conn: Connection, keys: Mapping[int, UUID], within: TimeRange)
         segments.c.end_ns > gaps.c.start_ns,
     )
     probed: FromClause = segments
+    columns = (*(segments.c[name] for name in ("stream_key", "run_key", "start_ns", "end_ns", "flags")),)
     if conn.dialect.name != "sqlite":
-        columns = (segments.c.stream_key, segments.c.run_key, segments.c.start_ns, segments.c.end_ns)
         probed = select(*columns).where(overlapped).correlate(gaps).offset(0).lateral("probed")
     query = (
-        select(probed.c.stream_key, probed.c.start_ns, probed.c.end_ns)
+        select(*(probed.c[column.name] for column in columns), runs.c.id, runs.c.origin)
         .select_from(gaps)
         .join(probed, overlapped if probed is segments else true())
         .join(runs, runs.c.key == probed.c.run_key)
         .where(gaps.c.stream_key.in_(keys), gaps.c.start_ns < within.end_ns, gaps.c.end_ns > within.start_ns)
         .where(gaps.c.reason.in_([reason.value for reason in coverage.WITHIN_RECORDING]))
-        .where(runs.c.origin == Origin.LIVE.value)
         .distinct()
     )
-    found: dict[UUID, list[TimeRange]] = {}
+    found: dict[UUID, list[Part]] = {}
     for row in conn.execute(query):
-        found.setdefault(keys[row.stream_key], []).append(TimeRange(row.start_ns, row.end_ns))
+        live, damaged = Origin(row.origin) is Origin.LIVE, bool(row.flags & rows.DAMAGED)
+        part = Part(TimeRange(row.start_ns, row.end_ns), row.id, live, damaged)
+        found.setdefault(keys[row.stream_key], []).append(part)
     return found
 
 

@@ -105,6 +105,7 @@ class RecordedSegment:
     origin: Origin
     copies: tuple[Copy, ...]
     location: str  # "store" once a present copy is on a store that is no spool, else "spool"
+    holes: tuple[TimeRange, ...] = ()  # missing within its run, where another run's segment may have it
 
     @property
     def ref(self) -> SegmentRef:

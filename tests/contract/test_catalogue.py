@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -26,9 +26,11 @@ from storage.catalogue import (
     StoreInfo,
     StoreKind,
     check,
+    choose,
     migrate,
     sqlite_url,
 )
+from storage.catalogue.coverage import Part
 from storage.catalogue.tables import cameras
 from tests.support.footage_rows import (
     DAY,
@@ -49,7 +51,7 @@ from tests.support.footage_rows import (
     store_copy,
 )
 from vms.errors import CatalogueError, CatalogueUnavailable, MalformedError, UserError
-from vms.model import Codec, Gap, GapReason, LegalProfile, Origin, RunInfo, StreamKind
+from vms.model import Codec, Gap, GapReason, LegalProfile, Origin, RunInfo, StreamKind, hole_gap_id
 from vms.sealing import Sealer
 from vms.timeline import TimeRange
 
@@ -554,7 +556,7 @@ async def test_several_streams_damaged_parts_open_segments_and_open_gaps(catalog
         [one, two, stranger := uuid4()],
         TimeRange(T0, T0 + HOUR),
         now_ns=T0 + 3 * MINUTE,
-        still_open={one: [TimeRange(T0 + 2 * MINUTE, T0 + 3 * MINUTE - SECOND)]},
+        still_open={one: [Part(TimeRange(T0 + 2 * MINUTE, T0 + 3 * MINUTE - SECOND))]},
         tolerance_ns=SECOND,
     )
     assert [(s.range.end_ns - s.range.start_ns, s.damaged) for s in told[one].spans] == [
@@ -568,6 +570,52 @@ async def test_several_streams_damaged_parts_open_segments_and_open_gaps(catalog
         (3 * MINUTE - SECOND, GapReason.UNAUTHORISED),
     ]
     assert told[stranger].spans == told[stranger].missing == ()
+
+
+async def test_what_one_run_misses_and_another_has_is_recorded_and_shown(catalogue: Catalogue) -> None:
+    """The clock was set back and the same time recorded twice, with a hole each; then a card was brought in."""
+    stream = (await add_camera(catalogue)).streams[0].id
+    first, again = run(stream), run(stream)
+    await record(catalogue, first, 3)
+    await record(catalogue, again, 3)
+
+    def hole(of: RunInfo, a: int, b: int) -> Gap:
+        start = T0 + a * SECOND
+        return Gap(hole_gap_id(of.id, a), stream, start, T0 + b * SECOND, GapReason.STALLED)
+
+    within = TimeRange(T0, T0 + 3 * MINUTE)
+    gone = run(stream)  # its hole is in nothing that is left
+    await catalogue.put_gaps([hole(first, 50, 70), hole(again, 65, 80), hole(gone, 100, 110)])
+
+    async def told() -> tuple[list[tuple[int, int, Origin]], list[tuple[int, int, UUID]], list[TimeRange]]:
+        line = (await catalogue.timelines([stream], within, now_ns=T0 + HOUR))[stream]
+        chosen = choose(await catalogue.segments([stream], within))
+        spans = [(s.range.start_ns - T0, s.range.end_ns - T0, s.origin) for s in line.spans]
+        shown: list[tuple[int, int, UUID]] = []
+        for c in chosen:
+            joined = shown and shown[-1][2] == c.segment.run_id and shown[-1][1] == c.range.start_ns - T0
+            before = shown.pop() if joined else None
+            shown.append((before[0] if before else c.range.start_ns - T0, c.range.end_ns - T0, c.segment.run_id))
+        return spans, shown, [m.range for m in line.missing]
+
+    spans, shown, missing = await told()
+    assert missing == [TimeRange(T0 + 65 * SECOND, T0 + 70 * SECOND)]
+    assert [(a // SECOND, b // SECOND) for a, b, _ in spans] == [(0, 65), (70, 180)]
+    better = min((first, again), key=lambda of: of.id.int)
+    if better is first:  # what nobody has stays with the one that goes before
+        assert [(a // SECOND, b // SECOND, r) for a, b, r in shown] == [
+            (0, 50, first.id), (50, 65, again.id), (65, 180, first.id),
+        ]  # fmt: skip
+    else:
+        assert [(a // SECOND, b // SECOND, r) for a, b, r in shown] == [
+            (0, 70, again.id), (70, 80, first.id), (80, 180, again.id),
+        ]  # fmt: skip
+    card = run(stream, origin=Origin.EDGE)
+    await record(catalogue, card, 3)
+    spans, shown, missing = await told()
+    assert missing == []
+    assert [(a // SECOND, b // SECOND) for a, b, o in spans if o is Origin.EDGE] == [(65, 70)]
+    assert [(a // SECOND, b // SECOND) for a, b, r in shown if r == card.id] == [(65, 70)]
 
 
 async def test_a_disabled_camera_says_so(catalogue: Catalogue) -> None:

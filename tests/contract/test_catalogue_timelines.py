@@ -17,8 +17,8 @@ from storage.catalogue import Catalogue, CopyState, Hold, Registration, StreamTi
 from storage.catalogue import coverage as pure
 from storage.catalogue.values import Missing, RecordedSegment, SegmentRef, Span
 from tests.support.footage_rows import DAY, SECOND, SPOOL, T0, add_camera, facts, run, spool_copy
-from vms.model import Gap, GapReason, Origin, RunInfo
-from vms.timeline import TimeRange, merge, subtract
+from vms.model import Gap, GapReason, Origin, RunInfo, hole_gap_id
+from vms.timeline import TimeRange, cover, merge, subtract
 
 STEP = 10 * SECOND  # histories are told in steps around a midnight
 EVER = TimeRange(T0 - DAY, T0 + DAY)
@@ -50,6 +50,7 @@ class Stated:
     steps: int | None
     off: int
     reason: GapReason
+    named: bool = False  # after the run of that segment
 
 
 _off = st.sampled_from([0, 0, 0, -1, 1, 5])
@@ -74,6 +75,7 @@ _within = st.builds(  # mostly a hole of its segment
     st.integers(0, 4),
     _off,
     st.sampled_from(sorted(pure.WITHIN_RECORDING)),
+    st.booleans(),
 )
 _spans = st.tuples(st.integers(-24, 24), st.integers(1, 20)).map(
     lambda t: TimeRange(T0 + t[0] * STEP, T0 + (t[0] + t[1]) * STEP)
@@ -121,8 +123,8 @@ def test_timelines_are_those_of_the_rows(  # noqa: PLR0917
             streams = [
                 (await add_camera(catalogue, next(_numbers), at_ns=T0 - 15 * STEP)).streams[0].id for _ in range(2)
             ]
-            await _register(catalogue, streams, origins, recorded)
-            await catalogue.put_gaps([_gap(streams, origins, recorded, one) for one in stated])
+            made = await _register(catalogue, streams, origins, recorded)
+            await catalogue.put_gaps([_gap(streams, origins, recorded, one, made) for one in stated])
             if held is not None:
                 placed = Hold(uuid4(), frozenset(streams[:1]), held, "sprawa", "kowalski", T0, T0 + DAY)
                 await catalogue.place_hold(placed)
@@ -130,14 +132,16 @@ def test_timelines_are_those_of_the_rows(  # noqa: PLR0917
                 now_ns = T0 + condemned_before * STEP + KEPT_DAYS * DAY
                 for stream in streams:
                     await catalogue.condemn_expired(stream, now_ns, at_ns=now_ns)
-            local = {streams[1]: fresh}
+            local = {streams[1]: [pure.Part(one) for one in fresh]}
             for within in asked:
                 now_ns = within.end_ns - 3 * STEP
                 told = await catalogue.timelines(
                     streams, within, now_ns=now_ns, still_open=local, tolerance_ns=tolerance
                 )
                 for stream in streams:
-                    plain = await _plain(catalogue, stream, within, now_ns, local.get(stream, []), tolerance)
+                    plain = await _plain(
+                        catalogue, stream, within, now_ns, fresh if stream == streams[1] else [], tolerance
+                    )
                     assert list(_parts(told[stream])) == list(plain[0])
                     assert told[stream].missing == plain[1]
 
@@ -146,8 +150,8 @@ def test_timelines_are_those_of_the_rows(  # noqa: PLR0917
 
 async def _register(
     catalogue: Catalogue, streams: Sequence[UUID], origins: Sequence[Origin], recorded: Sequence[Recorded]
-) -> None:
-    """In two goes, so that some of it comes late; some copies are found missing afterwards."""
+) -> list[RunInfo]:
+    """In two goes, so that some of it comes late; some copies are found missing afterwards. The runs."""
     first = T0 - 30 * STEP
     runs: list[RunInfo] = [run(streams[n % 2], first, origin) for n, origin in enumerate(origins)]
     items = []
@@ -161,16 +165,21 @@ async def _register(
     await catalogue.register_many(items[:half])
     lost = [(i, replace(i.copy, state=CopyState.MISSING)) for i, one in zip(items, recorded, strict=True) if one.lost]
     await catalogue.record_copies([(SegmentRef.of(item.facts), copy) for item, copy in lost])
+    return runs
 
 
-def _gap(streams: Sequence[UUID], origins: Sequence[Origin], recorded: Sequence[Recorded], one: Stated) -> Gap:
-    stream, from_step = one.stream, one.start
+def _gap(
+    streams: Sequence[UUID], origins: Sequence[Origin], recorded: Sequence[Recorded], one: Stated, runs: list[RunInfo]
+) -> Gap:
+    stream, from_step, name = one.stream, one.start, uuid4()
     if one.near is not None:
         beside = recorded[one.near % len(recorded)]
         stream, from_step = beside.of % len(origins) % 2, beside.start + one.start
+        if one.named:
+            name = hole_gap_id(runs[beside.of % len(runs)].id, next(_numbers))
     start = T0 + from_step * STEP + one.off * EDGE_NS
     end = None if one.steps is None else start + one.steps * STEP
-    return Gap(uuid4(), streams[stream], start, end, one.reason)
+    return Gap(name, streams[stream], start, end, one.reason)
 
 
 async def _plain(  # noqa: PLR0917
@@ -182,14 +191,34 @@ async def _plain(  # noqa: PLR0917
     wanted = await catalogue.expectations(stream, within)
     here = [s for s in every if s.range.overlaps(within)]
     within_recording = [g for g in gaps if g.reason in pure.WITHIN_RECORDING and g.end_ns is not None]
-    live = [s.range for s in every if s.origin is Origin.LIVE and any(_meet(g, s) for g in within_recording)]
-    brought = [s.range for s in here if s.origin is not Origin.LIVE]
-    holes = subtract(pure.holes(gaps, [*live, *local]), brought)
-    whole = subtract([*merge((s.range for s in here if not s.damaged), join_ns=tolerance), *local], holes)
-    damaged = subtract(merge((s.range for s in here if s.damaged), join_ns=tolerance), holes)
-    missing = pure.missing(within, wanted, whole + damaged, gaps, until_ns=now_ns, tolerance_ns=tolerance)
-    shown = [(c.range, c.segment.origin, False) for c in choose(every) if c.segment.origin is not Origin.LIVE]
-    labelled = pure.labelled(pure.spans(within, whole, damaged), shown)
+    near = [
+        pure.Part(s.range, s.run_id, s.origin is Origin.LIVE, s.damaged)
+        for s in every
+        if any(_meet(g, s) for g in within_recording)
+    ]
+    near += [pure.Part(one) for one in local]
+    holes = pure.holes_of_runs(gaps, near)
+    merged: list[list[TimeRange]] = []
+    for damaged in (False, True):
+        spans = merge((s.range for s in here if s.damaged is damaged), join_ns=tolerance)
+        fresh = [] if damaged else local
+        of_runs: dict[UUID | None, list[TimeRange]] = {} if damaged else {None: list(local)}
+        for s in every:
+            if s.damaged is damaged:
+                of_runs.setdefault(s.run_id, []).append(s.range)
+        seen = [left for r, mine in of_runs.items() for left in subtract(merge(mine, tolerance), holes.get(r, ()))]
+        cut = subtract(itertools.chain(*holes.values()), seen)
+        merged.append(subtract([*spans, *fresh], cut))
+        if not tolerance:  # no more than this: each run's own segments, less its own holes
+            assert cover(within, merged[-1]) == cover(within, seen)
+    missing = pure.missing(within, wanted, merged[0] + merged[1], gaps, until_ns=now_ns, tolerance_ns=tolerance)
+    holed = [replace(s, holes=tuple(cover(s.range, holes.get(s.run_id, ())))) for s in every]
+    shown = [(c.range, c.segment.origin, False) for c in choose(holed) if c.segment.origin is not Origin.LIVE]
+    listed = choose(await catalogue.segments([stream], within))  # with the holes that the catalogue gives them
+    for origin in set(Origin) - {Origin.LIVE}:
+        mine = [r for r, o, _ in shown if o is origin]
+        assert cover(within, [c.range for c in listed if c.segment.origin is origin]) == cover(within, mine)
+    labelled = pure.labelled(pure.spans(within, *merged), shown)
     return _joined((s.range.start_ns, s.range.end_ns, s.damaged, s.origin) for s in labelled), missing
 
 

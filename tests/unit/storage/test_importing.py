@@ -27,11 +27,11 @@ from storage.shedding import NOTHING, Rank, floor_of, room_of, spare_of
 from storage.spool import Spool
 from tests.support.footage_rows import DAY, HOUR, add_camera
 from tests.support.rebuilding import differences, known, one_pass
-from tests.support.sealed import HOST, OBJECT_STORE, SPOOL_STORE, WALL_NS, Site, open_site, segment_of
+from tests.support.sealed import HOST, OBJECT_STORE, SECOND, SPOOL_STORE, WALL_NS, Site, open_site, segment_of
 from tests.unit.storage.test_rebuild import again, fresh
 from vms.clock import SimulatedClock
 from vms.errors import MalformedError
-from vms.model import Codec, Gap, GapReason, LegalProfile, Origin
+from vms.model import Codec, Gap, GapReason, LegalProfile, Origin, RunInfo, hole_gap_id
 from vms.settings import SpoolSection
 from vms.timeline import TimeRange, merge
 
@@ -321,6 +321,38 @@ async def test_gaps_come_with_the_run_after_one_that_was_broken_off(site: Site, 
     await one_pass(archiver_of(site, FolderStore(tmp_path / "store")))
     assert (await bring(site, tmp_path / "other")).gaps == 0
     assert await site.catalogue.gaps([site.stream_id], *(0, 2**62)) == [gap]
+
+
+async def test_what_ours_misses_within_a_run_is_shown_of_theirs_and_not_what_both_do(
+    site: Site, other: Site, tmp_path: Path
+) -> None:
+    mine, theirs = site.run(), other.run(host="inny", end_ns=WALL_NS + 3 * MINUTE)
+    await site.seal(mine, range(3))
+    await other.seal(theirs, range(3))
+
+    def hole(of: RunInfo, start: int, end: int, gap_id: UUID | None = None) -> Gap:
+        name = gap_id or hole_gap_id(of.id, start)
+        return Gap(name, site.stream_id, WALL_NS + start * SECOND, WALL_NS + end * SECOND, GapReason.STALLED)
+
+    site.spool.put_gap(hole(mine, 70, 100))
+    other.spool.put_gap(hole(theirs, 90, 110))
+    other.spool.put_gap(hole(theirs, 130, 140, uuid4()))  # does not say whose it is
+    await site.spool.drained()
+    await other.spool.drained()
+    assert (await bring(site, tmp_path / "other")).gaps == 1
+    await archiver_of(site, FolderStore(tmp_path / "store")).register_sealed()
+    within = TimeRange(WALL_NS, WALL_NS + 3 * MINUTE)
+    reader = Reader(site.catalogue, site.spool, {})
+    told = await reader.timeline(site.stream_id, within, WALL_NS + HOUR)
+    shown = [(c.segment.origin, c.range) for c in choose(await reader.segments(site.stream_id, within))]
+    in_between = TimeRange(WALL_NS + 70 * SECOND, WALL_NS + 90 * SECOND)
+    assert [m.range for m in told.missing] == [TimeRange(in_between.end_ns, WALL_NS + 100 * SECOND)]
+    assert [s.range for s in told.spans if s.origin is Origin.IMPORT] == [in_between]
+    assert [r for o, r in shown if o is Origin.IMPORT] == [in_between]
+    units = reader.units(site.stream_id, within, decodable=False)
+    theirs_shown = [timed.capture_ns async for segment, timed in units if segment.origin is Origin.IMPORT]
+    assert len(theirs_shown) > 10
+    assert all(map(in_between.contains, theirs_shown))
 
 
 async def test_a_damaged_file_of_ours_is_reported_and_stops_nobody(site: Site, other: Site, tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from storage.catalogue import Catalogue, Chosen, Expectation, Registration, Span, choose, migrate, spans, sqlite_url
-from storage.catalogue.coverage import best_per_instant, holes, missing
+from storage.catalogue.coverage import Part, best_per_instant, holes, holes_of_runs, missing, nowhere
 from storage.catalogue.values import RecordedSegment
 from tests.support.footage_rows import DAY, MINUTE, SECOND, SPOOL, T0, add_camera, facts, record, run, spool_copy
-from vms.model import Codec, Gap, GapReason, Origin
+from vms.model import Codec, Gap, GapReason, Origin, hole_gap_id, hole_run_mark
 from vms.timeline import TimeRange, cover, gaps_between, merge, subtract
 
 _ranges = st.tuples(st.integers(0, 40), st.integers(1, 12)).map(lambda t: TimeRange(t[0], t[0] + t[1]))
@@ -189,6 +189,32 @@ def test_only_a_gap_strictly_within_a_live_segment_cuts_it() -> None:
     assert holes([_gap(50, 70)], [_SEGMENTS[0], _SEGMENTS[2]]) == []
 
 
+def test_a_gap_that_names_its_run_is_a_hole_of_that_one_alone() -> None:
+    first, again, card = uuid4(), uuid4(), uuid4()
+    whole = TimeRange(T0, T0 + 100 * SECOND)
+    parts = [Part(whole, first), Part(whole, again, damaged=True), Part(whole, card, live=False)]
+    told = replace(_gap(10, 20), id=hole_gap_id(first, 77))
+    hole, other = (TimeRange(T0 + a * SECOND, T0 + b * SECOND) for a, b in ((10, 20), (30, 40)))
+    assert holes_of_runs([told], parts) == {first: [hole]}
+    assert holes_of_runs([replace(told, id=hole_gap_id(card, 77))], parts) == {card: [hole]}
+    assert holes_of_runs([replace(told, id=hole_gap_id(uuid4(), 77))], parts) == {}
+    assert holes_of_runs([_gap(10, 20)], parts) == {first: [hole], again: [hole]}
+    both = holes_of_runs([told, _gap(30, 40)], parts)
+    assert both == {first: [hole, other], again: [other]}
+    assert nowhere(both, parts, damaged=False) == []  # the card has it
+    assert nowhere(both, parts[:2], damaged=False) == [hole, other]
+    assert nowhere(both, parts[:2], damaged=True) == [other]
+
+
+@given(st.uuids(version=4), st.integers(-(2**62), 2**62), st.integers(-(2**62), 2**62))
+def test_the_name_of_a_hole_says_whose_it_is(run_id: UUID, place: int, other: int) -> None:
+    made = hole_gap_id(run_id, place)
+    assert hole_run_mark(made) == run_id.bytes[:6]
+    assert (made.version, made.variant) == (8, run_id.variant)
+    assert (made == hole_gap_id(run_id, other)) == (place == other)
+    assert hole_run_mark(run_id) is None
+
+
 async def test_segments_are_read_only_where_a_gap_may_lie_inside_recorded_time(tmp_path: Path) -> None:
     """That is rare, and a day of a city's segments is much to read."""
     url = sqlite_url(tmp_path / "c.db")
@@ -237,7 +263,7 @@ async def test_a_gap_that_touches_an_edge_cuts_nothing_out_of_what_is_recorded(t
         await catalogue.put_gap(_gap(210, 220, stream=stream))
         await catalogue.put_gap(_gap(160, 230, stream=stream))
         told = await catalogue.timelines([stream, edge], asked, now_ns=T0 + MINUTE * 10)
-        later = await catalogue.timelines([stream], fresh, now_ns=T0 + MINUTE * 10, still_open={stream: [fresh]})
+        later = await catalogue.timelines([stream], fresh, now_ns=T0 + MINUTE * 10, still_open={stream: [Part(fresh)]})
     assert [s.range for s in told[stream].spans] == merge(_SEGMENTS)
     assert [s.range for s in told[edge].spans] == [TimeRange(T0, T0 + MINUTE)]
     assert [s.range for s in later[stream].spans] == subtract(
