@@ -64,6 +64,7 @@ class GapReason(StrEnum):
     DISK_ERROR = "disk_error"
     DELETED = "deleted"
     NOT_DOCKED = "not_docked"
+    LOST = "lost"  # it was recorded, and no store has it any more
     UNKNOWN = "unknown"
 
 

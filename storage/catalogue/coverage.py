@@ -21,6 +21,7 @@ from vms.timeline import TimeRange, cover, merge, subtract
 T = TypeVar("T")
 
 WITHIN_RECORDING = frozenset({GapReason.PACKET_LOSS, GapReason.STALLED, GapReason.NO_KEYFRAME})
+_WAS_THERE = {GapReason.DELETED: -2, GapReason.LOST: -1}  # before every reason why nothing was recorded
 LATE_NS = 600_000_000_000  # footage that waits for a catalogue or a salvage comes within minutes
 MEET_NS = 2_000_000  # segments of a run meet at a tick; a clock mapping rounds by less than this
 _ORIGINS = {Origin.LIVE: 0, Origin.EDGE: 1, Origin.VEHICLE: 2, Origin.IMPORT: 3}
@@ -74,7 +75,7 @@ def best_per_instant(ranges: Sequence[TimeRange], ranks: Sequence[Any]) -> list[
 def choose(segments: Sequence[RecordedSegment]) -> list[Chosen]:
     """One segment of a stream per instant, in order; the others stay where they are.
 
-    What has pictures goes before a hole, whole before damaged, more pixels before fewer, live before edge, vehicle and
+    What has pictures goes before a hole and before what is nowhere any more, whole before damaged, more pixels before fewer, live before edge, vehicle and
     import. Between equals the run that began first among those given, so that the choice does not hop between two good
     runs. A hole that no other has pictures for stays with its segment.
     """
@@ -83,7 +84,9 @@ def choose(segments: Sequence[RecordedSegment]) -> list[Chosen]:
         began[segment.run_id] = min(began.get(segment.run_id, segment.start_ns), segment.start_ns)
     parts: list[tuple[TimeRange, bool, RecordedSegment]] = []
     for s in segments:
-        parts += [(part, False, s) for part in (subtract([s.range], s.holes) if s.holes else [s.range])]
+        parts += [
+            (part, s.location == "nowhere", s) for part in (subtract([s.range], s.holes) if s.holes else [s.range])
+        ]
         parts += [(part, True, s) for part in (cover(s.range, s.holes) if s.holes else [])]
     ranks = [
         (hole, s.damaged, -s.width * s.height, _ORIGINS[s.origin], began[s.run_id], s.run_id.int, s.number)
@@ -243,7 +246,7 @@ def missing(
     """What of `within` was expected and is not covered, each part with one reason.
 
     The time from `until_ns` on has not happened yet and is never missing; an open gap reaches up to it. The reason is
-    `deleted` where footage was; else why recording was suspended; else that of the gap that began last; else
+    `deleted`, then `lost`, where footage was; else why recording was suspended; else that of the gap that began last; else
     `unknown`. Holes of up to `tolerance_ns` between covered spans are not counted.
     """
     if until_ns <= within.start_ns:
@@ -264,7 +267,7 @@ def missing(
     for gap in gaps:
         if (part := _clip(gap.start_ns, gap.end_ns, past)) is not None:
             parts.append(part)
-            ranks.append((0 if gap.reason is GapReason.DELETED else 2, -gap.start_ns))
+            ranks.append((_WAS_THERE.get(gap.reason, 2), -gap.start_ns))
             reasons.append(gap.reason)
     return _reasons_over(holes, [(part, reasons[index]) for part, index in best_per_instant(parts, ranks)])
 

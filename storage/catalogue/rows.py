@@ -25,7 +25,7 @@ _CODECS = {Codec.H264: 0, Codec.H265: 1, Codec.AAC: 2, Codec.PCMA: 3, Codec.PCMU
 _CODEC_OF = {number: codec for codec, number in _CODECS.items()}
 _STATES = {CopyState.PRESENT: 0, CopyState.MISSING: 1, CopyState.CORRUPT: 2}
 _STATE_OF = {number: state for state, number in _STATES.items()}
-PRESENT = _STATES[CopyState.PRESENT]
+PRESENT, CORRUPT = _STATES[CopyState.PRESENT], _STATES[CopyState.CORRUPT]
 
 
 def is_named(conn: Connection, table: Table, names: Collection[tuple[int, int]]) -> ColumnElement[bool]:

@@ -215,6 +215,12 @@ copies = Table(
     Column("digest", LargeBinary),
     Column("state", SmallInteger, nullable=False),
     PrimaryKeyConstraint("arrival", "store_key"),
+    Index(
+        "ix_copies_spoilt",  # few are: a timeline must see at once that there are none
+        "arrival",
+        sqlite_where=text("state <> 0"),
+        postgresql_where=text("state <> 0"),
+    ),
     sqlite_with_rowid=False,
 )
 

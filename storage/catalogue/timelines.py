@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +37,7 @@ from vms.errors import CatalogueError
 from vms.model import Gap, GapReason, Origin
 from vms.timeline import TimeRange, cover, merge, subtract
 
+_LOSS = UUID(int=0)  # no fact stands behind such a gap: it is what a check found
 MOST_SEGMENTS = 200_000  # of one answer: 16 streams over eight days; ask for less at a time
 
 
@@ -66,7 +67,7 @@ class Timelines:
             stated: dict[UUID, list[Gap]] = {}
             for gap in overlapping_gaps(conn, list(keys.values()), within.start_ns, within.end_ns):
                 stated.setdefault(gap.stream_id, []).append(gap)
-            fresh = still_open or {}
+            fresh, spoilt = still_open or {}, _spoilt(conn, keys, within)
             suspects = {
                 key
                 for key, stream_id in keys.items()
@@ -86,7 +87,10 @@ class Timelines:
             for stream_id in stream_ids:
                 gaps, of_runs, near = stated.get(stream_id, []), holes[stream_id], parts[stream_id]
                 whole, damaged = recorded.get(stream_id, ([], []))
-                whole = [*whole, *(part.range for part in fresh.get(stream_id, ()))]
+                gone = spoilt.get(stream_id, _Spoilt([], []))
+                whole = [*subtract(whole, gone.ranges), *(part.range for part in fresh.get(stream_id, ()))]
+                damaged = [*subtract(damaged, gone.lost), *gone.corrupt]
+                gaps = [*gaps, *(Gap(_LOSS, stream_id, r.start_ns, r.end_ns, GapReason.LOST, "") for r in gone.lost)]
                 if of_runs:
                     whole = subtract(whole, coverage.nowhere(of_runs, near, damaged=False, join_ns=tolerance_ns))
                     damaged = subtract(damaged, coverage.nowhere(of_runs, near, damaged=True, join_ns=tolerance_ns))
@@ -280,6 +284,49 @@ def _holed(segment: RecordedSegment, holes: Holes) -> RecordedSegment:
     return replace(segment, holes=mine) if mine else segment
 
 
+@dataclass(frozen=True, slots=True)
+class _Spoilt:
+    """Recorded time of a stream of which no copy is as it was sealed: `lost` where none is there, else `corrupt`."""
+
+    lost: list[TimeRange]
+    corrupt: list[TimeRange]
+
+    @property
+    def ranges(self) -> list[TimeRange]:
+        return [*self.lost, *self.corrupt]
+
+
+def _spoilt(conn: Connection, keys: Mapping[int, UUID], within: TimeRange) -> dict[UUID, _Spoilt]:
+    """Stream → what a check, or the archiver, found spoilt and no other segment covers; streams without any are left out."""
+    bad = select(copies.c.arrival).where(text("state <> 0")).distinct().subquery()
+    # Mostly there is none, and then nothing else needs to be asked.
+    if conn.execute(select(bad.c.arrival).limit(1)).first() is None:
+        return {}
+    good = exists().where(copies.c.arrival == segments.c.arrival, copies.c.state == rows.PRESENT)
+    corrupt = exists().where(copies.c.arrival == segments.c.arrival, copies.c.state == rows.CORRUPT)
+    query = (
+        select(
+            segments.c.arrival, segments.c.stream_key, segments.c.start_ns, segments.c.end_ns, corrupt.label("corrupt")
+        )
+        .join_from(bad, segments, segments.c.arrival == bad.c.arrival)
+        .where(*_overlapping(list(keys), within), ~good)
+    )
+    found: dict[UUID, _Spoilt] = {}
+    spoilt = conn.execute(query).all()
+    arrivals = {row.arrival for row in spoilt}
+    for row in spoilt:
+        one = TimeRange(row.start_ns, row.end_ns)
+        others = conn.execute(
+            select(segments.c.arrival, segments.c.start_ns, segments.c.end_ns).where(
+                *_overlapping([row.stream_key], one)
+            )
+        )
+        sound = [TimeRange(o.start_ns, o.end_ns) for o in others if o.arrival not in arrivals]
+        of_stream = found.setdefault(keys[row.stream_key], _Spoilt([], []))
+        (of_stream.corrupt if row.corrupt else of_stream.lost).extend(subtract([one], sound))
+    return found
+
+
 def _came_late(conn: Connection, run_id: UUID) -> bool:
     """Whether a run's first segment was registered after one that was recorded some time after the run's end."""
     query = select(segments).join_from(runs, segments, segments.c.run_key == runs.c.key).where(runs.c.id == run_id)
@@ -359,12 +406,12 @@ def with_copies(conn: Connection, found: Sequence[Any], arrivals: Select[Any]) -
     for row in found:
         usual = segment_key(row.stream_id, row.run_id, row.number, row.start_ns)
         kept: list[Copy] = []
-        location = "spool"
+        location = "nowhere"
         for copy_row in of.get(row.arrival, ()):
             copy = rows.copy_of(copy_row, copy_row.name, usual, row.size_bytes, row.digest)
             kept.append(copy)
-            if copy.state is CopyState.PRESENT and copy_row.kind != StoreKind.SPOOL:
-                location = "store"
+            if copy.state is CopyState.PRESENT and location != "store":
+                location = "spool" if copy_row.kind == StoreKind.SPOOL else "store"
         listed.append(
             RecordedSegment(
                 row.arrival, row.stream_id, row.run_id, row.number, row.start_ns, row.end_ns, row.duration_ticks,

@@ -104,7 +104,9 @@ class RecordedSegment:
     height: int
     origin: Origin
     copies: tuple[Copy, ...]
-    location: str  # "store" once a present copy is on a store that is no spool, else "spool"
+    location: (
+        str  # "store" once a present copy is on a store that is no spool, else "spool"; "nowhere": none is present
+    )
     holes: tuple[TimeRange, ...] = ()  # missing within its run, where another run's segment may have it
 
     @property

@@ -642,6 +642,32 @@ async def test_segments_are_listed_unclipped(catalogue: Catalogue) -> None:
 # Deletion
 
 
+async def test_footage_that_no_store_has_any_more_is_told_as_lost(catalogue: Catalogue) -> None:
+    stream = (await add_camera(catalogue)).streams[0].id
+    r = run(stream)
+    made = [facts(r, n, T0 + n * MINUTE, MINUTE) for n in range(3)]
+    await catalogue.register_many([Registration(f, spool_copy(f), r) for f in made])
+    within = TimeRange(T0, T0 + 3 * MINUTE)
+
+    async def told() -> tuple[list[tuple[TimeRange, bool]], list[tuple[TimeRange, GapReason]]]:
+        found = (await catalogue.timelines([stream], within, now_ns=T0 + DAY))[stream]
+        return [(s.range, s.damaged) for s in found.spans], [(m.range, m.reason) for m in found.missing]
+
+    middle = TimeRange(T0 + MINUTE, T0 + 2 * MINUTE)
+    ends = [(TimeRange(T0, middle.start_ns), False), (TimeRange(middle.end_ns, within.end_ns), False)]
+    ref, copy = SegmentRef.of(made[1]), spool_copy(made[1])
+    await catalogue.record_copy(ref, replace(copy, state=CopyState.MISSING))
+    assert await told() == (ends, [(middle, GapReason.LOST)])
+    lost = await catalogue.segment(ref)
+    assert lost is not None
+    assert lost.location == "nowhere"
+    await catalogue.record_copy(ref, replace(copy, state=CopyState.CORRUPT))
+    assert await told() == ([ends[0], (middle, True), ends[1]], []), "there, and not as it was sealed"
+    await catalogue.put_store(STORE)
+    await catalogue.record_copy(ref, store_copy(made[1]))
+    assert await told() == ([(within, False)], []), "another copy is whole"
+
+
 async def _hold(catalogue: Catalogue, stream: object, start: int, end: int) -> Hold:
     hold = Hold(uuid4(), frozenset([stream]), TimeRange(start, end), "sygn. 1/26", "Anna", T0, T0 + 90 * DAY)  # type: ignore[list-item]
     assert await catalogue.place_hold(hold) == 0

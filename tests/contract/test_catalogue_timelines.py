@@ -211,7 +211,13 @@ async def _plain(  # noqa: PLR0917
         merged.append(subtract([*spans, *fresh], cut))
         if not tolerance:  # no more than this: each run's own segments, less its own holes
             assert cover(within, merged[-1]) == cover(within, seen)
-    missing = pure.missing(within, wanted, merged[0] + merged[1], gaps, until_ns=now_ns, tolerance_ns=tolerance)
+    lost = [s for s in here if all(copy.state is not CopyState.PRESENT for copy in s.copies)]
+    gone = subtract(merge(s.range for s in lost), [s.range for s in every if s not in lost])
+    merged = [subtract(merged[0], subtract(gone, local)), subtract(merged[1], gone)]
+    losses = [Gap(uuid4(), stream, r.start_ns, r.end_ns, GapReason.LOST) for r in gone]
+    missing = pure.missing(
+        within, wanted, merged[0] + merged[1], [*gaps, *losses], until_ns=now_ns, tolerance_ns=tolerance
+    )
     holed = [replace(s, holes=tuple(cover(s.range, holes.get(s.run_id, ())))) for s in every]
     shown = [(c.range, c.segment.origin, False) for c in choose(holed) if c.segment.origin is not Origin.LIVE]
     listed = choose(await catalogue.segments([stream], within))  # with the holes that the catalogue gives them
