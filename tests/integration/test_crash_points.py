@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from storage.objects import embedded
-from tests.support.crashes.run import merge, missed_steps
+from tests.support.crashes.archive import NUMBERED
+from tests.support.crashes.run import main, merge, missed_steps, shortfalls, table
 from tests.support.servers import postgres_programs
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -67,3 +68,33 @@ def test_shares_of_a_pair_merge() -> None:
     assert (whole["points"], whole["kills"], whole["problems"]) == (9, 4, ["x"])
     assert whole["by_step"] == {"archive 1": 3, "delete 2": 1}
     assert "folder, sqlite: nobody was killed at archive 3" in missed_steps([whole])
+
+
+def test_a_pair_is_judged_where_every_point_of_it_was_tried() -> None:
+    steps = dict.fromkeys(NUMBERED, 1)
+    count = len(steps)
+    whole = {"pair": "folder, sqlite", "points": count, "kills": count, "not_reached": 0, "by_step": steps}
+    salvage = {"pair": "salvage", "points": 2, "kills": 2, "not_reached": 0, "by_step": {"salvage": 2}}
+    assert shortfalls([whole, salvage]) == ([], [])
+    missed = whole | {"by_step": {step: 1 for step in steps if step != "delete 2"}}
+    says = "folder, sqlite: nobody was killed at delete 2"
+    assert shortfalls([missed, salvage]) == ([says], [])
+    assert shortfalls([missed | {"points": count + 1}]) == ([], [says])
+    away = salvage | {"kills": 1, "not_reached": 1}
+    assert shortfalls([whole, away]) == (["salvage: 1 points were not reached"], [])
+    assert shortfalls([away | {"points": 9}]) == ([], ["salvage: 1 points were not reached"])
+
+
+def test_the_command_fails_for_what_was_missed_of_a_whole_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = {"pair": "folder, sqlite", "kills": 1, "not_reached": 0, "by_step": {"archive 1": 1}, "seconds": 1.0}
+    file = tmp_path / "one.json"
+    monkeypatch.setattr(sys, "argv", ["run", "--merge", str(file)])
+    for points, code in ((1, 1), (2, 0)):
+        file.write_text(json.dumps([part | {"points": points, "problems": []}]))
+        assert main() == code
+
+
+def test_what_is_written_of_it_is_what_was_found() -> None:
+    """`python -m tests.support.crashes.run --table bench/results/crash-points.json`"""
+    found = json.loads((HOUSE / "bench/results/crash-points.json").read_text())
+    assert table(found) in (HOUSE / "docs/reliability.md").read_text()

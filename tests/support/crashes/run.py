@@ -4,12 +4,15 @@ Usage: python -m tests.support.crashes.run [--stores folder,seaweedfs,minio] [--
                                             [--points all|steps|each] [--share I/N] [--json FILE]
        python -m tests.support.crashes.run --salvage [--json FILE]
        python -m tests.support.crashes.run --merge FILE… [--json FILE]
+       python -m tests.support.crashes.run --table FILE
 
 For each pair of store and catalogue: a first life names the points; then, for every one of them and from the same
 beginning, a process dies there by SIGKILL, `vms check` looks at what it left, another process does all the work again,
 and the end must be that of a life without a crash. The recorder's salvage follows, on files alone. `--share 2/5` takes
-every fifth point from the second on (salvage is of the first); results of shares merge. Every life is a forked process
-of its own; this one makes no thread and no event loop.
+every fifth point from the second on (salvage is of the first); results of shares merge. Where every point of a pair was
+tried, one that was not reached and a numbered step without a kill fail the run; otherwise they are told. `--table` shows
+results as docs/reliability.md has them. Every life is a forked process of its own; this one makes no thread and no event
+loop.
 """
 
 from __future__ import annotations
@@ -43,6 +46,14 @@ from tests.support.servers import postgres_programs, running_postgres, temporary
 LIVES = (("archive first", "delete first"), ("delete between", "archive first"))
 """(order of the life that ends early, order of the one after it)."""
 CHILD_SECONDS = 60
+SALVAGE = "salvage"
+SHOWN = {  # pairs, as the documents have them
+    f"{store}, {catalogue}": f"{shown}, {called}"
+    for catalogue, called in (("sqlite", "SQLite"), ("postgres", "PostgreSQL"))
+    for store, shown in (("folder", "folder"), ("minio", "MinIO"), ("seaweedfs", "SeaweedFS"))
+} | {SALVAGE: "salvage, on files alone"}
+STEPS = {"introduce": "before the first step, at the store's probe"}
+ORDER = ("register", "archive", "delete")
 
 
 @dataclass(slots=True)
@@ -216,7 +227,7 @@ def _after(world: World, pair: Pair, order: str, what: str) -> list[str]:
 
 def run_salvage(told: Callable[[str], None]) -> Figures:
     """The recorder's part of it: every point of salvaging what was left of three streams."""
-    figures, began = Figures("salvage"), time.monotonic()
+    figures, began = Figures(SALVAGE), time.monotonic()
     with temporary_folder("stroz-crash") as folder:
         scene = folder / "scene"
         assert in_child(lambda: salvaging.prepare(scene))[0] == 0
@@ -287,12 +298,47 @@ def run_pairs(  # noqa: PLR0917 - as the command line has them
 
 
 def missed_steps(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Numbered steps at which nobody was killed. Pure."""
+    """Numbered steps of each pair at which nobody was killed. Pure."""
     return [
         f"{part['pair']}: nobody was killed at {step}"
         for part in found
+        if part["pair"] != SALVAGE
         for step in sorted(NUMBERED - set(part["by_step"]))
     ]
+
+
+def shortfalls(found: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """(what fails the run, what is only told): points not reached, and numbered steps at which nobody was killed.
+
+    A pair of which only a share of the points was tried cannot have had every step. Pure.
+    """
+    failures: list[str] = []
+    notes: list[str] = []
+    for part in found:
+        whole = part["kills"] + part["not_reached"] >= part["points"]
+        said = missed_steps([part])
+        if part["not_reached"]:
+            said.append(f"{part['pair']}: {part['not_reached']} points were not reached")
+        (failures if whole else notes).extend(said)
+    return failures, notes
+
+
+def table(found: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: a column for each pair, kills by step below each other. Pure."""
+    steps = ["introduce", *sorted(NUMBERED, key=lambda step: (ORDER.index(step.split()[0]), step))]
+    rows = [
+        ["", *(SHOWN.get(part["pair"], part["pair"]) for part in found)],
+        ["crash points", *(part["points"] for part in found)],
+        ["killed at", *(part["kills"] for part in found)],
+        ["not reached", *(part["not_reached"] for part in found)],
+        ["wrong afterwards", *(len(part["problems"]) for part in found)],
+        *(
+            [STEPS.get(step, step), *("" if p["pair"] == SALVAGE else p["by_step"].get(step, 0) for p in found)]
+            for step in steps
+        ),
+    ]
+    lines = [f"| {' | '.join(map(str, cells))} |".replace("|  |", "| |") for cells in rows]
+    return "\n".join([lines[0], f"|---|{'--:|' * len(found)}", *lines[1:], ""])
 
 
 def main() -> int:
@@ -303,12 +349,16 @@ def main() -> int:
     parser.add_argument("--share", default="1/1", metavar="I/N")
     parser.add_argument("--salvage", action="store_true", help="only the recorder's salvage")
     parser.add_argument("--merge", type=Path, nargs="+")
+    parser.add_argument("--table", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
 
     def told(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
+    if arguments.table:
+        print(table(json.loads(arguments.table.read_text())), end="")
+        return 0
     if arguments.merge:
         found = merge([part for path in arguments.merge for part in json.loads(path.read_text())])
     elif arguments.salvage:
@@ -324,7 +374,10 @@ def main() -> int:
     print(text)
     if arguments.json:
         arguments.json.write_text(text + "\n")
-    return 1 if any(part["problems"] for part in found) else 0
+    failures, notes = shortfalls(found)
+    for line in (*failures, *(f"{note} (only a share of its points was tried)" for note in notes)):
+        told(line)
+    return 1 if failures or any(part["problems"] for part in found) else 0
 
 
 if __name__ == "__main__":
