@@ -1,7 +1,8 @@
 """What is missing of a camera, told by what the simulator sent and what was stored, against the gap facts. Pure.
 
 A camera's pictures lie on a grid: between the first and the last stored one every other must be stored too, once and
-bit for bit, or lie in an outage. An outage is a row of pictures that are not stored; its times are the simulator's.
+bit for bit, or lie in an outage. An outage is a row of pictures that are not stored; its times are the simulator's. The
+first and the last stored one must be where recording is known to have begun and ended.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from vms.model import VIDEO_CLOCK_HZ, Gap
 from vms.timeline import TimeRange, merge
 
 MEET_NS = 2_000_000
+EDGE_NS = 2_000_000_000  # a group of pictures and a second: so far beside the edges of recording something must be stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,11 @@ class Account:
     worst_capture_error_ns: int = 0  # between a picture's capture time and when it was due
 
 
-def account(sent: Sent, stored: Sequence[StoredUnit], gaps: Iterable[Gap], *, tolerance_ns: int) -> Account:
-    """Compare. A gap fact may differ from its outage by `tolerance_ns` at each end."""
+def account(
+    sent: Sent, stored: Sequence[StoredUnit], gaps: Iterable[Gap], *, recorded: TimeRange, tolerance_ns: int
+) -> Account:
+    """Compare. `recorded`: from when it was seen recording until it was stopped. A gap fact may differ from its outage
+    by `tolerance_ns` at each end."""
     frame_ns = sent.frame * 1_000_000_000 // VIDEO_CLOCK_HZ
     result = Account(len(stored), frame_ns=frame_ns)
     found: dict[int, StoredUnit] = {}
@@ -74,9 +79,23 @@ def account(sent: Sent, stored: Sequence[StoredUnit], gaps: Iterable[Gap], *, to
     result.worst_capture_error_ns = max(abs(u.capture_ns - sent.due_ns(pts)) for pts, u in found.items())
     result.outages = _outages(sent, sorted(found), frame_ns)
     first, last = min(found), max(found)
+    result.problems += edge_problems(TimeRange(sent.due_ns(first), sent.due_ns(last) + frame_ns), recorded)
     within = TimeRange(found[first].capture_ns, found[last].capture_ns + frame_ns)
     _compare_gaps(result, gaps, within, tolerance_ns)
     return result
+
+
+def edge_problems(stored: TimeRange, recorded: TimeRange) -> list[str]:
+    """What is missing before the first stored picture, and after the last: neither is an outage between two."""
+    late_ns, short_ns = stored.start_ns - recorded.start_ns, recorded.end_ns - stored.end_ns
+    return [
+        f"{ns // 1_000_000} ms {where}"
+        for ns, where in (
+            (late_ns, "of recording before the first stored picture"),
+            (short_ns, "of recording after the last stored picture"),
+        )
+        if ns > EDGE_NS
+    ]
 
 
 def _outages(sent: Sent, times: list[int], frame_ns: int) -> list[Outage]:

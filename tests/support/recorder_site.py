@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,7 @@ from tests.support.stored import Stored, gap_facts, read_segments
 from tests.support.vms_process import processes_of
 from vms.simulate import CameraScript, Footage, SimulatorOptions
 from vms.site import Site
+from vms.timeline import TimeRange
 
 TOLERANCE_NS = 100_000_000  # of a gap's borders: a frame, and what a busy machine makes of the moment of arrival
 
@@ -30,6 +32,20 @@ class AccountedSite(LiveSite):
 
     log_of_sent: SentLog
     workers: int
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._recorded_since_ns: dict[int, int] = {}
+        self._stopped_ns = 0
+
+    def stop(self, name: str) -> int:
+        if name in ("host", "up"):
+            self._stopped_ns = time.time_ns()
+        return super().stop(name)
+
+    def recorded(self, index: int) -> TimeRange:
+        """Of a camera that was waited for: from when it was first seen recording until the recorder was stopped."""
+        return TimeRange(self._recorded_since_ns[index], self._stopped_ns)
 
     def stream_of(self, index: int) -> UUID:
         return self.cameras[index].streams[0].id
@@ -50,6 +66,8 @@ class AccountedSite(LiveSite):
         while True:
             states = await self.states()
             if all(states.get(s, {}).get("state") == "recording" for s in wanted):
+                for i in indices:
+                    self._recorded_since_ns.setdefault(i, time.time_ns())
                 return loop.time() - began
             assert loop.time() - began < seconds, f"not recording within {seconds} s: {self.tail()}"
             await asyncio.sleep(0.05)
@@ -64,7 +82,7 @@ class AccountedSite(LiveSite):
         tolerance_ns: int = TOLERANCE_NS,
         decode: Callable[[int], bool] = lambda _n: True,
     ) -> tuple[dict[int, Account], Stored]:
-        """Everything stored of these cameras against everything sent. Stop the recorder first."""
+        """Everything stored of these cameras against everything sent. Wait for them all, and stop the recorder, first."""
         streams = [self.stream_of(i) for i in indices]
         stored = read_segments(self.site, streams, decode)
         gaps = asyncio.run(gap_facts(self.site, streams))
@@ -72,7 +90,7 @@ class AccountedSite(LiveSite):
         for i in indices:
             sent = self.log_of_sent.camera(f"cam{i}")
             units, facts = stored.units.get(self.stream_of(i), []), gaps[self.stream_of(i)]
-            found[i] = account(sent, units, facts, tolerance_ns=tolerance_ns)
+            found[i] = account(sent, units, facts, recorded=self.recorded(i), tolerance_ns=tolerance_ns)
         return found, stored
 
 

@@ -144,7 +144,10 @@ async def account(site: SoakSite, faults: Faults, figures: Figures, keep: Path |
         events = concerning(faults.events, i)
         if keep is not None:
             (keep / f"cam{i}.pickle").write_bytes(pickle.dumps((sent, units, gaps[stream], events)))
-        found = await asyncio.to_thread(account_of, sent, units, gaps[stream], events, slack_ns=SLACK_NS)
+        recorded = site.recorded(i)
+        found = await asyncio.to_thread(
+            account_of, sent, units, gaps[stream], events, recorded=recorded, slack_ns=SLACK_NS
+        )
         _add(figures, i, found)
         lost += found.lost_sent
         seconds += found.gap_ns

@@ -1,7 +1,8 @@
 """Every picture of one camera accounted for: stored once, or missing for a reason that was injected. Pure.
 
-Pictures lie on a grid (`tests.support.outages`). What is missing must lie within the events that concerned the camera,
-and the gaps told of must be just that, with a reason that those events can have.
+Pictures lie on a grid (`tests.support.outages`), from where recording is known to have begun to where it ended. What is
+missing must lie within the events that concerned the camera, and the gaps told of must be just that, with a reason that
+those events can have.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from tests.support.outages import StoredUnit
+from tests.support.outages import StoredUnit, edge_problems
 from tests.support.sent import Sent
 from tests.support.soak_plan import Event
 from vms.model import VIDEO_CLOCK_HZ, Gap
@@ -37,9 +38,16 @@ class CameraAccount:
 
 
 def account_of(
-    sent: Sent, stored: Sequence[StoredUnit], gaps: Iterable[Gap], events: Sequence[Event], *, slack_ns: int
+    sent: Sent,
+    stored: Sequence[StoredUnit],
+    gaps: Iterable[Gap],
+    events: Sequence[Event],
+    *,
+    recorded: TimeRange,
+    slack_ns: int,
 ) -> CameraAccount:
-    """`slack_ns`: how much later than the simulator knew of it something may have been noticed, by a busy machine."""
+    """`recorded`: from when it was seen recording until it was stopped. `slack_ns`: how much later than the simulator
+    knew of it something may have been noticed, by a busy machine."""
     result = CameraAccount(len(sent.utc_ns), len(stored))
     frame_ns = sent.frame * 1_000_000_000 // VIDEO_CLOCK_HZ
     found = _stored_by_time(result, sent, stored)
@@ -47,6 +55,7 @@ def account_of(
         result.problems.append("nothing is stored")
         return result
     times = sorted(found)
+    result.problems += edge_problems(TimeRange(sent.due_ns(times[0]), sent.due_ns(times[-1]) + frame_ns), recorded)
     outages = []
     for before, after in pairwise(times):
         if after - before > sent.frame * 3 // 2:

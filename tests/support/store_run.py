@@ -240,7 +240,7 @@ class StoreRun:
         await store.close()
 
     def account(self) -> None:
-        """Every picture sent between a camera's first and last stored one is stored, once and unchanged."""
+        """Every picture sent from where recording was seen to where it was stopped is stored, once and unchanged."""
         accounts, stored = self._live.accounts(range(len(self._live.cameras)), decode=lambda n: n % 50 == 0)
         self.figures.problems += [f"not sound: {what}" for what in stored.undecodable[:20]]
         for number, account in accounts.items():

@@ -11,13 +11,14 @@ import pytest
 
 from storage.objects import embedded
 from tests.support.growth import Sample, slope
-from tests.support.outages import StoredUnit
+from tests.support.outages import StoredUnit, account
 from tests.support.sent import Sent
 from tests.support.soak import Figures, judge_growth, merge, soak
 from tests.support.soak_account import CameraAccount, account_of
 from tests.support.soak_plan import COSTS, LONG, RATES, Event, Kind, plan
 from vms.model import Gap, GapReason
 from vms.simulate import prepare_small
+from vms.timeline import TimeRange
 
 SECOND = 1_000_000_000
 FRAME = 3600
@@ -77,7 +78,9 @@ KILLED = killed(230, 300)
 
 
 def judged(units: list[StoredUnit], gaps: list[Gap], events: list[Event], pictures: int = 1000) -> CameraAccount:
-    return account_of(sent(pictures), units, gaps, events, slack_ns=SECOND // 5)
+    return account_of(
+        sent(pictures), units, gaps, events, recorded=TimeRange(0, pictures * SECOND // 25), slack_ns=SECOND // 5
+    )
 
 
 def test_what_a_kill_cost_is_explained() -> None:
@@ -107,12 +110,30 @@ def test_what_is_wrong_is_told(units: list[StoredUnit], gaps: list[Gap], events:
     assert any(says in problem for problem in judged(units, gaps, events).problems)
 
 
+@pytest.mark.parametrize(
+    ("units", "says"),
+    [
+        (stored(950), []),
+        (stored(940), ["2400 ms of recording after the last stored picture"]),
+        (stored(1000, range(50)), []),
+        (stored(1000, range(60)), ["2400 ms of recording before the first stored picture"]),
+        (stored(1000, LOST), []),
+    ],
+)
+def test_the_account_of_kills_sees_head_and_tail_too(units: list[StoredUnit], says: list[str]) -> None:
+    gaps = [gap(220, 300)] if len(units) == 1000 - len(LOST) else []
+    found = account(sent(1000), units, gaps, recorded=TimeRange(0, 40 * SECOND), tolerance_ns=1000)
+    assert found.problems == says
+    assert len(found.outages) == len(gaps)
+
+
 def test_a_picture_that_was_never_sent_is_missing_but_not_lost() -> None:
     away = frozenset({GapReason.UNREACHABLE})
     event = Event(Kind.AWAY, 220 * SECOND // 25, 300 * SECOND // 25, frozenset({0}), away)
     found = account_of(
-        sent(1000, without=LOST), stored(1000, LOST), [gap(220, 300, GapReason.UNREACHABLE)], [event], slack_ns=0
-    )
+        sent(1000, without=LOST), stored(1000, LOST), [gap(220, 300, GapReason.UNREACHABLE)], [event],
+        recorded=TimeRange(SECOND, 39 * SECOND), slack_ns=0,
+    )  # fmt: skip
     assert found.problems == []
     assert (found.missing, found.lost_sent) == (80, {})
 
