@@ -289,4 +289,4 @@ async def test_a_fact_of_another_stream_that_the_disk_does_not_give_back_stops_n
     monkeypatch.setattr(type(tmp_path), "read_bytes", read)
     async with Stage(tmp_path, clock, play(30)) as stage:
         await stage.go(10)
-        assert stage.recording.status(0).state == "recording"
+        assert stage.recording.state == "recording"
