@@ -16,7 +16,7 @@ from vms.model import VIDEO_CLOCK_HZ, Gap
 from vms.timeline import TimeRange, merge
 
 MEET_NS = 2_000_000
-EDGE_NS = 2_000_000_000  # a group of pictures and a second: so far beside the edges of recording something must be stored
+EDGE_NS = 2_000_000_000  # a group of pictures and a second: stored pictures begin and end so near to recording
 
 
 @dataclass(frozen=True, slots=True)
