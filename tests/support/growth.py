@@ -21,7 +21,7 @@ class Sample:
     """One process at one moment."""
 
     seconds: float
-    pss_kib: int
+    own_kib: int
     descriptors: int
 
 
@@ -44,8 +44,8 @@ def look(pids: Iterable[int]) -> dict[int, Sample]:
     for pid in pids:
         with contextlib.suppress(OSError, ValueError, StopIteration):
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            pss = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-            found[pid] = Sample(time.monotonic(), pss, len(os.listdir(f"/proc/{pid}/fd")))
+            own = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:"))
+            found[pid] = Sample(time.monotonic(), own, len(os.listdir(f"/proc/{pid}/fd")))
     return found
 
 

@@ -114,9 +114,9 @@ def judge_growth(figures: Figures, lives: Mapping[str, Lives], seconds: float) -
     warm_up_s = min(WARM_UP_S, seconds / 4)
     for role, those in sorted(lives.items()):
         last = [samples[-1] for samples in those.values()]
-        facts: dict[str, Any] = {"role": role, "lives": len(those), "mib": round(last[-1].pss_kib / 1024, 1)}
+        facts: dict[str, Any] = {"role": role, "lives": len(those), "mib": round(last[-1].own_kib / 1024, 1)}
         for what, name, most in (
-            ("pss_kib", "memory_kib", MOST_KIB_PER_HOUR),
+            ("own_kib", "memory_kib", MOST_KIB_PER_HOUR),
             ("descriptors", "descriptors", MOST_DESCRIPTORS_PER_HOUR),
         ):
             found = slope(those, what, warm_up_s=warm_up_s)

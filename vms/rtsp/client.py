@@ -168,7 +168,9 @@ class RtspSession:
                     for track in self.tracks:
                         track.report(now)
                     report_due = now + report_ns
-                due = min(self._check_stall(now), report_due)
+                # A short sleep shows by its end whether this process slept, too: stopped for five seconds, one that was to
+                # wake after four would be no more than late.
+                due = min(self._check_stall(now), report_due, now + ABSENT_NS)
                 seconds = (due - now) / 1e9 + 0.001
                 done, _ = await asyncio.wait({keeper, ended}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 if time.monotonic_ns() - due > ABSENT_NS:
