@@ -33,7 +33,7 @@ from storage.export_file import (
 from storage.reader import FAR_PTS, Reader, SegmentPart, bounds, goes_on
 from storage.segment_bytes import in_thread
 from storage.side_file import side_document
-from vms.errors import MalformedError, StoreError, UserError
+from vms.errors import MalformedError, StoreDenied, StoreError, StoreUnavailable, UserError, VmsError
 from vms.media.boxes import ByteSource
 from vms.media.segment_reader import SegmentReader
 from vms.model import AccessUnit
@@ -80,6 +80,20 @@ class Wish:
     sound_id: UUID | None = None
 
 
+class Unexportable(StoreError):
+    """Footage of the range whose bytes cannot be had, or are not those that were sealed; the message is about the segment.
+
+    `bad`: from where to where nothing can be exported of it. `before_ns`, `after_ns`: the range up to the one and from the
+    other is not known to be bad; None: there is none. `sound`: it is the sound that was to be joined.
+    """
+
+    def __init__(
+        self, said: str, bad: TimeRange, before_ns: int | None, after_ns: int | None, *, sound: bool = False
+    ) -> None:
+        super().__init__(said)
+        self.bad, self.before_ns, self.after_ns, self.sound = bad, before_ns, after_ns, sound
+
+
 async def export(
     reader: Reader,
     wish: Wish,
@@ -95,8 +109,8 @@ async def export(
     `about` opens the side file. `admit` is called with everything under its final name once all is on disk and before
     anything appears there: the place for the access log; what it raises ends the export. `progress(done_ns, total_ns)`
     is called after every segment. Raises UserError when a file is in the way, nothing was recorded or the folder refuses
-    a write; StoreError when a copy cannot be read, DigestMismatch when it is not what was sealed. Then, and when it is
-    cancelled, no file is left behind.
+    a write; Unexportable when a segment cannot be read or is not what was sealed (DigestMismatch is then its cause),
+    StoreError when the store does not answer. Then, and when it is cancelled, no file is left behind.
     """
     timeline = await reader.timeline(wish.stream_id, wish.within, now_ns)
     missing = [m.range for m in timeline.missing if m.range.duration_ns >= SPLIT_NS]
@@ -162,7 +176,11 @@ class _Work:
                     early = SOUND_BEFORE_NS if before is None else 0
                     around = TimeRange(part.range.start_ns - early, part.range.end_ns)
                     joined.units.extend(await self._read_sound(sound, around))
-                await self._write_part(moved, before)
+                try:
+                    await self._write_part(moved, before)
+                except (StoreError, MalformedError) as error:
+                    after = [p for s in stretches for p in s.parts if p.range.start_ns >= part.range.end_ns]
+                    raise await self._unexportable(error, part, after, first=not done) from error
                 before = part
                 done += part.range.duration_ns
                 if self._progress:
@@ -192,6 +210,31 @@ class _Work:
 
         async with self._reader.verified(part.segment, self._folder) as source:
             await self._in_thread(partial(add, source))
+
+    async def _unexportable(self, error: VmsError, part: Chosen, after: Sequence[Chosen], *, first: bool) -> VmsError:
+        """Which time cannot be exported: the part's and that of those after it which cannot be had either.
+
+        A store that gives nothing at all has no bad part: then the error itself.
+        """
+        away = isinstance(error, StoreUnavailable | StoreDenied)
+        bad, next_ns = part.range, None
+        for later in after:
+            if await self._can_be_had(later.segment):
+                next_ns = later.range.start_ns
+                break
+            if away:
+                return error
+            bad = TimeRange(bad.start_ns, later.range.end_ns)
+        if away and next_ns is None:
+            return error
+        return Unexportable(str(error), bad, None if first else bad.start_ns, next_ns)
+
+    async def _can_be_had(self, segment: RecordedSegment) -> bool:
+        try:
+            async with self._reader.source(segment):
+                return True
+        except StoreError:
+            return False
 
     def _add_lead_in(self, segment: RecordedSegment, source: ByteSource, *, shown: bool) -> None:
         opened = _opened(segment, source)
@@ -248,8 +291,13 @@ class _Work:
             clipped = whole.range.intersect(within)
             if clipped is not None:
                 part = Chosen(clipped, whole.segment)
-                async with self._reader.verified(part.segment, self._folder) as source:
-                    await in_thread(partial(read, part, source))
+                try:
+                    async with self._reader.verified(part.segment, self._folder) as source:
+                        await in_thread(partial(read, part, source))
+                except (StoreUnavailable, StoreDenied):
+                    raise
+                except StoreError as error:
+                    raise Unexportable(str(error), whole.range, None, None, sound=True) from error
         return found
 
 

@@ -24,6 +24,7 @@ from vms.timeline import TimeRange
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
+    from storage.export import Unexportable
     from vms.site import Site
 
 
@@ -130,6 +131,25 @@ def _what(span: Span) -> str:
     if span.late:
         words.append("came late")
     return ", ".join(words)
+
+
+def unexportable(error: Unexportable, camera: Camera, zone: ZoneInfo) -> str:
+    """Which time is in the way of an export, what of the range can be had without it, and who says more."""
+    start, end = format_local(error.bad.start_ns, zone), format_local(error.bad.end_ns, zone)
+    what = "the sound" if error.sound else "the footage"
+    said = [f'{what} of camera {camera.number} "{camera.name}" from {start} to {end} cannot be exported: {error}']
+    if error.sound:
+        said.append("The pictures can be, without it: --no-audio")
+    elif error.before_ns is None and error.after_ns is None:
+        said.append("Nothing else of this range was recorded")
+    else:
+        said.append("What can be exported, in a command each:")
+        if error.before_ns is not None:
+            said.append(f"  up to   --to '{format_local(error.before_ns, zone)}'")
+        if error.after_ns is not None:
+            said.append(f"  and on  --from '{format_local(error.after_ns, zone)}'")
+    said.append("Nothing was written. All that is missing or damaged, and what can be mended: vms check --depth digest")
+    return "\n".join(said)
 
 
 def total(ranges: Sequence[TimeRange]) -> int:

@@ -14,7 +14,7 @@ import typer
 
 from vms.cli.camera_options import CameraArgument
 from vms.cli.output import JsonFlag, note, print_json, print_table, progress_bar
-from vms.errors import UserError
+from vms.errors import StoreError, UserError
 from vms.model import StreamKind
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ def export(
     start: From = None,
     end: To = None,
     day: Day = None,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why; goes into the access log. Asked for.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why, in 3 to 500 characters; goes into the access log. Asked for.")
+    ] = None,
     whole_gops: Annotated[
         bool, typer.Option("--whole-gops", help="Show whole picture groups instead of cutting to the frame.")
     ] = False,
@@ -120,8 +122,8 @@ async def _export(
     """Export; the access log is written before a file gets its name, so that none is there which no line tells of."""
     from importlib import metadata
 
-    from storage.export import Wish, export
-    from vms.cli.footage import open_footage
+    from storage.export import Unexportable, Wish, export
+    from vms.cli.footage import open_footage, unexportable
     from vms.localtime import format_utc
     from vms.site import AccessEntry, operating_system_user
 
@@ -156,7 +158,10 @@ async def _export(
             "software": f"stroz {metadata.version('stroz')}",
         }
         with progress_bar("exporting") as progress:
-            done = await export(reader, wish, output, now_ns=now_ns, about=about, admit=admit, progress=progress)
+            try:
+                done = await export(reader, wish, output, now_ns=now_ns, about=about, admit=admit, progress=progress)
+            except Unexportable as error:
+                raise StoreError(unexportable(error, found, site.zone)) from error
     return found, done
 
 

@@ -18,7 +18,7 @@ from tests.support.encoded import made_up, small_config
 from tests.support.sealed import segment_of
 from tests.unit.cli.conftest import Vms
 from vms.cli.footage import timeline_rows
-from vms.localtime import format_utc, load_zone
+from vms.localtime import format_local, format_utc, load_zone
 from vms.media.segment_head import SegmentHead
 from vms.media.segment_writer import SegmentWriter
 from vms.model import ClockMapping, GapReason, Origin, RunClock, RunInfo, SegmentFacts
@@ -130,6 +130,26 @@ def test_an_export_is_named_in_the_access_log(
     entry = json.loads(line)
     assert (entry["what"], entry["reason"], entry["camera_name"]) == ("export", "sprawa 7/2026", "Rynek")
     assert entry["files"] == [{"file": str(file), "sha256": digest}]
+
+
+def test_an_export_of_bad_footage_says_what_can_be_exported(
+    vms: Vms, data: Path, tmp_path: Path, recorded: tuple[int, list[SegmentFacts]]
+) -> None:
+    start_ns, _ = recorded
+    with sorted((data / "spool" / "sealed").iterdir())[1].open("r+b") as file:
+        file.seek(400)
+        file.write(b"!")
+    wish = ["export", "1", "--from", format_utc(start_ns), "-o", tmp_path / "k.mp4", "--reason", "sprawa 7/2026"]
+    result = vms(*wish, "--to", "now")
+    assert result.exit_code == 1
+    zone = load_zone("Europe/Warsaw")
+    bad, after = (format_local(start_ns + seconds * S, zone) for seconds in (10, 20))
+    assert f'the footage of camera 1 "Rynek" from {bad} to {after} cannot be exported' in result.stderr
+    assert f"--to '{bad}'" in result.stderr
+    assert f"--from '{after}'" in result.stderr
+    assert "vms check" in result.stderr
+    assert not list(tmp_path.glob("k*"))
+    assert vms(*wish, "--to", bad).exit_code == 0
 
 
 def test_an_export_that_cannot_be_logged_is_taken_away(

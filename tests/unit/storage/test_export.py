@@ -18,7 +18,7 @@ from uuid import uuid4
 import av
 import pytest
 
-from storage.export import Export, Wish, export
+from storage.export import Export, Unexportable, Wish, export
 from storage.export_file import ExportWriting
 from storage.objects import FolderStore
 from storage.reader import Reader
@@ -26,7 +26,7 @@ from tests.support import footage
 from tests.support.encoded import aac, video
 from tests.support.footage import FIRST_PTS, FRAME, FRAME_NS, Part, played, record, span
 from tests.support.sealed import OBJECT_STORE, SPOOL_STORE, Site, open_site
-from vms.errors import DigestMismatch, UserError
+from vms.errors import DigestMismatch, StoreUnavailable, UserError
 from vms.localtime import format_utc
 from vms.model import AccessUnit, ClockMapping, Codec, Gap, GapReason, RunInfo
 from vms.timeline import TimeRange
@@ -299,9 +299,43 @@ async def test_a_spool_copy_with_other_bytes_is_refused(site: Site, output: Path
     with sealed.path.open("r+b") as file:
         file.seek(3000)
         file.write(b"\0\1\2\3")
-    with pytest.raises(DigestMismatch, match="not the bytes that were recorded"):
+    with pytest.raises(Unexportable, match="not the bytes that were recorded") as told:
         await cut(site, output, span(run, 0, 50))
+    assert isinstance(told.value.__cause__, DigestMismatch)
     assert not list(output.parent.iterdir())
+
+
+async def test_bad_footage_says_which_time_and_what_can_be_exported(site: Site, output: Path, tmp_path: Path) -> None:
+    run = await record(site, video(Codec.H264, 125, 0, 25), (25, 50, 75, 100))
+    store = FolderStore(tmp_path / "store")
+    await footage.archive(site, store)
+    reader = footage.reader(site, **{OBJECT_STORE.name: store})
+    objects = sorted((tmp_path / "store" / "segments").rglob("*.mp4"))
+    for lost in objects[1:3]:
+        lost.unlink()
+    within = span(run, 0, 125)
+    with pytest.raises(Unexportable) as told:
+        await cut(site, output, within, reader)
+    assert told.value.bad == span(run, 25, 75)
+    assert (told.value.before_ns, told.value.after_ns) == (told.value.bad.start_ns, told.value.bad.end_ns)
+    assert not list(output.parent.iterdir())
+    for part in (TimeRange(within.start_ns, told.value.before_ns), TimeRange(told.value.after_ns, within.end_ns)):
+        name = output.with_stem(str(part.start_ns))
+        await cut(site, name, part, reader)
+        assert len(played(name)) == (25 if part.start_ns == within.start_ns else 50)
+
+    with pytest.raises(Unexportable) as told:
+        await cut(site, output, span(run, 30, 60), reader)
+    assert (told.value.bad, told.value.before_ns, told.value.after_ns) == (span(run, 30, 60), None, None)
+
+
+async def test_a_store_that_is_away_is_no_bad_footage(site: Site, output: Path, tmp_path: Path) -> None:
+    run = await record(site, video(Codec.H264, 50), (25,))
+    store = FolderStore(tmp_path / "store")
+    await footage.archive(site, store)
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailable, match="not mounted"):
+        await cut(site, output, span(run, 0, 50), footage.reader(site, **{OBJECT_STORE.name: store}))
 
 
 async def test_from_the_store(site: Site, output: Path, tmp_path: Path) -> None:
