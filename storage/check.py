@@ -102,7 +102,8 @@ class _Walk:
         self.report.waiting = self._spool.waiting
         for held in await self._catalogue.condemned_under_hold(HOLD_MARGIN_NS, MOST_HELD):
             detail = f"condemned although the hold {held.hold_id} covers it"
-            await self._tell(Finding(Kind.HELD_CONDEMNED, detail, "", "", held.stream_id, held.ref, held.start_ns))
+            about = (held.stream_id, held.ref, held.start_ns, held.end_ns)
+            await self._tell(Finding(Kind.HELD_CONDEMNED, detail, "", "", *about))
         for finding in await self._spool.never_closed(stores):
             await self._tell(finding)
         self.report.read_bytes = self._places.read_bytes
@@ -235,7 +236,7 @@ class _Walk:
             end_ns = ends.get(segment.run_id, 0)
             if end_ns is not None and end_ns < segment.end_ns:
                 detail = "its run is stated to have ended before it"
-                about = (segment.stream_id, segment.ref, segment.start_ns)
+                about = (segment.stream_id, segment.ref, segment.start_ns, segment.end_ns)
                 await self._tell(Finding(Kind.RUN_TOO_SHORT, detail, "", "", *about))
 
     async def _compare_spans(self) -> None:
@@ -246,7 +247,13 @@ class _Walk:
                 if differing:
                     seconds = sum(part.duration_ns for part in differing) / 1e9
                     detail = f"what the timeline shows of this day differs from its segments by {seconds:.3f} s"
-                    await self._tell(Finding(Kind.SPANS_DIFFER, detail, stream_id=stream_id, start_ns=day * DAY_NS))
+                    begins_ns = day * DAY_NS
+                    await self._tell(
+                        Finding(
+                            Kind.SPANS_DIFFER, detail,
+                            stream_id=stream_id, start_ns=begins_ns, end_ns=begins_ns + DAY_NS,
+                        )
+                    )  # fmt: skip
 
     async def _journals_of_day(self, stream_id: UUID, day: int, objects: Objects) -> None:
         """A journal needs no row, for its key says what it is; a row needs its journal."""

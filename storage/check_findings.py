@@ -98,6 +98,7 @@ class Finding:
     stream_id: UUID | None = None
     ref: SegmentRef | None = None
     start_ns: int | None = None
+    end_ns: int | None = None  # of what `start_ns` begins; None: not known
     repaired: bool = False
     repair: str = ""
 
@@ -227,7 +228,7 @@ def _kind(copy: Copy, look: Look, is_spool: bool, elsewhere: bool) -> Kind | Non
 
 def _about(segment: RecordedSegment, kind: Kind, detail: str, copy: Copy | None = None) -> Finding:
     store, key = (copy.store, copy.key) if copy else ("", "")
-    return Finding(kind, detail, store, key, segment.stream_id, segment.ref, segment.start_ns)
+    return Finding(kind, detail, store, key, segment.stream_id, segment.ref, segment.start_ns, segment.end_ns)
 
 
 def overlaps(segments: list[RecordedSegment]) -> list[Finding]:

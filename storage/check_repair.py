@@ -19,7 +19,6 @@ from storage.retention import DAY_NS
 from storage.sealed_file import run_of
 from storage.segment_bytes import ObjectSource, in_thread
 from vms.errors import CatalogueUnavailable, MalformedError, ObjectMissing, VmsError
-from vms.localtime import format_utc
 from vms.media.segment_reader import SegmentReader
 from vms.model import GapReason, RunInfo, SegmentFacts
 
@@ -168,18 +167,20 @@ async def inspect_orphan(places: Places, key: str, known: Collection[UUID], dept
         facts, _ = await read_object(places, key)
     except MalformedError as error:
         return [Finding(Kind.ORPHAN_GARBAGE, f"no row names it, and it is no whole segment ({error})", *where)]
-    place = (*where, facts.stream_id, SegmentRef(facts.run_id, facts.number), facts.start_ns)
+    place = (*where, facts.stream_id, SegmentRef(facts.run_id, facts.number), facts.start_ns, facts.end_ns)
     if segment_key(facts.stream_id, facts.run_id, facts.number, facts.start_ns) != key:
         detail = "no row names it, and it is the segment of another key"
         return [Finding(Kind.ORPHAN_GARBAGE, detail, *place)]
     if facts.stream_id not in known:
         return [Finding(Kind.UNKNOWN_STREAM, "a segment of a stream that is not in the registry", *place)]
     seconds = (facts.end_ns - facts.start_ns) / 1e9
-    detail = f"no row names this segment of {seconds:.1f} s from {format_utc(facts.start_ns)}"
+    detail = f"no row names this segment of {seconds:.1f} s"
     found = [Finding(Kind.ORPHAN_SEGMENT, detail, *place)]
     if depth >= Depth.DIGEST:
         look, _ = await places.look_at_orphan(key, facts, depth)
         kind = {Seen.WRONG_BYTES: Kind.WRONG_BYTES, Seen.UNDECODABLE: Kind.UNDECODABLE}.get(look.seen)
         if kind is not None:  # without a ref: there is no row of it that a repair could mend
-            found.append(Finding(kind, look.detail, *where, facts.stream_id, start_ns=facts.start_ns))
+            found.append(
+                Finding(kind, look.detail, *where, facts.stream_id, start_ns=facts.start_ns, end_ns=facts.end_ns)
+            )
     return found

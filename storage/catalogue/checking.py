@@ -57,6 +57,7 @@ class HeldCondemned:
     stream_id: UUID
     ref: SegmentRef
     start_ns: int
+    end_ns: int
     hold_id: UUID
 
 
@@ -177,6 +178,6 @@ def _condemned_under_hold(conn: Connection, *, margin_ns: int, limit: int) -> li
         .limit(limit)
     )
     return [
-        HeldCondemned(row.stream_id, SegmentRef(row.run_id, row.number), row.start_ns, row.hold_id)
+        HeldCondemned(row.stream_id, SegmentRef(row.run_id, row.number), row.start_ns, row.end_ns, row.hold_id)
         for row in conn.execute(query)
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from vms.cli.output import JsonFlag, note, print_json, print_table, working
+from vms.cli.output import JsonFlag, note, print_json, print_listed, working
 from vms.errors import DeliveryError, MalformedError, UserError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def list_alarms(ctx: typer.Context, as_json: JsonFlag = False) -> None:
         return
     if active or recent:
         rows = [_row(site, a) for a in (*active, *recent[:RECENT_SHOWN])]
-        print_table(("alarm", "state", "since", "for", "what", "why"), rows)
+        print_listed(("alarm", "state", "since", "for", "what"), rows)
     note(f"{len(active)} active, {len(recent)} ended" if active or recent else "no alarm so far")
     _note_destinations(site, memory)
 
@@ -118,7 +118,8 @@ def _memory(site: Site) -> Memory:
         ) from error
 
 
-def _row(site: Site, alarm: Alarm) -> tuple[object, ...]:
+def _row(site: Site, alarm: Alarm) -> tuple[tuple[object, ...], str]:
+    """Its line of the list, and why, below it."""
     from vms.alarms.words import lasted_ns, title_of
     from vms.cli.status_table import short
     from vms.localtime import format_local
@@ -126,8 +127,10 @@ def _row(site: Site, alarm: Alarm) -> tuple[object, ...]:
     ended = alarm.cleared_ns is not None
     lasted = lasted_ns(alarm) if ended else time.time_ns() - alarm.since_ns
     since = format_local(alarm.since_ns, site.zone, digits=0)
-    why = alarm.end or alarm.detail
-    return alarm.number, "ended" if ended else "ACTIVE", since, short(lasted), title_of(alarm), why
+    return (
+        (alarm.number, "ended" if ended else "ACTIVE", since, short(lasted), title_of(alarm)),
+        alarm.end or alarm.detail,
+    )
 
 
 def _destinations_json(memory: Memory, names: list[str]) -> dict[str, Any]:

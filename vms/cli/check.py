@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import typer
 
-from vms.cli.output import JsonFlag, note, print_facts, print_json, print_table, progress_bar
+from vms.cli.output import JsonFlag, note, print_facts, print_json, printable, progress_told
 from vms.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def check(
     if as_json:
         print_json(report_json(report, streams, seconds))
     else:
-        _show(report, streams, seconds)
+        _show(report, streams, seconds, site.zone)
     if not report.is_clean:
         raise typer.Exit(EXIT_BROKEN)
     if not report.is_complete:
@@ -94,7 +96,7 @@ async def _check(site: Site, depth: DepthName, *, repair: bool) -> tuple[CheckRe
             catalogue, spool, store, spool_name=spool_info(host).name,
             store_name=object_store_info(site.settings.store).name, host=host, decoder=decoder,
         )  # fmt: skip
-        with progress_bar("segments") as progress:
+        with progress_told("checking", "segments") as progress:
             report = await check_site(places, Depth[depth.name], repair=repair, on_progress=progress)
     return report, streams
 
@@ -139,6 +141,7 @@ def _finding_json(finding: Finding, streams: Streams) -> dict[str, Any]:
         "run": str(finding.ref.run_id) if finding.ref else None,
         "number": finding.ref.number if finding.ref else None,
         "start": None if finding.start_ns is None else format_utc(finding.start_ns),
+        "end": None if finding.end_ns is None else format_utc(finding.end_ns),
         "store": finding.store or None,
         "key": finding.key or None,
         "detail": finding.detail,
@@ -147,21 +150,39 @@ def _finding_json(finding: Finding, streams: Streams) -> dict[str, Any]:
     }
 
 
-def _show(report: CheckReport, streams: Streams, seconds: float) -> None:
-    from vms.localtime import format_utc
-
-    if report.findings:
-        rows = []
-        for finding in report.findings:
-            camera, kind = streams.get(finding.stream_id, (None, None)) if finding.stream_id else (None, None)
-            about = f"{camera.number} {camera.name}, {kind}" if camera else str(finding.stream_id or "")
-            when = "" if finding.start_ns is None else format_utc(finding.start_ns)
+def finding_lines(findings: Sequence[Finding], streams: Streams, zone: ZoneInfo) -> list[str]:
+    """A line for each segment or thing that something is wrong with, and one below it for each place. Pure."""
+    lines: list[str] = []
+    for _, same in groupby(findings, key=lambda f: (f.ref or id(f), f.stream_id)):
+        told = list(same)
+        kinds = ", ".join(f"{f.invariant or 'note'} {f.kind.value}" for f in told)
+        camera, kind = streams.get(told[0].stream_id, (None, None)) if told[0].stream_id else (None, None)
+        about = f"{camera.number} {camera.name}, {kind}" if camera else str(told[0].stream_id or "")
+        lines.append("  ".join(part for part in (kinds, about, _when(told[0], zone)) if part))
+        for finding in told:
             where = f"{finding.store} {finding.key}".strip()
             said = f"{finding.detail}; {finding.repair}" if finding.repair else finding.detail
-            rows.append((finding.invariant or "note", finding.kind.value, about, when, where, said))
-        print_table(("breaks", "finding", "camera", "from (UTC)", "where", "what"), rows)
-        if report.left_out:
-            note(f"{report.left_out} more findings are counted below and not shown")
+            lines.append(f"    {where}: {said}" if where else f"    {said}")
+    return [printable(line) for line in lines]
+
+
+def _when(finding: Finding, zone: ZoneInfo) -> str:
+    """From when to when, in local time: whole seconds that hold all of it."""
+    from vms.localtime import NS, format_local
+
+    if finding.start_ns is None:
+        return ""
+    start = format_local(finding.start_ns, zone, digits=0)
+    if finding.end_ns is None:
+        return f"from {start}"
+    return f"{start} to {format_local(-(-finding.end_ns // NS) * NS, zone, digits=0)}"
+
+
+def _show(report: CheckReport, streams: Streams, seconds: float, zone: ZoneInfo) -> None:
+    for line in finding_lines(report.findings, streams, zone):
+        typer.echo(line)
+    if report.left_out:
+        note(f"{report.left_out} more findings are counted below and not shown")
     read = f", {report.read_bytes / 1e9:.2f} GB read" if report.read_bytes else ""
     print_facts([
         ("looked at", f"{report.segments} segments, {report.copies} copies, {report.objects} objects{read}"),

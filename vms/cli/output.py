@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ import typer
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON (docs/reference/cli.md).")]
 
+TELL_SECONDS = 10.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -43,8 +45,26 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     table = Table(*header, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         table.add_row(*(Text(printable("" if cell is None else str(cell))) for cell in row))
-    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 400)
-    console.print(table)
+    if sys.stdout.isatty():
+        Console(file=sys.stdout, highlight=False).print(table)
+        return
+    console = Console(file=sys.stdout, highlight=False, width=400)
+    with console.capture() as drawn:
+        console.print(table)
+    for line in drawn.get().splitlines():
+        typer.echo(line.rstrip())
+
+
+def print_listed(header: Sequence[str], entries: Iterable[tuple[Sequence[object], str]]) -> None:
+    """Rows in columns, each with what may be long in a line of its own below it. Nothing is cut, nor padded at the end."""
+    shown = [
+        ([printable("" if cell is None else str(cell)) for cell in row], printable(below)) for row, below in entries
+    ]
+    widths = [max(len(row[i]) for row in (list(header), *(row for row, _ in shown))) for i in range(len(header))]
+    for row, below in ((list(header), ""), *shown):
+        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        if below:
+            typer.echo(f"    {below}")
 
 
 @contextmanager
@@ -76,6 +96,34 @@ def progress_bar(what: str, unit: str = "") -> Iterator[Callable[[int, int], Non
             bars.update(task, completed=done, total=total, rate=f"{speed:.0f} {unit}/s" if speed else "")
 
         yield report
+
+
+@contextmanager
+def progress_told(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """`progress_bar` with its rate on a terminal, elsewhere a line every `TELL_SECONDS`."""
+    if sys.stderr.isatty():
+        with progress_bar(what, unit) as report:
+            yield report
+        return
+    began = told = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= TELL_SECONDS:
+            told = now
+            note(progress_text(done, total, now - began, unit))
+
+    yield tell
+
+
+def progress_text(done: int, total: int, seconds: float, unit: str) -> str:
+    """How far, how fast, how long still."""
+    from vms.localtime import format_duration
+
+    rate = done / seconds if seconds > 0 else 0.0
+    left = f", {format_duration(round((total - done) / rate) * 1_000_000_000)} left" if rate else ""
+    return f"{done} of {total} {unit}, {rate:.{0 if rate >= 10 else 1}f} a second{left}"
 
 
 def note(text: str) -> None:

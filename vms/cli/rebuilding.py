@@ -10,13 +10,12 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vms.cli.output import JsonFlag, note, print_facts, print_json, progress_bar
+from vms.cli.output import JsonFlag, note, print_facts, print_json, progress_told
 from vms.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from vms.model import Camera
     from vms.site import Site
 
-TELL_SECONDS = 10.0
 MOST_SHOWN = 20  # of a list, for people
 
 
@@ -54,7 +52,7 @@ def rebuild(
     from vms.cli.running import alone
 
     site = ctx.obj.create_site()
-    with alone(site, "archiver"), _progress() as tell:
+    with alone(site, "archiver"), progress_told("rebuilding", "objects") as tell:
         report, cameras = asyncio.run(_rebuild(site, tell))
     if as_json:
         print_json(report_json(report))
@@ -110,34 +108,6 @@ def _assignment(site: Site) -> Assignment:
     except (MalformedError, OSError) as error:
         note(f"{site.assignment_file.name} cannot be read ({error}): passwords do not come back from it")
         return Assignment()
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and remaining time on a terminal, elsewhere a line now and then."""
-    if sys.stderr.isatty():
-        with progress_bar("rebuilding", unit="objects") as report:
-            yield report
-        return
-    began = told = time.monotonic()
-
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told >= TELL_SECONDS:
-            told = now
-            note(progress_text(done, total, now - began))
-
-    yield tell
-
-
-def progress_text(done: int, total: int, seconds: float) -> str:
-    """How far, how fast, how long still."""
-    from vms.localtime import format_duration
-
-    rate = done / seconds if seconds > 0 else 0.0
-    left = f", {format_duration(round((total - done) / rate) * 1_000_000_000)} left" if rate else ""
-    return f"{done} of {total} objects, {rate:.0f} a second{left}"
 
 
 # Confirming

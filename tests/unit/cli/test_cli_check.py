@@ -20,11 +20,13 @@ from storage.spool import Spool
 from storage.stores import object_store_info, spool_info
 from tests.support.sealed import segment_of
 from tests.unit.cli.conftest import Vms
+from vms.localtime import format_local, load_zone, parse_instant
 from vms.model import Origin, RunClock, RunInfo
 from vms.settings import local_host_name
 from vms.site import Site
 
 HOUSE = Path(__file__).resolve().parents[3]
+ZONE = load_zone("Europe/Warsaw")
 NOTHING = "\N{EN DASH}"
 
 
@@ -78,6 +80,28 @@ def test_a_clean_site_says_so(vms: Vms, archived: list[Path]) -> None:
         ("folder", None, 0),
         ("spool", None, 0),
     ]
+
+
+def test_a_finding_names_camera_local_time_and_key_uncut_in_one_entry(
+    vms: Vms, archived: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = json.loads(vms("timeline", "1", "--day", "today", "--json").stdout)["segments"][0]
+    archived[0].unlink()
+    monkeypatch.setattr("vms.cli.output.TELL_SECONDS", 0.0)
+    answer = vms("check")
+    assert "of 3 segments, " in answer.stderr
+    first, *below = answer.stdout.splitlines()[:3]
+    start = parse_instant(stream["start"], ZONE, 0)
+    assert first.startswith("I1 object_missing, I3 segment_lost  1 Rynek, main  ")
+    assert format_local(start, ZONE, digits=0) + " to " in first
+    assert len(first) < 110
+    assert below[0].startswith("    ")
+    assert f" segments/{str(archived[0]).partition('segments/')[2]}: " in below[0]
+    assert "no sound copy of this segment is left" in below[1]
+    assert len(max(answer.stdout.splitlines(), key=len)) < 300
+    facts = json.loads(vms("check", "--json").stdout)["findings"]
+    assert [f["kind"] for f in facts] == ["object_missing", "segment_lost"]
+    assert {f["end"] for f in facts} == {stream["end"]}
 
 
 def test_what_is_broken_is_named_and_mended_where_that_is_safe(vms: Vms, data: Path, archived: list[Path]) -> None:

@@ -18,8 +18,8 @@ from storage.stores import object_store_info, spool_info
 from tests.support.footage_rows import HOUR
 from tests.support.sealed import Site as Footage
 from tests.unit.cli.conftest import Vms
+from vms.cli.output import progress_text
 from vms.cli.prepare import prepare_catalogue
-from vms.cli.rebuilding import progress_text
 from vms.errors import UserError
 from vms.model import GapReason
 from vms.settings import local_host_name
@@ -159,5 +159,5 @@ def test_one_archiver_at_a_time(vms: Vms, lost: UUID, data: Path) -> None:
 
 
 def test_progress_says_how_fast_and_how_long_still() -> None:
-    assert progress_text(500, 2000, 10.0) == "500 of 2000 objects, 50 a second, 30.0 s left"
-    assert progress_text(0, 2000, 0.0) == "0 of 2000 objects, 0 a second"
+    assert progress_text(500, 2000, 10.0, "objects") == "500 of 2000 objects, 50 a second, 30.0 s left"
+    assert progress_text(0, 2000, 0.0, "objects") == "0 of 2000 objects, 0.0 a second"
