@@ -65,6 +65,8 @@ class Report:
         self._file = site.run / STATUS_FILE
         self._section = site.settings.spool
         self._archiver, self._metrics, self._believed = archiver, metrics, believed
+        self._catalogue = site.catalogue_file
+        self._opened = _file_id(self._catalogue)
         self._taken: deque[tuple[int, int]] = deque(maxlen=RATE_WINDOW_REPORTS)  # (mono, bytes ever recorded)
         self.deletion: DeletionRun | None = None
 
@@ -86,6 +88,7 @@ class Report:
         facts: dict[str, Any] = {
             "at_ns": wall_ns,
             **asdict(progress),
+            "catalogue_error": self._catalogue_gone() or progress.catalogue_error,
             "spool_open_bytes": usage.open_bytes,
             "spool_sealed_bytes": usage.sealed_bytes,
             "spool_room_bytes": room,
@@ -98,6 +101,27 @@ class Report:
             "deletion": self.deletion and {name: getattr(self.deletion, name) for name in LAST_DELETION},
         }
         replace_report(self._file, json.dumps(facts).encode())
+
+    def _catalogue_gone(self) -> str | None:
+        """Whether the SQLite file that is open is no longer the one at its path: what is written then is lost."""
+        now = _file_id(self._catalogue)
+        if self._opened is None or now == self._opened:
+            return None
+        what = "is gone" if now is None else "was replaced while it was open"
+        do = "" if now is None else "if the new one is the right one, restart the service; if not: "
+        return (
+            f"{self._catalogue} {what}: what is written since is lost with it. {do}stop the service, restore the catalogue "
+            "from your backup, or without one run: vms rebuild"
+        )
+
+
+def _file_id(file: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another one at its path; None where there is none, or none can be asked for."""
+    try:
+        found = file.stat() if file is not None else None
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found is not None else None
 
 
 def bytes_per_second(taken: Sequence[tuple[int, int]]) -> int | None:

@@ -103,6 +103,11 @@ class Site:
         return self.path / "assignment.sealed"
 
     @property
+    def waiting_file(self) -> Path:
+        """Why the archiver is not started yet, in words, while that is so (`vms.cli.running`)."""
+        return self.run / "archiver.waits"
+
+    @property
     def access_log_file(self) -> Path:
         return self.path / "access.log"
 

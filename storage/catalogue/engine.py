@@ -143,7 +143,7 @@ def _advice(error: BaseException | None) -> str:
     """What to do about a damaged file; nothing for the rest."""
     code = getattr(error, "sqlite_errorcode", None)
     damaged = code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return "; its file is damaged: restore it from your backup" if damaged else ""
+    return "; its file is damaged: restore it from your backup, or without one run: vms rebuild" if damaged else ""
 
 
 def _first_line(error: BaseException | None) -> str:

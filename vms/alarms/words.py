@@ -58,13 +58,14 @@ WORDS = {
         "the catalogue (database) fails",
         "the catalogue works again",
         "nothing: recording goes on, but nothing is archived, and timeline and export do not work",
-        "bring the database back; a damaged file comes from your backup",
+        "bring the database back; a file that is damaged or gone: stop, restore it from your backup, start; without a "
+        "backup: vms rebuild",
     ),
     AlarmKind.ARCHIVER: Words(
         "the archiver does not answer: footage stays in the spool",
         "the archiver answers again",
         "nothing: recording goes on into the spool, and all of it is archived later",
-        "vms status; is the catalogue away? Otherwise journalctl -u stroz -n 200",
+        "do what is said above, if anything is; vms status; otherwise journalctl -u stroz -n 200",
     ),
     AlarmKind.CLOCK: Words(
         "this machine's clock is not right",

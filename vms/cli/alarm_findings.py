@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vms.alarms.decision import AlarmKind, Observation, Patience, Trouble
 from vms.cli.site_judgement import (
+    archiver_trouble,
     cameras,
     clock_trouble,
     not_recorded,
@@ -36,10 +37,11 @@ def observe(status: SiteStatus, mono_ns: int) -> Observation:
         unknown.add(AlarmKind.SPOOL)
     elif spool_recovers(status):
         troubles.append(Trouble(AlarmKind.SPOOL, begins=False))
-    if status.archiver_answers:
+    archiver = archiver_trouble(status)
+    if archiver is None:
         troubles += _archive_troubles(status)
     else:
-        troubles.append(Trouble(AlarmKind.ARCHIVER))
+        troubles.append(Trouble(AlarmKind.ARCHIVER, detail=archiver))
         unknown |= {AlarmKind.STORE, AlarmKind.CATALOGUE, AlarmKind.BRAKE}
     clock, report = clock_trouble(status), status.archiver if status.archiver_answers else None
     if clock is not None:

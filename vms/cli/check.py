@@ -18,7 +18,6 @@ from zoneinfo import ZoneInfo
 import typer
 
 from vms.cli.output import JsonFlag, note, print_facts, print_json, printable, progress_told
-from vms.errors import UserError
 
 if TYPE_CHECKING:
     from storage.check_findings import CheckReport, Finding
@@ -71,7 +70,6 @@ def check(
 
 async def _check(site: Site, depth: DepthName, *, repair: bool) -> tuple[CheckReport, Streams]:
     from storage.catalogue import Catalogue
-    from storage.catalogue import check as check_schema
     from storage.check import check_site
     from storage.check_findings import Depth
     from storage.check_looks import Places
@@ -79,17 +77,17 @@ async def _check(site: Site, depth: DepthName, *, repair: bool) -> tuple[CheckRe
     from storage.objects import open_store
     from storage.spool import Spool
     from storage.stores import object_store_info, spool_info
+    from vms.cli.registry import refuse_absent, refuse_emptied
     from vms.settings import local_host_name
 
-    if site.catalogue_file is not None and not site.catalogue_file.exists():
-        raise UserError(f"there is no catalogue in {site.path} to check; bring it back from your backup")
-    await check_schema(site.catalogue_url)
+    await refuse_absent(site)
     host = site.settings.site.host or local_host_name()
     store, spool, decoder = open_store(site.settings.store), Spool(site.spool), DecodingProcess()
     async with contextlib.AsyncExitStack() as undo:
         for opened in (store, spool, decoder):
             undo.push_async_callback(opened.close)
         catalogue = await undo.enter_async_context(Catalogue(site.catalogue_url))
+        await refuse_emptied(site, catalogue)
         cameras = {camera.id: camera for camera in await catalogue.cameras(include_retired=True)}
         streams = {s.stream_id: (cameras[s.camera_id], s.kind) for s in await catalogue.camera_streams()}
         places = Places(

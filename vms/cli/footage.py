@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from storage.catalogue import Catalogue, RecordedSegment, Span, StreamTimeline, check, find_camera
+from storage.catalogue import Catalogue, RecordedSegment, Span, StreamTimeline, find_camera
 from storage.catalogue.coverage import LATE_NS, late
 from storage.objects import open_store
 from storage.reader import Reader
 from storage.spool import Spool
 from storage.stores import object_store_info
+from vms.cli.registry import refuse_absent, refuse_emptied
 from vms.errors import UserError
 from vms.localtime import format_duration, format_local, format_utc
 from vms.model import Camera, Origin, Stream, StreamKind
@@ -34,15 +35,14 @@ LOOK_AHEAD_NS = 3_600_000_000_000
 @asynccontextmanager
 async def open_footage(site: Site, camera: str, kind: StreamKind) -> AsyncIterator[tuple[Reader, Camera, Stream]]:
     """A reader of the site's footage, and the stream of the camera that a person named, retired or not."""
-    if site.catalogue_file is not None and not site.catalogue_file.exists():
-        raise UserError(f"there is no catalogue in {site.path} yet; add a camera, or run: vms migrate")
-    await check(site.catalogue_url)
+    await refuse_absent(site)
     store = open_store(site.settings.store)
     spool = Spool(site.spool)
     async with contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(store.close)
         undo.push_async_callback(spool.close)
         catalogue = await undo.enter_async_context(Catalogue(site.catalogue_url))
+        await refuse_emptied(site, catalogue)
         found = find_camera(await catalogue.cameras(include_retired=True), camera)
         yield (
             Reader(catalogue, spool, {object_store_info(site.settings.store).name: store}),

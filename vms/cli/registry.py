@@ -72,19 +72,18 @@ class CameraRegistry:
 
 @asynccontextmanager
 async def reading(site: Site) -> AsyncIterator[CameraRegistry]:
-    """The registry for looking; UserError when the catalogue is not there or of another schema."""
-    if not _is_there(site):
-        raise UserError(f"there is no catalogue in {site.path} yet; add a camera, or run: vms migrate")
-    await check(site.catalogue_url)
+    """The registry for looking; UserError when the catalogue is not there, lost, or of another schema."""
+    await refuse_absent(site)
     async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
+        await refuse_emptied(site, catalogue)
         yield CameraRegistry(site, catalogue)
 
 
 @asynccontextmanager
 async def changing(site: Site) -> AsyncIterator[CameraRegistry]:
     """The registry for changes. Afterwards, even if only a part was done, the assignment says what the catalogue says."""
-    if _is_there(site):
-        await check(site.catalogue_url)
+    if _is_there(site) or _assigned(site):
+        await refuse_absent(site)
     else:
         await migrate(site.catalogue_url)
     async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
@@ -110,15 +109,38 @@ async def refuse_lost(site: Site, catalogue: Catalogue) -> None:
     state = await catalogue.rebuild_state()
     if state is not None and state.finished_ns is None:
         raise UserError("the rebuild of the catalogue was broken off; run it to its end: vms rebuild")
-    try:
-        assigned = read_assignment(site.assignment_file, site.sealer).cameras
-    except (MalformedError, OSError):
-        return
+    await refuse_emptied(site, catalogue)
+
+
+async def refuse_emptied(site: Site, catalogue: Catalogue) -> None:
+    """UserError for a catalogue that knows no camera although some are recorded: a new one in a lost one's place."""
+    assigned = _assigned(site)
     if assigned and not await catalogue.cameras(include_retired=True):
         raise UserError(
-            f"the catalogue knows no camera, but {len(assigned)} are recorded: it was lost. Restore it from your backup, or "
+            f"the catalogue was lost: it knows no camera, but {assigned} are recorded. Restore it from your backup, or "
             f"run: vms rebuild. To begin anew, remove {site.assignment_file}"
         )
+
+
+async def refuse_absent(site: Site) -> None:
+    """UserError for a catalogue that is not there, saying whether it was lost or never made, or of another schema."""
+    if not _is_there(site):
+        assigned = _assigned(site)
+        if assigned:
+            raise UserError(
+                f"the catalogue was lost: {site.catalogue_file} is not there, but {assigned} cameras are recorded, and go on "
+                "being. Stop the service and bring it back from your backup, or without one run: vms rebuild"
+            )
+        raise UserError(f"there is no catalogue in {site.path} yet; add a camera, or run: vms migrate")
+    await check(site.catalogue_url)
+
+
+def _assigned(site: Site) -> int:
+    """How many cameras the recorder was told to record; 0 where nobody can tell."""
+    try:
+        return len(read_assignment(site.assignment_file, site.sealer).cameras)
+    except (MalformedError, OSError):
+        return 0
 
 
 async def follow_legal_settings(catalogue: Catalogue, legal: LegalSection) -> LegalProfile:

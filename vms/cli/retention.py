@@ -111,11 +111,10 @@ def _believe_clock(site: Site) -> None:
 
 async def opened(site: Site) -> Catalogue:
     """The site's catalogue; UserError when it is not there or of another schema."""
-    from storage.catalogue import Catalogue, check
+    from storage.catalogue import Catalogue
+    from vms.cli.registry import refuse_absent
 
-    if site.catalogue_file is not None and not site.catalogue_file.exists():
-        raise UserError(f"there is no catalogue in {site.path} yet; add a camera, or run: vms migrate")
-    await check(site.catalogue_url)
+    await refuse_absent(site)
     return Catalogue(site.catalogue_url)
 
 

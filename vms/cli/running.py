@@ -74,6 +74,7 @@ class RunningSite:
         await asyncio.wait({task})
         if role == "archiver":
             forget_report(self.site)
+            _say_why(self.site, "")
 
     def start_recorder(self, log_file: Path | None) -> None:
         spec = _child("recorder", "recorder.host", self.site, RECORDER_STOP_SECONDS, log_file)
@@ -89,12 +90,14 @@ class RunningSite:
 
         spec = _child("archiver", "storage.archive_process", self.site, ARCHIVER_STOP_SECONDS, log_file)
         done, told = prepared, ""
+        _say_why(self.site, "")
 
         async def attempt() -> None:
             nonlocal done
             if not done:
                 await (prepare.prepare_catalogue(self.site) if preparing.done() else preparing)
                 done = True
+                _say_why(self.site, "")
                 log.info("the catalogue can be used again")
             await keep_child(spec, self.states["archiver"])
 
@@ -103,6 +106,8 @@ class RunningSite:
             if str(error) != told:
                 told = str(error)
                 log.error("archiving waits: %s", told)
+                if not done:
+                    _say_why(self.site, told)
 
         self._tasks["archiver"] = asyncio.create_task(
             keep_running("archiver", attempt, backoff=CATALOGUE_PACE, on_error=on_error), name="archiver"
@@ -164,6 +169,15 @@ def forget_report(site: Site) -> None:
     from storage.archive_process import STATUS_FILE
 
     (site.run / STATUS_FILE).unlink(missing_ok=True)
+
+
+def _say_why(site: Site, text: str) -> None:
+    """Keep for `vms status` and alarms why the archiver waits; nothing where it does not. A full disk keeps nothing."""
+    with contextlib.suppress(OSError):
+        if text:
+            site.waiting_file.write_text(text, encoding="utf-8")
+        else:
+            site.waiting_file.unlink(missing_ok=True)
 
 
 def has_something_to_record(site: Site) -> bool:

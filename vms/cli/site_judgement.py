@@ -74,6 +74,17 @@ def clock_trouble(status: SiteStatus) -> str | None:
     return None
 
 
+def archiver_trouble(status: SiteStatus) -> str | None:
+    """The archiver does not answer, and what is known of it."""
+    if status.archiver_answers:
+        return None
+    if status.archiver_waits:
+        return f"it waits: {status.archiver_waits}"
+    if status.archiver is not None:
+        return f"last heard of {format_duration(max(0, status.at_ns - status.archiver.at_ns))} ago"
+    return "it has not reported yet" if status.running_process else "it does not run"
+
+
 def cameras(status: SiteStatus) -> dict[str, list[StreamLine]]:
     """The lines of the streams that should be recorded, by camera, main stream first."""
     found: dict[str, list[StreamLine]] = {}

@@ -37,6 +37,7 @@ CLOCK_OFF_NS = 1_000_000_000
 FEED_SECONDS = 3.0
 END_OF_TIME_NS = 253_402_300_800 * 10**9  # the year 10000
 MOST_STATUS_BYTES = 1 << 20
+MOST_WHY_BYTES = 500
 _STARTING = ("connecting", "waiting", "settling")
 
 
@@ -121,6 +122,7 @@ class SiteStatus:
     problem: str = ""  # why the assignment cannot be read
     clock: HostClock = field(default_factory=HostClock)
     spool_free_bytes: int | None = None  # of its disk, less the reserve, asked now and of nobody else
+    archiver_waits: str = ""  # why it is not started yet
 
     @property
     def nothing_runs(self) -> bool:
@@ -163,6 +165,7 @@ async def gather_status(site: Site) -> SiteStatus:
         problem=problem,
         clock=host_clock(ask_kernel()),
         spool_free_bytes=_free_bytes(site),
+        archiver_waits=why_it_waits(site),
     )
 
 
@@ -238,6 +241,17 @@ def _free_bytes(site: Site) -> int | None:
     return max(0, disk.f_bavail * disk.f_frsize - site.settings.spool.reserve_bytes)
 
 
+def why_it_waits(site: Site) -> str:
+    """What `vms up` says of an archiver that it has not started yet; one that does not run says nothing."""
+    if site.running_process() is None:
+        return ""
+    try:
+        with site.waiting_file.open("rb") as stream:
+            return stream.read(MOST_WHY_BYTES).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
 def read_report(file: Path) -> ArchiverLine | None:
     """The archiver's status file; None when there is none, or none that can be read."""
     return _read_report(file) or _read_report(file)  # on a full disk it is overwritten in place, and may be torn once
@@ -285,6 +299,7 @@ def status_json(status: SiteStatus) -> dict[str, Any]:
             "answers": status.archiver_answers,
             "at": report and format_utc(report.at_ns),
             "catalogue_error": report and report.catalogue_error,
+            "waits": status.archiver_waits or None,
         },
         "spool": {"disk_free_bytes": status.spool_free_bytes}
         | (

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vms.cli.output import printable
-from vms.cli.site_judgement import clock_trouble, named, spool_trouble, store_trouble
+from vms.cli.site_judgement import archiver_trouble, clock_trouble, named, spool_trouble, store_trouble
 from vms.cli.site_status import CLOCK_OFF_NS, ArchiverLine, Level, SiteStatus, StreamLine
 from vms.localtime import format_duration
 from vms.model import StreamKind
@@ -173,8 +173,7 @@ def _archiver_lines(status: SiteStatus) -> list[tuple[str, str, Level]]:
         free = status.spool_free_bytes
         left = Level.GOOD if free else Level.BAD
         disk = [] if free is None else [("spool", f"{size(free)} free on its disk beyond the reserve", left)]
-        last = "" if report is None else f"; last heard of {short(status.at_ns - report.at_ns)} ago"
-        return [("archiver", f"does not answer{last}", Level.BAD), *disk]
+        return [("archiver", f"does not answer: {archiver_trouble(status)}", Level.BAD), *disk]
     assert report is not None
     spool = f"{size(report.spool_open_bytes)} open, {size(report.spool_sealed_bytes)} sealed, {_room(report)}"
     if report.spool_strays:

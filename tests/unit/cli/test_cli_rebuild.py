@@ -67,9 +67,9 @@ def test_cameras_footage_and_passwords_come_back(vms: Vms, lost: UUID, data: Pat
     assert vms("migrate").exit_code == 0  # a new, empty catalogue in its place
     refused = vms("camera", "add", "Nowa", "rtsp://10.0.0.7/x")
     assert refused.exit_code == 2
-    assert "it was lost" in refused.stderr
+    assert "the catalogue was lost" in refused.stderr
     assert "vms rebuild" in refused.stderr
-    with pytest.raises(UserError, match="it was lost"):
+    with pytest.raises(UserError, match="the catalogue was lost"):
         asyncio.run(prepare_catalogue(Site.open(data)))
 
     answer = vms("rebuild", "--json")
@@ -88,6 +88,29 @@ def test_cameras_footage_and_passwords_come_back(vms: Vms, lost: UUID, data: Pat
     assert [s["location"] for s in shown["segments"]] == ["store", "store"]
     for name in facts:
         assert "tajne" not in str(facts[name])
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_lost_catalogue_is_called_lost_by_whatever_needs_it(
+    vms: Vms, lost: UUID, data: Path, tmp_path: Path, emptied: bool
+) -> None:
+    if emptied:
+        assert vms("migrate").exit_code == 0
+    for words in (
+        ("timeline", "1", "--day", "today"),
+        ("export", "1", "--day", "today", "-o", tmp_path / "k.mp4", "--reason", "sprawa"),
+        ("camera", "list"),
+        ("camera", "add", "Nowa", "rtsp://10.0.0.7/x"),
+        ("check",),
+    ):
+        answer = vms(*words)
+        assert answer.exit_code == 2, words
+        assert answer.stderr.startswith("vms: the catalogue was lost: "), words
+        assert "backup" in answer.stderr
+        assert "vms rebuild" in answer.stderr
+    assert (data / "catalogue.db").exists() is emptied
+    (data / "assignment.sealed").unlink()
+    assert "was lost" not in vms("camera", "list").stderr
 
 
 def test_deletion_stays_off_until_it_is_confirmed(vms: Vms, lost: UUID, data: Path) -> None:

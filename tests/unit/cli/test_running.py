@@ -15,6 +15,7 @@ import pytest
 from storage.objects import open_store
 from vms.cli import prepare, running
 from vms.cli.running import supervised
+from vms.cli.site_status import why_it_waits
 from vms.errors import StoreDenied, StoreUnavailable, UserError
 from vms.processes import ChildSpec
 from vms.site import Site
@@ -71,7 +72,7 @@ class Store:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    async def check(self) -> None:
+    async def check(self, *, make: bool = True) -> None:
         raise self.error
 
     async def close(self) -> None:
@@ -93,14 +94,16 @@ async def test_a_catalogue_that_only_a_person_can_mend_is_told_and_cameras_are_r
     told: list[str] = []
     async with supervised(Site.open(data), tell=told.append):
         await eventually(lambda: started == ["recorder", "alarms"])
-        (said,) = told
+        said = told[-1]  # before it, the store: not made yet, and nobody can tell whether it should be there
         assert says in said
         assert "the cameras last assigned are recorded" in said
         assert "Nothing was started" not in said
+        await eventually(lambda: says in why_it_waits(Site.open(data)))
         for file in data.glob("catalogue.db*"):
             file.unlink()
         shutil.copy(whole, data / "catalogue.db")
         await eventually(lambda: sorted(started) == ["alarms", "archiver", "recorder"])
+        assert not why_it_waits(Site.open(data))
 
 
 @pytest.mark.parametrize(("harm", "says"), [(damaged, "restore it from your backup"), (newer, "newer")])

@@ -208,7 +208,7 @@ def test_what_needs_a_person_is_counted() -> None:
 
 def test_an_archiver_that_is_silent_is_not_believed() -> None:
     text = shown(site(report=REPORT | {"at_ns": NOW - 90 * S}, answers=False), 100)
-    assert "archiver  ✖ does not answer; last heard of 1 min 30 s ago" in text
+    assert "archiver  ✖ does not answer: last heard of 1 min 30 s ago" in text
     assert "waiting" not in text
 
 
@@ -275,7 +275,7 @@ def test_where_nothing_runs_the_command_says_how_to_start(vms: Any, data: Path) 
     answer = json.loads(result.stdout)
     assert answer["process"] is None
     assert answer["recorder"] == {"answers": False}
-    assert answer["archiver"] == {"answers": False, "at": None, "catalogue_error": None}
+    assert answer["archiver"] == {"answers": False, "at": None, "catalogue_error": None, "waits": None}
     assert answer["streams"] == []
 
 
