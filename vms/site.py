@@ -8,6 +8,7 @@ the key's 0600; a key is never replaced; a folder of a newer format is refused b
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -226,7 +227,10 @@ def _explained(path: Path) -> Iterator[None]:
     except (NotADirectoryError, FileExistsError) as error:
         raise UserError(f"{path} cannot be a data folder: a file stands in its place or above it") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}; free space or name another --data") from error
+        do = "free space or name another --data"
+        if error.errno == errno.EROFS:
+            do = "its disk is mounted so, as a rule after an I/O error: look at dmesg and SMART, then remount it for writing"
+        raise UserError(f"{path} cannot be written: {error.strerror}; {do}") from error
 
 
 def _refuse_foreign(path: Path) -> None:

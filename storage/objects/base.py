@@ -126,6 +126,7 @@ async def probe(store: ObjectStore) -> None:
     key = f"probes/{secrets.token_hex(16)}.bin"
     body, other = secrets.token_bytes(64), secrets.token_bytes(64)
     digest = hashlib.sha256(body).digest()
+    stored = False
     advice = "use MinIO, SeaweedFS 4.48 or another store that passes `docs/reference/object-store.md`"
     try:
         try:
@@ -133,7 +134,9 @@ async def probe(store: ObjectStore) -> None:
         except DigestMismatch:
             pass
         else:
+            stored = True
             raise StoreDenied(f"{store.name} stores bytes without comparing them with their SHA-256; {advice}")
+        stored = True  # perhaps, also where it raises and is not a refusal
         await store.put(key, body, digest=digest, size_bytes=len(body))
         try:
             await store.put(key, other, digest=hashlib.sha256(other).digest(), size_bytes=len(other))
@@ -150,7 +153,8 @@ async def probe(store: ObjectStore) -> None:
         try:
             await store.delete(key)
         except StoreDenied:
-            log.warning("%s: these credentials may not delete; the probe object %s stays", store.name, key)
+            if stored:
+                log.warning("%s: these credentials may not delete; the probe object %s stays", store.name, key)
 
 
 def segment_key(stream_id: UUID, run_id: UUID, number: int, start_ns: int) -> str:

@@ -44,7 +44,7 @@ STALE_S = 3600.0  # a put takes seconds; what is older was left by a crash
 LIST_PAGE = 1000
 _DIGEST_ATTRIBUTE = "user.sha256"
 _COPY_BLOCK_BYTES = 1 << 20  # hashlib and the kernel both like a megabyte
-_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_DENIED = {errno.EACCES, errno.EPERM}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -260,6 +260,11 @@ class FolderStore:
             return self._away()
         if error.errno == errno.ENOENT:
             return ObjectMissing(f"{self.name}: no object {what}")
+        if error.errno == errno.EROFS:
+            return StoreDenied(
+                f"{self.name} is on a disk that is mounted read-only ({what}), as a rule after an I/O error; look at dmesg "
+                "and SMART, then remount it for writing"
+            )
         if error.errno in _DENIED:
             return StoreDenied(
                 f"{self.name} refuses access ({what}: {error.strerror}); give the user running vms the right to "

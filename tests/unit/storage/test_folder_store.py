@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -106,6 +107,27 @@ async def test_a_disk_that_refuses_leaves_nothing(
     with pytest.raises(ObjectMissing):
         await store.head(KEY)
     await put(store)
+
+
+async def test_a_disk_mounted_read_only_is_called_so_and_no_probe_object_is_said_to_stay(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = made_store(root)
+    opened = os.open
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def reads_only(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if flags & os.O_CREAT:
+            refuse()
+        return opened(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", reads_only)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StoreDenied, match=r"mounted read-only.*dmesg and SMART"):
+        await store.check()
+    assert "probe object" not in caplog.text
 
 
 async def test_a_file_system_without_links_is_named_at_the_start(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

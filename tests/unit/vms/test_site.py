@@ -119,7 +119,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.EACCES, "the right to"), (errno.EROFS, "cannot be written: Read-only"), (errno.ENOSPC, "free space")],
+    [(errno.EACCES, "the right to"), (errno.EROFS, "dmesg and SMART"), (errno.ENOSPC, "free space")],
 )
 def test_a_folder_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
