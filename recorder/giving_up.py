@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 WHY = {
     Rank.SUB: "recorded sub-streams go first",
     Rank.LOW: "cameras of spool.shed_first go before others",
-    Rank.NORMAL: "all cameras but those of spool.shed_last go now",
+    Rank.NORMAL: "only the cameras of spool.shed_last are still recorded",
     Rank.HIGH: "nothing more can be kept",
 }
 

@@ -45,7 +45,7 @@ WORDS = {
     AlarmKind.SPOOL: Words(
         "the spool has used up its room",
         "the spool has room again",
-        "soon streams stop one after another with gaps spool_full; what is recorded already is kept",
+        "the streams for which there is no room, one after another, with gaps spool_full; what is recorded already is kept",
         "bring the object store back, or give the spool's disk more room; never delete files of the spool by hand",
     ),
     AlarmKind.STORE: Words(

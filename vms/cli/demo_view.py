@@ -15,8 +15,9 @@ from rich.live import Live
 from storage.catalogue import Missing, RecordedSegment
 from vms.cli.output import printable
 from vms.cli.site_status import Level, SiteStatus
+from vms.cli.spool_disk import size
 from vms.cli.status import is_plain
-from vms.cli.status_table import render, short, size
+from vms.cli.status_table import render, short
 from vms.localtime import format_duration
 from vms.model import Gap, GapReason
 

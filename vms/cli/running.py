@@ -22,6 +22,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from vms.assignment import read_assignment
+from vms.cli.spool_disk import ask_disk
 from vms.errors import MalformedError, UserError
 from vms.metrics import MetricsServer, gather
 from vms.processes import ChildSpec, ChildState, collect_garbage, keep_child, python_module
@@ -131,6 +132,7 @@ async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) ->
         preparing: asyncio.Task[None] | None = None
         garbage = asyncio.create_task(collect_garbage(), name="garbage")
         try:
+            tell_of_small_disk(site, tell)
             assigned = has_something_to_record(site)
             if assigned:
                 running.start_recorder(log_file)
@@ -178,6 +180,13 @@ def _say_why(site: Site, text: str) -> None:
             site.waiting_file.write_text(text, encoding="utf-8")
         else:
             site.waiting_file.unlink(missing_ok=True)
+
+
+def tell_of_small_disk(site: Site, tell: Tell) -> None:
+    """Say so at the start where nothing can be recorded for want of a larger disk."""
+    disk = ask_disk(site)
+    if disk is not None and disk.too_small:
+        tell(f"nothing can be recorded: {site.spool}: {disk.too_small}")
 
 
 def has_something_to_record(site: Site) -> bool:

@@ -21,6 +21,8 @@ STREAMS_NAMED = 12
 def spool_trouble(status: SiteStatus) -> str | None:
     """The spool is over its budget, streams are given up for want of room, or footage does not leave it and it will be
     full within the hour."""
+    if status.spool_too_small:
+        return status.spool_too_small + (f"; given up: {named(status.given_up)}" if status.given_up else "")
     if status.given_up:
         return f"given up for want of room: {named(status.given_up)}"
     if not status.archiver_answers:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from vms.assignment import Assignment, read_assignment
+from vms.cli.spool_disk import ask_disk
 from vms.errors import MalformedError, SourceError, UserError
 from vms.feed import FeedClient
 from vms.localtime import format_utc
@@ -122,6 +122,7 @@ class SiteStatus:
     problem: str = ""  # why the assignment cannot be read
     clock: HostClock = field(default_factory=HostClock)
     spool_free_bytes: int | None = None  # of its disk, less the reserve, asked now and of nobody else
+    spool_too_small: str = ""  # why nothing fits on its disk, however empty that is
     archiver_waits: str = ""  # why it is not started yet
 
     @property
@@ -151,7 +152,7 @@ async def gather_status(site: Site) -> SiteStatus:
         assignment = read_assignment(site.assignment_file, site.sealer)
     except (MalformedError, OSError) as error:
         problem = f"the cameras to record cannot be read: {error}"
-    store = site.settings.store
+    store, disk = site.settings.store, ask_disk(site)
     return SiteStatus(
         at_ns=now_ns,
         name=site.settings.site.name,
@@ -164,7 +165,8 @@ async def gather_status(site: Site) -> SiteStatus:
         streams=tuple(stream_lines(assignment, states, now_ns)),
         problem=problem,
         clock=host_clock(ask_kernel()),
-        spool_free_bytes=_free_bytes(site),
+        spool_free_bytes=None if disk is None else disk.room_bytes,
+        spool_too_small="" if disk is None else disk.too_small or "",
         archiver_waits=why_it_waits(site),
     )
 
@@ -231,14 +233,6 @@ def judge(who: StreamLine, facts: Mapping[str, Any], now_ns: int) -> StreamLine:
         bytes=_whole(facts.get("bytes")) or 0,
         gaps_by_reason={str(k): _whole(v) or 0 for k, v in gaps.items()} if isinstance(gaps, Mapping) else {},
     )  # fmt: skip
-
-
-def _free_bytes(site: Site) -> int | None:
-    try:
-        disk = os.statvfs(site.spool)
-    except OSError:
-        return None
-    return max(0, disk.f_bavail * disk.f_frsize - site.settings.spool.reserve_bytes)
 
 
 def why_it_waits(site: Site) -> str:

@@ -15,6 +15,7 @@ from rich.text import Text
 from vms.cli.output import printable
 from vms.cli.site_judgement import archiver_trouble, clock_trouble, named, spool_trouble, store_trouble
 from vms.cli.site_status import CLOCK_OFF_NS, ArchiverLine, Level, SiteStatus, StreamLine
+from vms.cli.spool_disk import size
 from vms.localtime import format_duration
 from vms.model import StreamKind
 
@@ -172,10 +173,13 @@ def _archiver_lines(status: SiteStatus) -> list[tuple[str, str, Level]]:
     if not status.archiver_answers:
         free = status.spool_free_bytes
         left = Level.GOOD if free else Level.BAD
-        disk = [] if free is None else [("spool", f"{size(free)} free on its disk beyond the reserve", left)]
+        said = status.spool_too_small or f"{size(free or 0)} free on its disk beyond the reserve"
+        disk = [] if free is None else [("spool", said, left)]
         return [("archiver", f"does not answer: {archiver_trouble(status)}", Level.BAD), *disk]
     assert report is not None
     spool = f"{size(report.spool_open_bytes)} open, {size(report.spool_sealed_bytes)} sealed, {_room(report)}"
+    if status.spool_too_small:
+        spool += f": {status.spool_too_small}"
     if report.spool_strays:
         spool += f", {report.spool_strays} files that are not ours"
     lines = [("archiver", "answers", Level.GOOD)]
@@ -238,16 +242,6 @@ def _one_line(text: str, width: int, style: str) -> Text:
     shown = Text(printable(text), style=style, no_wrap=True, overflow="ellipsis")
     shown.truncate(max(20, width), overflow="ellipsis")
     return shown
-
-
-def size(count: int) -> str:
-    """Bytes for people: `12.3 MB`, decimal."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit in ("B", "kB") else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
 
 
 def short(ns: int) -> str:

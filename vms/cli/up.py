@@ -64,7 +64,7 @@ def _introduce(running: RunningSite) -> None:
 def recorder(ctx: typer.Context) -> None:
     """Run only the recorder, in the foreground. It needs the sealed assignment and the spool, no catalogue, no store."""
     from recorder.host import run_host
-    from vms.cli.running import alone, metrics_page
+    from vms.cli.running import alone, metrics_page, tell_of_small_disk
     from vms.observe import configure_logging
     from vms.processes import run_process
 
@@ -72,6 +72,7 @@ def recorder(ctx: typer.Context) -> None:
     configure_logging(site.settings.log, site.zone)
     with alone(site, "recorder"), metrics_page(site, ("recorder", "publish"), next_port=True) as metrics:
         _say_metrics(metrics)
+        tell_of_small_disk(site, say)
         run_process(lambda: run_host(site))
 
 

@@ -71,6 +71,7 @@ def test_a_site_that_is_well_has_no_trouble_and_may_have_a_small_spool() -> None
         (replace(WELL, archiver_answers=False, archiver_waits="lost: vms rebuild"), "archiver_down", "it waits: lost:"),
         (replace(WELL, streams=(GONE, replace(SUB, reason="spool_full"))), "spool_over_budget", "12 sub, 12 main"),
         (report(spool_room_bytes=0), "spool_over_budget", "no room left"),
+        (replace(WELL, spool_too_small="64 MB", streams=(GONE,)), "spool_over_budget", "64 MB; given up: 12 main"),
         (report(store_error="503"), "spool_over_budget", "room for 6 min"),
         (report(oldest_start_ns=NOW - 601 * S), "spool_over_budget", "does not leave"),
         (replace(WELL, archiver_answers=False, archiver=None, spool_free_bytes=0), "spool_over_budget", "no room"),

@@ -117,6 +117,15 @@ async def test_without_a_camera_such_a_catalogue_is_refused(
     assert started == []
 
 
+@pytest.mark.usefixtures("camera", "started")
+async def test_a_spools_disk_smaller_than_its_reserve_is_told_at_the_start(data: Path) -> None:
+    (data / "site.toml").write_text("[spool]\nreserve_bytes = 1125899906842624\n")
+    told: list[str] = []
+    async with supervised(Site.open(data), tell=told.append):
+        assert "nothing can be recorded" in told[0]
+        assert "spool.reserve_bytes is 1125.9 TB" in told[0]
+
+
 @pytest.mark.usefixtures("camera")
 async def test_a_catalogue_that_answers_late_does_not_keep_the_recorder_waiting(
     data: Path, started: list[str], monkeypatch: pytest.MonkeyPatch

@@ -28,9 +28,11 @@ from vms.cli.site_status import (
     status_json,
     stream_lines,
 )
-from vms.cli.status_table import fit, render, short, size
+from vms.cli.spool_disk import SpoolDisk, ask_disk, size
+from vms.cli.status_table import fit, render, short
 from vms.model import SourceKind, Stream, StreamKind
 from vms.ntp import HostClock
+from vms.site import Site
 
 NOW = 1_795_300_000_000_000_000
 S = 1_000_000_000
@@ -300,6 +302,19 @@ def test_without_an_archivers_report_the_spools_disk_is_told_all_the_same() -> N
     silent = replace(site(WHO), archiver=None, archiver_answers=False, spool_free_bytes=0)
     assert re.search(r"spool +! 0 B free on its disk beyond the reserve", shown(silent, 160, plain=True))
     assert status_json(silent)["spool"] == {"disk_free_bytes": 0}
+
+
+def test_a_spools_disk_smaller_than_the_reserve_is_told_with_both_sizes(data: Path) -> None:
+    assert SpoolDisk(60_000_000, 64_000_000, 2 << 30).room_bytes == 0
+    assert SpoolDisk(1 << 30, 4 << 30, 2 << 30).too_small is None
+    small = SpoolDisk(60_000_000, 64_000_000, 2 << 30).too_small
+    assert small is not None
+    assert "its disk has 64.0 MB and spool.reserve_bytes is 2.1 GB" in small
+    for status in (site(report=REPORT | {"spool_room_bytes": 0}), site(report=None, answers=False)):
+        assert "64.0 MB" in shown(replace(status, spool_too_small=small, spool_free_bytes=0), 300)
+    asked = ask_disk(Site.open(data))  # its spool is not made yet
+    assert asked is not None
+    assert asked.disk_bytes > 0
 
 
 def test_a_report_is_overwritten_in_place_where_the_disk_has_no_room_for_a_second_one(
