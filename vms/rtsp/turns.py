@@ -15,6 +15,7 @@ most. So turns begin on a grid, whatever they take. TLS needs the loop.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import socket
 import time
@@ -68,7 +69,10 @@ class ReadTurns:
         kernel_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         granted = kernel_socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # Linux states the double
         from_s = time.monotonic() + self._settle_s
-        self._members.append(_Member(wire, transport, kernel_socket.fileno(), hurried, from_s, granted // 4))
+        member = _Member(
+            wire, transport, kernel_socket.fileno(), hurried, from_s, granted // 4, contextvars.copy_context()
+        )
+        self._members.append(member)
         if not self._running:
             self._running = True
             self._again()
@@ -100,7 +104,7 @@ class ReadTurns:
                     members.append(member)
                     continue
                 reads -= 1
-                if member.take_turn(self._view):
+                if member.context.run(member.take_turn, self._view):  # else logs would name whoever joined first
                     members.append(member)
         finally:
             self._running = bool(members)
@@ -118,6 +122,7 @@ class _Member:
     hurried: Callable[[], bool]
     from_s: float  # monotonic time of the first turn
     full_bytes: int
+    context: contextvars.Context  # of whoever joined: what is logged in a turn is about its stream
     in_turns: bool = False
     full: bool = True  # brought so much in its last turn that it does not wait a whole period
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from vms.errors import SpoolError
 from vms.model import GapReason
+from vms.observe import RedactingFilter, log_context
 from vms.rtsp.transport import RtspWire
 from vms.rtsp.turns import BUFFER_BYTES, READS, ReadTurns
 
@@ -83,6 +85,27 @@ async def test_every_frame_once_and_in_order(size: int) -> None:
             await camera.send(30, size)
         await until(lambda: len(received) >= len(camera.sent))
         assert received == camera.sent
+
+
+async def test_what_is_logged_in_a_turn_is_about_the_stream_whose_turn_it_is() -> None:
+    turns, seen = ReadTurns(0.01, settle_s=0.0), set[tuple[int, int]]()
+    async with contextlib.AsyncExitStack() as opened:
+        cameras = []
+        for number in (1, 2):
+            with log_context(camera=number):
+                camera, wire, _, _ = await opened.enter_async_context(connected(lambda: False, turns))
+
+            def note(*_: object, number: int = number) -> None:
+                record = logging.makeLogRecord({"msg": "x"})
+                RedactingFilter().filter(record)
+                seen.add((number, vars(record)["context"]["camera"]))
+
+            wire.channels[0] = note
+            cameras.append(camera)
+        for camera in cameras:
+            await camera.send(30, 400)
+        await until(lambda: len(seen) >= 2)
+    assert seen == {(1, 1), (2, 2)}
 
 
 async def test_changing_over_to_the_loop_and_back_loses_nothing() -> None:
