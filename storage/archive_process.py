@@ -67,12 +67,15 @@ class Report:
         self._archiver, self._metrics, self._believed = archiver, metrics, believed
         self._catalogue = site.catalogue_file
         self._opened = _file_id(self._catalogue)
+        self._began_mono_ns: int | None = None
         self._taken: deque[tuple[int, int]] = deque(maxlen=RATE_WINDOW_REPORTS)  # (mono, bytes ever recorded)
         self.deletion: DeletionRun | None = None
 
     def write(self, usage: SpoolUsage, strays: int, mono_ns: int, wall_ns: int) -> None:
         """Replace the status file and set the gauges. `strays`: files in the spool whose names are none of ours."""
         progress = self._archiver.progress()
+        if self._began_mono_ns is None:
+            self._began_mono_ns = mono_ns
         room = room_of(self._section, usage).room_bytes
         self._taken.append((mono_ns, progress.uploaded_bytes + usage.sealed_bytes + usage.open_bytes))
         rate = bytes_per_second(self._taken)
@@ -87,6 +90,7 @@ class Report:
         metrics.retention_off.set(waits)
         facts: dict[str, Any] = {
             "at_ns": wall_ns,
+            "running_ns": mono_ns - self._began_mono_ns,
             **asdict(progress),
             "catalogue_error": self._catalogue_gone() or progress.catalogue_error,
             "spool_open_bytes": usage.open_bytes,
@@ -159,6 +163,7 @@ def replace_report(file: Path, content: bytes) -> None:
 
 async def run_archiver(site: Site) -> None:
     """Build, run until cancelled, undo in reverse. Raises UserError when the catalogue's schema is not ours."""
+    log.info("archiver starts")
     clock = SystemClock()
     await _checked(site.catalogue_url, clock)
     host = site.settings.site.host or local_host_name()

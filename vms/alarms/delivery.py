@@ -94,7 +94,7 @@ class Webhook:
         except aiohttp.ClientConnectorError as error:
             raise DeliveryError(f"{self._where} cannot be reached: {error.os_error.strerror or 'no route'}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise DeliveryError(f"{self._where} broke off: {type(error).__name__}") from error
+            raise DeliveryError(f"{self._where} {_broke_off(error)}") from error
         if not 200 <= status < 300:
             raise DeliveryError(f"{self._where} answered {status} instead of 2xx")
         return f"{self._where} answered {status}"
@@ -183,13 +183,24 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
         raise DeliveryError(f"{ca_file} cannot be used as certificate authority: {error.strerror or error}") from error
 
 
+def _broke_off(error: Exception) -> str:
+    """What became of a POST, without the words of the library: they may quote the address."""
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "closed the connection without an answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "answered something that is not HTTP"
+    if isinstance(error, OSError) and error.strerror:
+        return f"broke off: {error.strerror}"
+    return "broke off before its answer was whole"
+
+
 def _what(error: Exception) -> str:
     """The server's own words where it said some: an error's text may quote them in another form."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         return "; ".join(f"{e.recipient}: {e.code} {e.message}" for e in error.recipients)
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return f"{error.code} {error.message}"
-    return str(error) or type(error).__name__
+    return str(error) or "the connection broke off"
 
 
 def _said(answer: str, section: AlarmsSection) -> str:

@@ -177,11 +177,16 @@ def body(site: str, host: str, messages: Sequence[Message], zone: ZoneInfo, drop
         "text": f"{subject_line(site, messages)}\n\n{text(messages, zone, dropped)}",
         "dropped": dropped,
         "messages": [
-            {"id": m.id, "event": m.event.value}
-            | ({"title": title(m)} if m.event is Event.TEST else alarm_json(m.alarm))
+            {"id": m.id, "event": m.event.value} | (_test_json(m) if m.event is Event.TEST else alarm_json(m.alarm))
             for m in messages
         ],
     }
+
+
+def _test_json(message: Message) -> dict[str, Any]:
+    """The fields of an alarm, null where a test has nothing to say: what takes them all takes an alarm."""
+    nothing: dict[str, Any] = dict.fromkeys(alarm_json(message.alarm))
+    return nothing | {"title": title(message), "raised": format_utc(message.alarm.raised_ns)}
 
 
 def _line(said: str, longest: int) -> str:

@@ -90,7 +90,7 @@ class AlarmWatch:
             raise
         await self._put(to.name, lambda now: now.accepted(batch, box.dropped, self._clock.wall_ns()))
         self._metrics.alarm_messages.labels(to.name, "sent").inc(len(batch))
-        log.info("told %s of %d alarms: %s", to.name, len(batch), answer)
+        log.info("told %s of %s: %s", to.name, "1 alarm" if len(batch) == 1 else f"{len(batch)} alarms", answer)
 
     async def _put(self, name: str, change: Callable[[Outbox], Outbox]) -> None:
         await self._change(lambda memory: memory.with_box(name, change(memory.outboxes[name])), keep=True)

@@ -22,6 +22,7 @@ from vms.localtime import format_duration
 from vms.model import Gap, GapReason
 
 LINE_SECONDS = 5.0
+STARTING_SECONDS = 15.0  # a recorder that does not answer until then is starting; later it is down
 
 
 class View:
@@ -61,6 +62,8 @@ class View:
 
 def status_line(status: SiteStatus, seconds: float) -> str:
     """The status in one line: how many cameras are well, which are not and why, and how the store is."""
+    if not status.recorder_answers and seconds < STARTING_SECONDS:
+        return f"{seconds:3.0f} s: recorder and archiver are starting"
     main = status.recorded
     good = [s for s in main if s.level is Level.GOOD]
     text = f"{seconds:3.0f} s: {len(good)} of {len(main)} cameras recording"

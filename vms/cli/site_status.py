@@ -103,6 +103,7 @@ class ArchiverLine:
     retention_braked: bool
     retention_off: bool = False  # since the catalogue was rebuilt, until a person confirms
     clock_stepped_ns: int | None = None  # since it was believed; None: an older archiver
+    running_ns: int | None = None  # since its start, from which it counts what it uploaded; None: an older archiver
     spool_bytes_per_second: int | None = None  # None: measured for too short a time, or by an older archiver
 
 
@@ -274,6 +275,7 @@ def _read_report(file: Path) -> ArchiverLine | None:
             retention_braked=bool(facts["retention_braked"]),
             retention_off=bool(facts.get("retention_off")),
             clock_stepped_ns=_whole(facts.get("clock_stepped_ns")),
+            running_ns=_whole(facts.get("running_ns")),
             spool_bytes_per_second=_whole(facts.get("spool_bytes_per_second")),
         )
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):

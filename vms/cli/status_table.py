@@ -149,7 +149,7 @@ def foot_lines(status: SiteStatus, *, plain: bool = False) -> list[RenderableTyp
     texts: list[tuple[str, str, Level]] = [
         (
             "cameras",
-            f"{good} of {len(main)} received, {rate:.1f} Mbit/s" if main else "none yet; add one: vms camera add",
+            f"{good} of {len(main)} recorded, {rate:.1f} Mbit/s" if main else "none yet; add one: vms camera add",
             Level.GOOD if good == len(main) else Level.BAD,
         )
     ]
@@ -222,7 +222,10 @@ def _given_up(status: SiteStatus) -> list[tuple[str, str, Level]]:
 
 
 def _store(status: SiteStatus, report: ArchiverLine) -> str:
-    text = f"{report.uploaded_segments} segments in ({size(report.uploaded_bytes)}), {report.backlog_segments} waiting"
+    text = f"{report.uploaded_segments} segments in ({size(report.uploaded_bytes)})"
+    if report.running_ns is not None:
+        text += f" since the archiver's start {short(report.running_ns)} ago"
+    text += f", {report.backlog_segments} waiting"
     if report.backlog_segments:
         text += f" ({size(report.backlog_bytes)})"
     if report.backlog_segments and report.oldest_start_ns is not None:

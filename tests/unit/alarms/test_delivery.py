@@ -20,6 +20,7 @@ from tests.support.alarm_receivers import mail_receiver, webhook_receiver
 from vms.alarms import delivery
 from vms.alarms.decision import Alarm, AlarmKind, Event, Message
 from vms.alarms.delivery import Mail, Webhook, destinations
+from vms.alarms.words import TEST_ALARM
 from vms.errors import DeliveryError
 from vms.settings import AlarmsSection, Listen, MailTls, Secret
 from vms.site import Site
@@ -119,6 +120,38 @@ async def test_what_is_not_taken_is_an_error_without_the_addresses_token(status:
             await webhook(receiver.url).send(BOTH)
     assert len(receiver.posts) == 1
     assert TOKEN not in str(caught.value)
+
+
+async def test_a_test_message_has_the_fields_of_an_alarm() -> None:
+    test = Message(Event.TEST, replace(TEST_ALARM, raised_ns=1_795_000_000 * 10**9))
+    async with webhook_receiver() as receiver:
+        await webhook(receiver.url).send([test, *BOTH])
+    told, raised, _ = receiver.posts[0].json["messages"]
+    assert list(told) == list(raised)
+    known = {name: value for name, value in told.items() if value is not None}
+    assert list(known) == ["id", "event", "title", "raised"]
+    assert (known["event"], known["raised"]) == ("test", "2026-11-18T11:06:40.000000Z")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [(b"", "closed the connection without an answer"), (b"220 mail\r\n\r\n", "not HTTP")]
+)
+async def test_whoever_breaks_off_is_told_in_words(answer: bytes, said: str) -> None:
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        with pytest.raises(DeliveryError, match=said) as told:
+            await webhook(f"http://127.0.0.1:{port}/{TOKEN}").send(BOTH)
+    finally:
+        server.close()
+        await server.wait_closed()
+    assert TOKEN not in str(told.value)
+    assert "Error" not in str(told.value)
 
 
 async def test_nobody_there_and_no_answer_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from vms.assignment import Assignment, CameraAssignment
+from vms.cli.demo_view import status_line
 from vms.cli.site_status import (
     ArchiverLine,
     Level,
@@ -43,6 +44,7 @@ REPORT: dict[str, Any] = {
     "set_aside": 0, "journals_waiting": 0, "journals_set_aside": 0, "spool_strays": 0, "catalogue_error": None, "store_error": None, "spool_open_bytes": 5_000_000,
     "spool_sealed_bytes": 12_000_000, "spool_room_bytes": 10**11, "spool_hours": 70.5, "retention_braked": False,
     "retention_off": False,
+    "running_ns": None,
     "spool_bytes_per_second": 400_000,
     "clock_stepped_ns": 0,
 }  # fmt: skip
@@ -315,6 +317,22 @@ def test_a_spools_disk_smaller_than_the_reserve_is_told_with_both_sizes(data: Pa
     asked = ask_disk(Site.open(data))  # its spool is not made yet
     assert asked is not None
     assert asked.disk_bytes > 0
+
+
+def test_what_the_archiver_counts_is_told_with_since_when() -> None:
+    text = shown(site(report=REPORT | {"running_ns": 185 * S}), 200)
+    assert "40 segments in (1.2 GB) since the archiver's start 3 min 05 s ago, 3 waiting" in text
+
+
+def test_cameras_that_are_received_and_not_recorded_are_not_called_received() -> None:
+    gone = judge(WHO, facts(reason="spool_full", detail="no room"), NOW)
+    assert "0 of 1 recorded" in shown(site(gone), 100)
+
+
+def test_a_demo_that_has_just_begun_is_starting_and_not_down() -> None:
+    silent = replace(site(answers=False), recorder_answers=False)
+    assert status_line(silent, 0.2) == "  0 s: recorder and archiver are starting"
+    assert "the recorder does not answer" in status_line(silent, 20.0)
 
 
 def test_a_report_is_overwritten_in_place_where_the_disk_has_no_room_for_a_second_one(
