@@ -114,7 +114,9 @@ async def export(
     """
     timeline = await reader.timeline(wish.stream_id, wish.within, now_ns)
     missing = [m.range for m in timeline.missing if m.range.duration_ns >= SPLIT_NS]
-    stretches = plan(await reader.segments(wish.stream_id, wish.within), wish.within, missing)
+    # What is known to be nowhere any more is a gap `lost` of the timeline, and stated as every gap is.
+    segments = [s for s in await reader.segments(wish.stream_id, wish.within) if s.location != "nowhere"]
+    stretches = plan(segments, wish.within, missing)
     if not stretches:
         reasons = ", ".join(sorted({m.reason.value for m in timeline.missing})) or "no recording was expected then"
         raise UserError(f"nothing was recorded in this range ({reasons}); `vms timeline` shows what there is")

@@ -131,7 +131,10 @@ async def refuse_absent(site: Site) -> None:
                 f"the catalogue was lost: {site.catalogue_file} is not there, but {assigned} cameras are recorded, and go on "
                 "being. Stop the service and bring it back from your backup, or without one run: vms rebuild"
             )
-        raise UserError(f"there is no catalogue in {site.path} yet; add a camera, or run: vms migrate")
+        raise UserError(
+            f"there is no catalogue in {site.path} yet; add a camera, or run: vms migrate. If there was one, bring it back from "
+            "your backup, or run: vms rebuild"
+        )
     await check(site.catalogue_url)
 
 

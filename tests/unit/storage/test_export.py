@@ -18,6 +18,7 @@ from uuid import uuid4
 import av
 import pytest
 
+from storage.catalogue.values import CopyState
 from storage.export import Export, Unexportable, Wish, export
 from storage.export_file import ExportWriting
 from storage.objects import FolderStore
@@ -326,6 +327,13 @@ async def test_bad_footage_says_which_time_and_what_can_be_exported(site: Site, 
 
     with pytest.raises(Unexportable) as told:
         await cut(site, output, span(run, 30, 60), reader)
+    assert not output.exists()
+    for segment in (await reader.segments(site.stream_id, within))[1:3]:  # as `vms check --repair` notes it
+        (copy,) = (c for c in segment.copies if c.state is CopyState.PRESENT)
+        await site.catalogue.record_copy(segment.ref, replace(copy, state=CopyState.MISSING))
+    done = await cut(site, output, within, reader)
+    assert [len(played(one.path)) for one in done.files] == [25, 50]
+    assert [gap.reason for gap in done.missing] == [GapReason.LOST]
     assert (told.value.bad, told.value.before_ns, told.value.after_ns) == (span(run, 30, 60), None, None)
 
 
