@@ -112,10 +112,10 @@ class Report:
         if self._opened is None or now == self._opened:
             return None
         what = "is gone" if now is None else "was replaced while it was open"
-        do = "" if now is None else "if the new one is the right one, restart the service; if not: "
+        do = "" if now is None else "; is the new one the right one, just restart the service"
         return (
-            f"{self._catalogue} {what}: what is written since is lost with it. {do}stop the service, restore the catalogue "
-            "from your backup, or without one run: vms rebuild"
+            f"{self._catalogue} {what}: what is written since is lost with it. Stop the service, restore the catalogue "
+            f"from your backup, or without one run: vms rebuild{do}"
         )
 
 

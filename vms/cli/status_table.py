@@ -175,7 +175,7 @@ def _archiver_lines(status: SiteStatus) -> list[tuple[str, str, Level]]:
         left = Level.GOOD if free else Level.BAD
         said = status.spool_too_small or f"{size(free or 0)} free on its disk beyond the reserve"
         disk = [] if free is None else [("spool", said, left)]
-        return [("archiver", f"does not answer: {archiver_trouble(status)}", Level.BAD), *disk]
+        return [("archiver", f"does not answer; {archiver_trouble(status)}", Level.BAD), *disk]
     assert report is not None
     spool = f"{size(report.spool_open_bytes)} open, {size(report.spool_sealed_bytes)} sealed, {_room(report)}"
     if status.spool_too_small:

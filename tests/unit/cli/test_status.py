@@ -212,7 +212,7 @@ def test_what_needs_a_person_is_counted() -> None:
 
 def test_an_archiver_that_is_silent_is_not_believed() -> None:
     text = shown(site(report=REPORT | {"at_ns": NOW - 90 * S}, answers=False), 100)
-    assert "archiver  ✖ does not answer: last heard of 1 min 30 s ago" in text
+    assert "archiver  ✖ does not answer; last heard of 1 min 30 s ago" in text
     assert "waiting" not in text
 
 
