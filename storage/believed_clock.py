@@ -39,7 +39,10 @@ def believed(
     begun = SteadyTime(wall_ns, mono_ns)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         facts = json.loads(file.read_bytes())
-        found, last_ns = SteadyTime(int(facts["wall_ns"]), int(facts["mono_ns"])), int(facts["last_ns"])
+        found, last_ns = (
+            SteadyTime(int(facts["wall_ns"]), int(facts["mono_ns"])),
+            int(facts.get("last_ns", facts["wall_ns"])),
+        )
         if facts["boot_id"] != boot or found.mono_ns > mono_ns:
             if synchronised is False:
                 begun = SteadyTime(min(wall_ns, last_ns), mono_ns)

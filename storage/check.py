@@ -92,7 +92,7 @@ class _Walk:
     async def run(self) -> CheckReport:
         stores = await self._catalogue.stores()
         self._spools = frozenset(store.name for store in stores if store.kind.value == "spool")
-        await self._places.probe(known=any(store.name == self._places.store_name for store in stores))
+        await self._places.probe(known=await self._catalogue.has_copies(self._places.store_name))
         self._streams = await self._catalogue.all_streams()
         self._known = frozenset(self._streams)
         self._total = await self._catalogue.count_segments()
@@ -125,7 +125,7 @@ class _Walk:
         current: tuple[str, UUID] | None = None
         seen: set[int] = set()
         done: set[tuple[str, UUID]] = set()
-        if not self._places.is_away(self._places.store_name):
+        if not (self._places.unused or self._places.is_away(self._places.store_name)):
             try:
                 async for kind, stream_id, day, objects in self._days():
                     if (kind, stream_id) != current:

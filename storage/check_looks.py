@@ -57,6 +57,7 @@ class Places:
         self.catalogue, self.spool, self.store = catalogue, spool, store
         self.spool_name, self.store_name, self.host = spool_name, store_name, host
         self.errors: dict[str, str] = {}  # store → why it is away
+        self.unused = False  # the store's folder was never made, and need not be there
         self.read_bytes = 0
         self._decoder = decoder
 
@@ -65,14 +66,15 @@ class Places:
         return store in self.errors or store not in (self.spool_name, self.store_name)
 
     async def probe(self, *, known: bool) -> None:
-        """Find out who is away before anything is missed. `known`: the catalogue knows the object store by its name."""
+        """Find out who is away before anything is missed. `known`: the catalogue knows of copies there."""
         if not await asyncio.to_thread(self.spool.sealed_path.is_dir):
             self.errors[self.spool_name] = f"{self.spool.path} is not there, or its disk is not mounted"
         try:
             async for _ in timed(self.store.list("probes/")):
                 break
         except (StoreUnavailable, StoreDenied) as error:
-            if known or not isinstance(self.store, FolderStore):  # a folder that nobody stored in yet need not be there
+            self.unused = isinstance(self.store, FolderStore) and not known
+            if not self.unused:
                 self.errors[self.store_name] = str(error)
 
     async def head(self, key: str) -> ObjectInfo | None:

@@ -60,55 +60,10 @@ class Timelines:
         Nothing from `now_ns` on is missing. Unknown streams have neither spans nor missing time.
         """
 
-        def work(conn: Connection) -> dict[UUID, StreamTimeline]:
-            keys = _keys(conn, stream_ids)
-            recorded = {keys[key]: found for key, found in spans.overlapping(conn, keys, within, tolerance_ns).items()}
-            wanted = _expectations(conn, keys, within)
-            stated: dict[UUID, list[Gap]] = {}
-            for gap in overlapping_gaps(conn, list(keys.values()), within.start_ns, within.end_ns):
-                stated.setdefault(gap.stream_id, []).append(gap)
-            fresh, spoilt = still_open or {}, _spoilt(conn, keys, within)
-            suspects = {
-                key
-                for key, stream_id in keys.items()
-                if coverage.candidates(
-                    stated.get(stream_id, ()),
-                    [*itertools.chain(*recorded.get(stream_id, ())), *(p.range for p in fresh.get(stream_id, ()))],
-                    within,
-                )
-            }
-            around = _around_holes(conn, {key: keys[key] for key in suspects}, within) if suspects else {}
-            parts = {stream_id: [*around.get(stream_id, ()), *fresh.get(stream_id, ())] for stream_id in stream_ids}
-            holes = {
-                stream_id: coverage.holes_of_runs(stated.get(stream_id, ()), mine) for stream_id, mine in parts.items()
-            }
-            elsewhere = _elsewhere(conn, keys, within, holes)
-            found = {}
-            for stream_id in stream_ids:
-                gaps, of_runs, near = stated.get(stream_id, []), holes[stream_id], parts[stream_id]
-                whole, damaged = recorded.get(stream_id, ([], []))
-                gone = spoilt.get(stream_id, _Spoilt([], []))
-                whole = [*subtract(whole, gone.ranges), *(part.range for part in fresh.get(stream_id, ()))]
-                damaged = [*subtract(damaged, gone.lost), *gone.corrupt]
-                gaps = [*gaps, *(Gap(_LOSS, stream_id, r.start_ns, r.end_ns, GapReason.LOST, "") for r in gone.lost)]
-                if of_runs:
-                    whole = subtract(whole, coverage.nowhere(of_runs, near, damaged=False, join_ns=tolerance_ns))
-                    damaged = subtract(damaged, coverage.nowhere(of_runs, near, damaged=True, join_ns=tolerance_ns))
-                found[stream_id] = StreamTimeline(
-                    stream_id,
-                    coverage.labelled(coverage.spans(within, whole, damaged), elsewhere.get(stream_id, ())),
-                    coverage.missing(
-                        within,
-                        wanted.get(stream_id, []),
-                        whole + damaged,
-                        gaps,
-                        until_ns=now_ns,
-                        tolerance_ns=tolerance_ns,
-                    ),
-                )
-            return found
-
-        return await self._db.read(work)
+        fresh = still_open or {}
+        return await self._db.read(
+            lambda conn: _timelines(conn, stream_ids, within, fresh, now_ns=now_ns, tolerance_ns=tolerance_ns)
+        )
 
     async def expectations(self, stream_id: UUID, within: TimeRange) -> list[Expectation]:
         """When the stream was meant to record, rows that overlap the range."""
@@ -197,6 +152,61 @@ class Timelines:
         return await self._db.read(work)
 
 
+def _timelines(
+    conn: Connection,
+    stream_ids: Sequence[UUID],
+    within: TimeRange,
+    fresh: Mapping[UUID, Sequence[Part]],
+    *,
+    now_ns: int,
+    tolerance_ns: int,
+) -> dict[UUID, StreamTimeline]:
+    keys = _keys(conn, stream_ids)
+    recorded = {keys[key]: found for key, found in spans.overlapping(conn, keys, within, tolerance_ns).items()}
+    wanted = _expectations(conn, keys, within)
+    stated: dict[UUID, list[Gap]] = {}
+    for gap in overlapping_gaps(conn, list(keys.values()), within.start_ns, within.end_ns):
+        stated.setdefault(gap.stream_id, []).append(gap)
+    spoilt = _spoilt(conn, keys, within)
+    suspects = {
+        key
+        for key, stream_id in keys.items()
+        if coverage.candidates(
+            stated.get(stream_id, ()),
+            [*itertools.chain(*recorded.get(stream_id, ())), *(p.range for p in fresh.get(stream_id, ()))],
+            within,
+        )
+    }
+    around = _around_holes(conn, {key: keys[key] for key in suspects}, within) if suspects else {}
+    parts = {stream_id: [*around.get(stream_id, ()), *fresh.get(stream_id, ())] for stream_id in stream_ids}
+    holes = {stream_id: coverage.holes_of_runs(stated.get(stream_id, ()), mine) for stream_id, mine in parts.items()}
+    elsewhere = _elsewhere(conn, keys, within, holes)
+    found = {}
+    for stream_id in stream_ids:
+        gaps, of_runs, near = stated.get(stream_id, []), holes[stream_id], parts[stream_id]
+        whole, damaged = recorded.get(stream_id, ([], []))
+        gone = spoilt.get(stream_id, _Spoilt([], []))
+        whole = [*subtract(whole, gone.ranges), *(part.range for part in fresh.get(stream_id, ()))]
+        damaged = [*subtract(damaged, gone.lost), *gone.corrupt]
+        gaps = [*gaps, *(Gap(_LOSS, stream_id, r.start_ns, r.end_ns, GapReason.LOST, "") for r in gone.lost)]
+        if of_runs:
+            whole = subtract(whole, coverage.nowhere(of_runs, near, damaged=False, join_ns=tolerance_ns))
+            damaged = subtract(damaged, coverage.nowhere(of_runs, near, damaged=True, join_ns=tolerance_ns))
+        found[stream_id] = StreamTimeline(
+            stream_id,
+            coverage.labelled(coverage.spans(within, whole, damaged), elsewhere.get(stream_id, ())),
+            coverage.missing(
+                within,
+                wanted.get(stream_id, []),
+                whole + damaged,
+                gaps,
+                until_ns=now_ns,
+                tolerance_ns=tolerance_ns,
+            ),
+        )
+    return found
+
+
 def _keys(conn: Connection, stream_ids: Sequence[UUID]) -> dict[int, UUID]:
     found = conn.execute(select(streams.c.key, streams.c.id).where(streams.c.id.in_(stream_ids)))
     return {row.key: row.id for row in found}
@@ -245,8 +255,9 @@ def _of_stream(
         return []
     ranges = merge(TimeRange(row.start_ns, row.end_ns) for row in mine)
     around = TimeRange(ranges[0].start_ns, ranges[-1].end_ns)
-    rivals = segments_query().where(*_overlapping([stream_key], around))
-    listed = with_copies(conn, conn.execute(rivals).all(), select(literal(-1, BigInteger)))
+    where = _overlapping([stream_key], around)
+    rivals, arrivals = segments_query().where(*where), select(segments.c.arrival).where(*where)
+    listed = with_copies(conn, conn.execute(rivals).all(), arrivals)
     chosen = coverage.choose([_holed(segment, holes) for segment in listed])
     brought = [c for c in chosen if c.segment.origin is not Origin.LIVE]
     late = {run_id: _came_late(conn, run_id) for run_id in {c.segment.run_id for c in brought}}
@@ -406,7 +417,7 @@ def with_copies(conn: Connection, found: Sequence[Any], arrivals: Select[Any]) -
     for row in found:
         usual = segment_key(row.stream_id, row.run_id, row.number, row.start_ns)
         kept: list[Copy] = []
-        location = "nowhere"
+        location = "nowhere" if row.arrival in of else "spool"
         for copy_row in of.get(row.arrival, ()):
             copy = rows.copy_of(copy_row, copy_row.name, usual, row.size_bytes, row.digest)
             kept.append(copy)

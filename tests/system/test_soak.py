@@ -150,7 +150,7 @@ def life(level: int, per_hour: float, *, began: float = 0.0, minutes: int = 30, 
 
 
 def test_lives_share_a_slope_and_have_their_own_levels() -> None:
-    found = slope({1: life(50_000, 6000), 2: life(90_000, 6000, began=2000.0)}, "pss_kib", warm_up_s=120)
+    found = slope({1: life(50_000, 6000), 2: life(90_000, 6000, began=2000.0)}, "own_kib", warm_up_s=120)
     assert found.per_hour == pytest.approx(6000, rel=0.01)
     assert found.lives == 2
     assert found.error < 10
@@ -158,13 +158,13 @@ def test_lives_share_a_slope_and_have_their_own_levels() -> None:
 
 
 def test_noise_is_within_the_error() -> None:
-    found = slope({1: life(50_000, 0, minutes=60, noise=500)}, "pss_kib", warm_up_s=120)
+    found = slope({1: life(50_000, 0, minutes=60, noise=500)}, "own_kib", warm_up_s=120)
     assert abs(found.per_hour) < 3 * found.error
     assert 20 < found.error < 500
 
 
 def test_too_little_says_nothing() -> None:
-    assert slope({1: life(50_000, 0, minutes=1)}, "pss_kib", warm_up_s=120).error == math.inf
+    assert slope({1: life(50_000, 0, minutes=1)}, "own_kib", warm_up_s=120).error == math.inf
 
 
 def test_growth_is_a_problem_of_a_long_run() -> None:

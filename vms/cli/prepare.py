@@ -55,6 +55,8 @@ async def store_trouble(site: Site, *, assigned: bool) -> str | None:
 
 async def _holds_footage(site: Site) -> bool:
     """Whether footage was brought to the store before, as far as can be told: a catalogue that is away may know of some."""
+    if site.catalogue_file is not None and not site.catalogue_file.exists():
+        return False
     async with Catalogue(site.catalogue_url) as catalogue:
         try:
             return await catalogue.has_copies(object_store_info(site.settings.store).name)

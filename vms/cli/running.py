@@ -137,9 +137,9 @@ async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) ->
             if assigned:
                 running.start_recorder(log_file)
             prepare = await asyncio.to_thread(importlib.import_module, "vms.cli.prepare")
+            store = await prepare.store_trouble(site, assigned=assigned)
             preparing = asyncio.create_task(prepare.prepare_catalogue(site), name="catalogue")
             catalogue = await prepare.catalogue_trouble(preparing, assigned=assigned)
-            store = await prepare.store_trouble(site, assigned=assigned)
             for trouble in (store, catalogue):
                 if trouble:
                     tell(trouble)
