@@ -71,6 +71,7 @@ class StreamStatus:
     codec: Codec | None
     width: int
     height: int
+    reorder_depth: int | None  # above 0: B-frames; None: nothing was received yet
     fps: float
     bits_per_second: int
     last_unit_mono_ns: int
@@ -423,6 +424,7 @@ class Recording:
             codec=None if config is None else config.codec,
             width=0 if config is None else config.width,
             height=0 if config is None else config.height,
+            reorder_depth=None if config is None else config.reorder_depth,
             fps=fps,
             bits_per_second=rate,
             last_unit_mono_ns=last,

@@ -2,6 +2,7 @@
 
 VmsError
 ├── UserError          a person's input cannot be carried out; the message says what to do; nothing was changed
+│   └── ChangedMeanwhile   somebody else was first: look again
 ├── MalformedError     bytes from outside do not parse (RTSP, SDP, RTP, MP4, fact files); carries where
 ├── SourceError        one attempt to receive a stream ended; carries the `GapReason` the gap will state
 ├── StoreError         the object store did not do what was asked
@@ -28,6 +29,10 @@ class VmsError(Exception):
 
 class UserError(VmsError):
     """A short message in plain words that says what to do next. Shown without a traceback; exit code 2."""
+
+
+class ChangedMeanwhile(UserError):
+    """What was to be changed is no longer what the person had looked at."""
 
 
 class MalformedError(VmsError):

@@ -134,6 +134,31 @@ class Metrics:
     alarm_messages_waiting: Gauge = _metric(
         "alarm_messages_waiting", "Alarm messages not handed over yet.", ("destination",)
     )
+    web_requests: Counter = _metric(
+        "web_requests_total", "Requests answered, by method and class of status.", ("method", "status")
+    )
+    web_request_seconds: Histogram = _metric(
+        "web_request_seconds", "Time from a request to the end of its answer.", (), _LATENCY_BUCKETS
+    )
+    web_sockets: Gauge = _metric("web_sockets", "Open WebSockets, one for each page that somebody has open.")
+    sign_ins: Counter = _metric("sign_ins_total", "Attempts to sign in, by result.", ("result",))
+    live_views: Gauge = _metric("live_views", "Live pictures that are being watched.")
+    live_views_ended: Counter = _metric(
+        "live_views_ended_total", "Live views that ended: closed, gone (the browser went away) or revoked.", ("why",)
+    )
+    live_view_setup_seconds: Histogram = _metric(
+        "live_view_setup_seconds",
+        "Time from an offer to its answer, the gateway's part included.",
+        (),
+        _LATENCY_BUCKETS,
+    )
+    viewer_first_frame_seconds: Histogram = _metric(
+        "viewer_first_frame_seconds", "Time from request to first picture, as browsers report it.", (), _LATENCY_BUCKETS
+    )
+    viewer_freezes: Counter = _metric("viewer_freezes_total", "Pictures that stood still, as browsers report it.")
+    viewer_dropped_frames: Counter = _metric(
+        "viewer_dropped_frames_total", "Frames that browsers received and did not show, as they report it."
+    )
 
     @classmethod
     def create(cls, registry: CollectorRegistry | None = None) -> Metrics:

@@ -334,6 +334,21 @@ class PublishingSection:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSection:
+    """The one door for people: pages, interface, live pictures' signalling. Beyond loopback over TLS only."""
+
+    listen: Listen = setting(
+        Listen("127.0.0.1", 8080), "Where browsers and programs connect. Port 0 takes any free one."
+    )
+    certificate: Path | None = setting(
+        None,
+        "PEM file of the certificate, with its chain. Absent: plain HTTP on loopback; beyond it a certificate of an "
+        "authority of the site's own, made in the folder `tls` of the data folder.",
+    )
+    key: Path | None = setting(None, "PEM file of its private key.")
+
+
+@dataclass(frozen=True, slots=True)
 class LegalSection:
     """The legal profile that a camera gets when none is named."""
 
@@ -405,6 +420,7 @@ class Settings:
     feed: FeedSection = field(default_factory=FeedSection)
     metrics: MetricsSection = field(default_factory=MetricsSection)
     publishing: PublishingSection = field(default_factory=PublishingSection)
+    web: WebSection = field(default_factory=WebSection)
     legal: LegalSection = field(default_factory=LegalSection)
     alarms: AlarmsSection = field(default_factory=AlarmsSection)
     log: LogSection = field(default_factory=LogSection)
@@ -429,6 +445,8 @@ def check_together(settings: Settings) -> list[str]:
     problems += [f'publishing.consumers: "{c.name}" has no password' for c in publishing.consumers if not c.password]
     if settings.feed.listen and not (settings.feed.certificate and settings.feed.key):
         problems.append("feed.listen is served over TLS only, so feed.certificate and feed.key must be set")
+    if bool(settings.web.certificate) != bool(settings.web.key):
+        problems.append("web.certificate and web.key must be set together")
     if len(str(settings.feed.socket).encode()) > MOST_SOCKET_BYTES:
         problems.append(
             f"feed.socket: a Unix socket path has at most {MOST_SOCKET_BYTES} bytes; set a shorter one, such as "

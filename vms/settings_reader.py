@@ -261,7 +261,7 @@ def _finish(settings: Settings, data: Path) -> Settings:
     """Relative paths made absolute from the data folder, and the host's name filled in."""
     root = Path(os.path.abspath(data))
     store, spool, feed, site = settings.store, settings.spool, settings.feed, settings.site
-    alarms = settings.alarms
+    alarms, web = settings.alarms, settings.web
     return replace(
         settings,
         site=replace(site, host=site.host or local_host_name()),
@@ -272,6 +272,11 @@ def _finish(settings: Settings, data: Path) -> Settings:
             socket=root / feed.socket,
             certificate=root / feed.certificate if feed.certificate else None,
             key=root / feed.key if feed.key else None,
+        ),
+        web=replace(
+            web,
+            certificate=root / web.certificate if web.certificate else None,
+            key=root / web.key if web.key else None,
         ),
         alarms=replace(
             alarms,

@@ -13,6 +13,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from storage.catalogue.coverage import Chosen, choose
+from storage.catalogue.people_values import (
+    AuditEntry,
+    LiveView,
+    Login,
+    StoredCheckpoint,
+    StoredGrant,
+    StoredLayout,
+    StoredSession,
+    StoredToken,
+    User,
+)
 from storage.catalogue.values import (
     CameraStream,
     Condemned,
@@ -40,6 +51,8 @@ from storage.catalogue.values import (
 )
 
 if TYPE_CHECKING:
+    from storage.catalogue.audit_append import Happening
+    from storage.catalogue.audit_log import LogHead, Verified
     from storage.catalogue.braking import BrakeState
     from storage.catalogue.catalogue import Catalogue
     from storage.catalogue.engine import sqlite_url
@@ -50,6 +63,9 @@ if TYPE_CHECKING:
 
 _ON_DEMAND = {
     "BrakeState": "braking",
+    "Happening": "audit_append",
+    "LogHead": "audit_log",
+    "Verified": "audit_log",
     "Catalogue": "catalogue",
     "RebuildState": "rebuilding",
     "Sealer": "registry",
@@ -61,6 +77,7 @@ _ON_DEMAND = {
 }
 
 __all__ = [
+    "AuditEntry",
     "BrakeState",
     "CameraStream",
     "Catalogue",
@@ -73,10 +90,14 @@ __all__ = [
     "Expectation",
     "Expired",
     "Expiring",
+    "Happening",
     "HistoryEntry",
     "HistoryKind",
     "Hold",
     "JournalEntry",
+    "LiveView",
+    "LogHead",
+    "Login",
     "Missing",
     "RebuildState",
     "RecordedSegment",
@@ -87,8 +108,15 @@ __all__ = [
     "Span",
     "StoreInfo",
     "StoreKind",
+    "StoredCheckpoint",
+    "StoredGrant",
+    "StoredLayout",
+    "StoredSession",
+    "StoredToken",
     "StreamAbout",
     "StreamTimeline",
+    "User",
+    "Verified",
     "check",
     "choose",
     "downgrade",

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from typing import Self
 
+from storage.catalogue.audit_log import AuditLog
 from storage.catalogue.braking import Braking
 from storage.catalogue.checking import Checking
 from storage.catalogue.deletions import Deletions
 from storage.catalogue.engine import Database
 from storage.catalogue.facts import Facts
+from storage.catalogue.logins import Logins
+from storage.catalogue.people import People
 from storage.catalogue.rebuilding import Rebuilding
 from storage.catalogue.recordings import Recordings
 from storage.catalogue.registry import Registry, Sealer
@@ -21,7 +24,20 @@ from storage.catalogue.restoring import Restoring
 from storage.catalogue.timelines import Timelines
 
 
-class Catalogue(Registry, Recordings, Facts, Timelines, Deletions, Braking, Checking, Rebuilding, Restoring):
+class Catalogue(
+    Registry,
+    Recordings,
+    Facts,
+    Timelines,
+    Deletions,
+    Braking,
+    Checking,
+    Rebuilding,
+    Restoring,
+    People,
+    Logins,
+    AuditLog,
+):
     """Use from one event loop. `sealer` opens camera passwords; processes that need none leave it out."""
 
     def __init__(self, url: str, sealer: Sealer | None = None) -> None:

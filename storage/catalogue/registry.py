@@ -22,7 +22,7 @@ from storage.catalogue.finding import find_camera
 from storage.catalogue.locks import holds_of_stream, lock_cameras
 from storage.catalogue.tables import camera_history, cameras, legal_profiles, streams
 from storage.catalogue.values import CameraStream, HistoryEntry, HistoryKind, StreamAbout
-from vms.errors import CatalogueError, UserError
+from vms.errors import CatalogueError, ChangedMeanwhile, UserError
 from vms.model import Camera, LegalProfile, SourceKind, Stream, StreamKind
 
 DEFAULT_PROFILE_NAME = "City guard (default)"
@@ -114,16 +114,21 @@ class Registry:
 
         return await self._db.write(work)
 
-    async def update_camera(self, camera: Camera, *, at_ns: int, by: str = "", replaced: bool = False) -> Camera:
+    async def update_camera(
+        self, camera: Camera, *, at_ns: int, by: str = "", replaced: bool = False, version: int | None = None
+    ) -> Camera:
         """Make the camera with this id as given. Streams left out are retired. `replaced`: it is another device now.
 
-        Raises UserError for an unknown or retired camera, a taken number or an unknown profile.
+        Raises UserError for an unknown or retired camera, a taken number or an unknown profile, and ChangedMeanwhile
+        when it is no longer of the `version` that `camera_and_version` gave.
         """
         _check(camera)
 
         def work(conn: Connection) -> Camera:
             key = _key_of(conn, camera.id)
             lock_cameras(conn, [key])
+            if version is not None and _version(conn, key) != version:
+                raise ChangedMeanwhile("somebody changed the camera meanwhile; look again")
             before = self._load(conn, cameras.c.key == key)[0]
             if before.retired_ns is not None:
                 raise UserError(f"camera {before.name!r} is retired; add it again as a new camera")
@@ -175,6 +180,15 @@ class Registry:
 
         return await self._db.read(work)
 
+    async def camera_and_version(self, camera_id: UUID) -> tuple[Camera, int] | None:
+        """The camera with this id, retired or not, and a number that grows with every change of it."""
+
+        def work(conn: Connection) -> tuple[Camera, int] | None:
+            key = conn.scalar(select(cameras.c.key).where(cameras.c.id == camera_id))
+            return None if key is None else (self._load(conn, cameras.c.key == key)[0], _version(conn, key))
+
+        return await self._db.read(work)
+
     async def find(self, text: str, *, include_retired: bool = False) -> Camera:
         """The camera a person means by number, id or name. Raises UserError for none or several, with candidates."""
         return find_camera(await self.cameras(include_retired=include_retired), text)
@@ -206,6 +220,15 @@ class Registry:
             wanted = expectations.of_stream(conn, row.key, stream_id)
             held = holds_of_stream(conn, row.key, stream_id)
             return StreamAbout(camera, stream, _profile(profile), wanted, held, row.retired_ns, others)
+
+        return await self._db.read(work)
+
+    async def registry_version(self) -> tuple[int, int]:
+        """Differs whenever a camera was changed: how many changes are on record, and the last of them."""
+
+        def work(conn: Connection) -> tuple[int, int]:
+            row = conn.execute(select(func.count(camera_history.c.key), func.max(camera_history.c.key))).one()
+            return row[0], row[1] or 0
 
         return await self._db.read(work)
 
@@ -332,6 +355,10 @@ def _check_number(conn: Connection, camera: Camera) -> None:
     ).first()
     if other is not None:
         raise UserError(f"number {camera.number} belongs to camera {other.name!r}; choose another number")
+
+
+def _version(conn: Connection, key: int) -> int:
+    return conn.scalar(select(func.max(camera_history.c.key)).where(camera_history.c.camera_key == key)) or 0
 
 
 def _key_of(conn: Connection, camera_id: UUID) -> int:

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
@@ -27,29 +26,9 @@ from sqlalchemy import (
     text,
 )
 
+from storage.catalogue import tables_people as _people  # noqa: F401 - its tables belong to the same metadata
+from storage.catalogue.columns import Counter, key, metadata, to
 from storage.catalogue.values import LONGEST_SEGMENT_NS
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-# An INTEGER primary key is SQLite's own row number and costs no index of its own; elsewhere the counter needs 8 bytes.
-_Counter = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _key() -> Column[int]:
-    return Column("key", Integer, primary_key=True)
-
-
-def _to(target: str, name: str | None = None) -> Column[int]:
-    return Column(name or f"{target.rstrip('s')}_key", Integer, ForeignKey(f"{target}.key"), nullable=False)
-
 
 counters = Table(
     "counters",
@@ -72,7 +51,7 @@ legal_profiles = Table(
 cameras = Table(
     "cameras",
     metadata,
-    _key(),
+    key(),
     Column("id", Uuid, nullable=False, unique=True),
     Column("number", Integer, nullable=False),
     Column("name", Text, nullable=False),
@@ -103,8 +82,8 @@ cameras = Table(
 camera_history = Table(
     "camera_history",
     metadata,
-    _key(),
-    _to("cameras"),
+    key(),
+    to("cameras"),
     Column("at_ns", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
     Column("changes", Text, nullable=False),  # JSON: {field: [before, after]}
@@ -115,9 +94,9 @@ camera_history = Table(
 streams = Table(
     "streams",
     metadata,
-    _key(),
+    key(),
     Column("id", Uuid, nullable=False, unique=True),
-    _to("cameras"),
+    to("cameras"),
     Column("kind", Text, nullable=False),
     Column("url", Text, nullable=False),
     Column("record", Boolean, nullable=False),
@@ -129,8 +108,8 @@ streams = Table(
 expectations = Table(
     "expectations",
     metadata,
-    _key(),
-    _to("streams"),
+    key(),
+    to("streams"),
     Column("from_ns", BigInteger, nullable=False),
     Column("to_ns", BigInteger),
     Column("suspended", Text),
@@ -140,9 +119,9 @@ expectations = Table(
 runs = Table(
     "runs",
     metadata,
-    _key(),
+    key(),
     Column("id", Uuid, nullable=False, unique=True),
-    _to("streams"),
+    to("streams"),
     Column("origin", Text, nullable=False),
     Column("host", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
@@ -163,9 +142,9 @@ runs = Table(
 segments = Table(
     "segments",
     metadata,
-    Column("arrival", _Counter, primary_key=True, autoincrement=False),
-    _to("streams"),
-    _to("runs"),
+    Column("arrival", Counter, primary_key=True, autoincrement=False),
+    to("streams"),
+    to("runs"),
     Column("number", Integer, nullable=False),
     Column("start_ns", BigInteger, nullable=False),
     Column("end_ns", BigInteger, nullable=False),
@@ -186,7 +165,7 @@ segments = Table(
 spans = Table(
     "spans",
     metadata,
-    _to("streams"),
+    to("streams"),
     Column("start_ns", BigInteger, nullable=False),
     Column("damaged", Boolean, nullable=False),
     Column("end_ns", BigInteger, nullable=False),
@@ -198,7 +177,7 @@ spans = Table(
 stores = Table(
     "stores",
     metadata,
-    _key(),
+    key(),
     Column("name", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),
     Column("host", Text, nullable=False),
@@ -207,8 +186,8 @@ stores = Table(
 copies = Table(
     "copies",
     metadata,
-    Column("arrival", _Counter, ForeignKey("segments.arrival"), nullable=False, autoincrement=False),
-    _to("stores"),
+    Column("arrival", Counter, ForeignKey("segments.arrival"), nullable=False, autoincrement=False),
+    to("stores"),
     Column("object_key", Text),  # NULL: the key that follows from the segment's facts
     Column("version", Text),
     Column("size_bytes", BigInteger),  # NULL, and the digest: those of the segment
@@ -227,9 +206,9 @@ copies = Table(
 gaps = Table(
     "gaps",
     metadata,
-    _key(),
+    key(),
     Column("id", Uuid, nullable=False, unique=True),
-    _to("streams"),
+    to("streams"),
     Column("start_ns", BigInteger, nullable=False),
     Column("end_ns", BigInteger),
     Column("reason", Text, nullable=False),
@@ -240,7 +219,7 @@ gaps = Table(
 holds = Table(
     "holds",
     metadata,
-    _key(),
+    key(),
     Column("id", Uuid, nullable=False, unique=True),
     Column("from_ns", BigInteger, nullable=False),
     Column("to_ns", BigInteger, nullable=False),
@@ -255,8 +234,8 @@ holds = Table(
 hold_streams = Table(
     "hold_streams",
     metadata,
-    _to("streams"),
-    _to("holds"),
+    to("streams"),
+    to("holds"),
     PrimaryKeyConstraint("stream_key", "hold_key"),
     sqlite_with_rowid=False,
 )
@@ -264,9 +243,9 @@ hold_streams = Table(
 condemned = Table(
     "condemned",
     metadata,
-    _to("runs"),
+    to("runs"),
     Column("number", Integer, nullable=False),
-    _to("streams"),
+    to("streams"),
     Column("start_ns", BigInteger, nullable=False),
     Column("end_ns", BigInteger, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
@@ -280,10 +259,10 @@ condemned = Table(
 condemned_objects = Table(
     "condemned_objects",
     metadata,
-    _key(),
-    _to("runs"),
+    key(),
+    to("runs"),
     Column("number", Integer, nullable=False),
-    _to("stores"),
+    to("stores"),
     Column("object_key", Text, nullable=False),
     UniqueConstraint("run_key", "number", "store_key", "object_key"),
     Index(None, "store_key", "key"),
@@ -292,9 +271,9 @@ condemned_objects = Table(
 deletions = Table(
     "deletions",
     metadata,
-    _to("runs"),
+    to("runs"),
     Column("number", Integer, nullable=False),
-    _to("streams"),
+    to("streams"),
     Column("start_ns", BigInteger, nullable=False),
     Column("end_ns", BigInteger, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
@@ -346,8 +325,8 @@ rebuild = Table(
 journals = Table(
     "journals",
     metadata,
-    _key(),
-    _to("streams"),
+    key(),
+    to("streams"),
     Column("hour_ns", BigInteger, nullable=False),
     Column("host", Text, nullable=False),
     Column("object_key", Text, nullable=False, unique=True),

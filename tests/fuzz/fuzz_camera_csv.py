@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
-from vms.cli.camera_csv import Known, Verdict, check_columns, export_cameras, plan_import
-from vms.cli.camera_edit import with_stream_url
-from vms.cli.csv_table import read_csv
+from vms.cameras.camera_csv import Known, Verdict, check_columns, export_cameras, plan_import
+from vms.cameras.camera_edit import with_stream_url
+from vms.cameras.csv_table import read_csv
 from vms.errors import UserError
 from vms.model import Camera, LegalProfile, StreamKind
 

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from storage.camera_registry import refresh_assignment
 from storage.catalogue import Catalogue
 from storage.objects import embedded
 from tests.support.kill_up import register_cameras
@@ -25,7 +26,6 @@ from tests.support.sent import SentLog
 from tests.support.unreliable_proxy import UnreliableProxy
 from tests.support.vms_process import command, environment
 from vms.assignment import CameraAssignment, read_assignment
-from vms.cli.registry import refresh_assignment
 from vms.model import SourceKind
 from vms.simulate import Footage, SimulatorOptions
 from vms.site import Site

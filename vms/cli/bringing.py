@@ -53,10 +53,10 @@ def bring_in(
 
 
 async def _import(site: Site, folder: Path, tell: Callable[[int, int], None], *, commit: bool) -> ImportReport:
+    from storage.camera_registry import profile_of, refuse_lost
     from storage.importing import Importing
     from storage.spool import Spool
     from storage.stores import spool_info
-    from vms.cli.registry import profile_of, refuse_lost
     from vms.cli.retention import opened
     from vms.settings import local_host_name
 

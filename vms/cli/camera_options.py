@@ -79,7 +79,7 @@ def with_camera_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def apply_wishes(camera: Camera, wishes: dict[str, Any]) -> Camera:
     """The camera with what the options ask for; an option not given leaves things as they are."""
-    from vms.cli.camera_edit import check_name, check_pin, check_text, parse_degrees
+    from vms.cameras.camera_edit import check_name, check_pin, check_text, parse_degrees
 
     if wishes.get("password") is not None:
         raise UserError(
@@ -109,7 +109,7 @@ def apply_wishes(camera: Camera, wishes: dict[str, Any]) -> Camera:
 
 
 def _apply_streams(camera: Camera, wishes: dict[str, Any]) -> Camera:
-    from vms.cli.camera_edit import parse_stream_url, with_stream_url
+    from vms.cameras.camera_edit import parse_stream_url, with_stream_url
 
     for wish, kind, record in (
         ("url", StreamKind.MAIN, wishes.get("record")),
@@ -139,7 +139,7 @@ def _apply_streams(camera: Camera, wishes: dict[str, Any]) -> Camera:
 
 def _read_password(wishes: dict[str, Any], camera: Camera) -> str | None:
     """The new password, asked for when a user is given without one; None to leave it as it is."""
-    from vms.cli.camera_csv import read_password
+    from vms.cameras.camera_csv import read_password
 
     file: Path | None = wishes.get("password_file")
     if file is not None:
@@ -153,7 +153,7 @@ def _read_password(wishes: dict[str, Any], camera: Camera) -> str | None:
 
 
 def with_profile(camera: Camera, profiles: list[LegalProfile], name: str | None) -> Camera:
-    from vms.cli.camera_edit import find_profile
+    from vms.cameras.camera_edit import find_profile
 
     return camera if name is None else replace(camera, profile_id=find_profile(profiles, name).id)
 

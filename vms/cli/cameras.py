@@ -56,7 +56,7 @@ def add(
     as_json: JsonFlag = False,
 ) -> None:
     """Add a camera. It is recorded as soon as the recorder reads its new assignment."""
-    from vms.cli.camera_edit import camera_json, likenesses
+    from vms.cameras.camera_edit import camera_json, likenesses
     from vms.cli.registry import changing
 
     site = ctx.obj.create_site()
@@ -88,7 +88,7 @@ def list_cameras(
     as_json: JsonFlag = False,
 ) -> None:
     """List the cameras by number."""
-    from vms.cli.camera_edit import camera_json, main_url
+    from vms.cameras.camera_edit import camera_json, main_url
 
     cameras, profiles = _load(ctx.obj.open_site(), retired=retired)
     if as_json:
@@ -105,7 +105,7 @@ def list_cameras(
 def show(ctx: typer.Context, camera: CameraArgument, as_json: JsonFlag = False) -> None:
     """Show everything about one camera, its history included."""
     from storage.catalogue import find_camera
-    from vms.cli.camera_edit import camera_json
+    from vms.cameras.camera_edit import camera_json
     from vms.cli.registry import reading
     from vms.localtime import format_local, format_utc
 
@@ -155,7 +155,7 @@ def edit(
 ) -> None:
     """Change a camera. What is not named stays; footage stays with the camera."""
     from storage.catalogue import find_camera
-    from vms.cli.camera_edit import camera_json, changes_between, likenesses, with_stream_url
+    from vms.cameras.camera_edit import camera_json, changes_between, likenesses, with_stream_url
     from vms.cli.registry import changing
 
     if wishes["sub"] is not None and no_sub:
@@ -230,7 +230,7 @@ def measure(
 ) -> None:
     """Receive a camera for some seconds: codec, size, frame rate, bitrate, keyframes, clock, and what to change on it."""
     from storage.catalogue import find_camera
-    from vms.cli.probing import failure_of, is_rtsp, measure_camera, stream_test_facts, stream_test_json
+    from vms.cameras.probing import failure_of, is_rtsp, measure_camera, stream_test_facts, stream_test_json
 
     wishes: dict[str, Any] = {"user": user, "password_file": password_file, "transport": transport, "pin": pin}
     if "://" in camera:
@@ -266,7 +266,7 @@ def import_cameras(
     as_json: JsonFlag = False,
 ) -> None:
     """Add and change cameras by a table. A dry run unless --commit; a bad row stops all of it unless --skip-bad."""
-    from vms.cli.camera_csv import Verdict
+    from vms.cameras.camera_csv import Verdict
     from vms.cli.importing import import_table, verdict_json
 
     site = ctx.obj.create_site() if commit else ctx.obj.open_site()
@@ -304,7 +304,7 @@ def export_table(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write the cameras as the table that `camera import` reads. Passwords are left out."""
-    from vms.cli.camera_csv import export_cameras
+    from vms.cameras.camera_csv import export_cameras
     from vms.durable import write_atomically
 
     if output is not None and output.exists() and not force:

@@ -69,6 +69,7 @@ def check(
 
 
 async def _check(site: Site, depth: DepthName, *, repair: bool) -> tuple[CheckReport, Streams]:
+    from storage.camera_registry import refuse_emptied
     from storage.catalogue import Catalogue
     from storage.check import check_site
     from storage.check_findings import Depth
@@ -77,7 +78,7 @@ async def _check(site: Site, depth: DepthName, *, repair: bool) -> tuple[CheckRe
     from storage.objects import open_store
     from storage.spool import Spool
     from storage.stores import object_store_info, spool_info
-    from vms.cli.registry import refuse_absent, refuse_emptied
+    from vms.cli.registry import refuse_absent
     from vms.settings import local_host_name
 
     await refuse_absent(site)

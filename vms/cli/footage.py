@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from storage.camera_registry import refuse_emptied
 from storage.catalogue import Catalogue, RecordedSegment, Span, StreamTimeline, find_camera
 from storage.catalogue.coverage import LATE_NS, late
 from storage.objects import open_store
 from storage.reader import Reader
 from storage.spool import Spool
 from storage.stores import object_store_info
-from vms.cli.registry import refuse_absent, refuse_emptied
+from vms.cli.registry import refuse_absent
 from vms.errors import UserError
 from vms.localtime import format_duration, format_local, format_utc
 from vms.model import Camera, Origin, Stream, StreamKind

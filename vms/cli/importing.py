@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vms.cli.camera_csv import Known, RowVerdict, Verdict, check_columns, plan_import
-from vms.cli.csv_table import MAX_BYTES, read_csv
-from vms.cli.registry import CameraRegistry, changing, reading
+from storage.camera_registry import plan_table, write_table
+from vms.cameras.camera_csv import RowVerdict, check_columns
+from vms.cameras.csv_table import MAX_BYTES, read_csv
+from vms.cli.registry import changing, reading
 from vms.errors import UserError
 
 if TYPE_CHECKING:
-    from vms.cli.csv_table import CsvTable
+    from vms.cameras.csv_table import CsvTable
     from vms.site import Site
 
 
@@ -21,21 +22,10 @@ async def import_table(site: Site, file: Path, *, commit: bool, skip_bad: bool) 
     table, folder = _read(file)
     if not commit:
         async with reading(site) as registry:
-            return await _plan(registry, table, folder), None
+            return await plan_table(registry, table, folder, os.environ), None
     async with changing(site) as registry:
-        verdicts = await _plan(registry, table, folder)
-        if not skip_bad and any(v.verdict is Verdict.ERROR for v in verdicts):
-            return verdicts, None
-        written = 0
-        for v in verdicts:
-            if v.camera is None or v.verdict is Verdict.UNCHANGED:
-                continue
-            try:
-                await (registry.add(v.camera) if v.verdict is Verdict.NEW else registry.update(v.camera))
-            except UserError as error:
-                raise UserError(f"line {v.line}: {error}; {written} rows before it are written") from error
-            written += 1
-        return verdicts, written
+        verdicts = await plan_table(registry, table, folder, os.environ)
+        return verdicts, await write_table(registry, verdicts, skip_bad=skip_bad)
 
 
 def verdict_json(verdict: RowVerdict) -> dict[str, Any]:
@@ -59,10 +49,3 @@ def _read(file: Path) -> tuple[CsvTable, Path]:
     table = read_csv(content, file.name)
     check_columns(table, file.name)
     return table, file.absolute().parent
-
-
-async def _plan(registry: CameraRegistry, table: CsvTable, folder: Path) -> list[RowVerdict]:
-    profiles, default = await registry.profiles()
-    cameras = {c.number: c for c in await registry.cameras()}
-    known = profiles if default in profiles else [*profiles, default]
-    return plan_import(table, Known(cameras, known, default, folder, os.environ))

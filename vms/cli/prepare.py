@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 
+from storage.camera_registry import follow_legal_settings, refresh_assignment, refuse_lost
 from storage.catalogue import Catalogue, migrate
 from storage.objects import open_store
 from storage.stores import object_store_info
-from vms.cli.registry import follow_legal_settings, refresh_assignment, refuse_lost
 from vms.errors import CatalogueError, CatalogueUnavailable, StoreDenied, StoreError, StoreUnavailable, UserError
 from vms.site import Site
 

@@ -63,13 +63,13 @@ def rebuild(
 
 
 async def _rebuild(site: Site, tell: Callable[[int, int], None]) -> tuple[RebuildReport, list[Camera]]:
+    from storage.camera_registry import profile_of
     from storage.catalogue import Catalogue, migrate
     from storage.objects import open_store
     from storage.rebuild import RebuildSources
     from storage.rebuild import rebuild as rebuild_catalogue
     from storage.spool import Spool
     from storage.stores import object_store_info, spool_info
-    from vms.cli.registry import profile_of
     from vms.settings import local_host_name
 
     host = site.settings.site.host or local_host_name()

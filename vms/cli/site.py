@@ -43,9 +43,9 @@ def version(as_json: JsonFlag = False) -> None:
 
 def migrate(ctx: typer.Context) -> None:
     """Make the data folder where there is none, and bring the catalogue to this version's schema. May be repeated."""
+    from storage.camera_registry import follow_legal_settings
     from storage.catalogue import Catalogue
     from storage.catalogue import migrate as migrate_catalogue
-    from vms.cli.registry import follow_legal_settings
 
     site = ctx.obj.create_site()
 

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from vms.cli.camera_csv import COLUMNS, Known, RowVerdict, Verdict, check_columns, export_cameras, plan_import
-from vms.cli.csv_table import read_csv
+from vms.cameras.camera_csv import COLUMNS, Known, RowVerdict, Verdict, check_columns, export_cameras, plan_import
+from vms.cameras.csv_table import read_csv
 from vms.errors import UserError
 from vms.model import Camera, LegalProfile, Stream, StreamKind
 

@@ -136,8 +136,8 @@ def test_the_password_from_standard_input_is_one_line(vms: Vms, tmp_path: Path) 
 def test_a_cancelled_import_leaves_assignment_and_catalogue_alike(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from storage.camera_registry import CameraRegistry
     from vms.cli.importing import import_table
-    from vms.cli.registry import CameraRegistry
 
     (tmp_path / "k.csv").write_text("numer;nazwa;adres\n1;a;h\n2;b;h\n3;c;h\n")
     add = CameraRegistry.add
@@ -238,7 +238,7 @@ def rows_of_190() -> list[str]:
 
 def test_190_cameras_with_seven_errors(vms: Vms, data: Path, tmp_path: Path) -> None:
     """Acceptance check 39: exactly the seven rows are named, 183 are written, a second import changes nothing."""
-    from vms.cli.camera_csv import COLUMNS
+    from vms.cameras.camera_csv import COLUMNS
 
     rows = rows_of_190()
     seeded = {

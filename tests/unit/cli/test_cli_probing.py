@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from tests.unit.cli.conftest import Vms
-from vms.cli.probing import StreamTest, measure_camera, stream_test_facts, stream_test_json
+from vms.cameras.probing import StreamTest, measure_camera, stream_test_facts, stream_test_json
 from vms.errors import SourceError
 from vms.model import Camera, GapReason, Stream, StreamKind
 from vms.rtsp.probe import ADD_H264_SUB, CameraReport

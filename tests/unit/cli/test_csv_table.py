@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vms.cli.csv_table import MAX_BYTES, CsvTable, read_csv, write_csv
+from vms.cameras.csv_table import MAX_BYTES, CsvTable, read_csv, write_csv
 from vms.errors import UserError
 
 TEXT = "numer;nazwa\r\n1;Łąkowa róg Źródlanej\r\n"

@@ -16,8 +16,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from vms.camera_url import RTSP_SCHEMES, CameraUrl, check_placeholders
-from vms.cli.camera_edit import changes_between, check_name, check_text, likenesses, parse_degrees, with_stream_url
-from vms.cli.csv_table import MAX_CELL_CHARS, CsvTable, Row, write_csv
+from vms.cameras.camera_edit import changes_between, check_name, check_text, likenesses, parse_degrees, with_stream_url
+from vms.cameras.csv_table import MAX_CELL_CHARS, CsvTable, Row, write_csv
 from vms.errors import UserError
 from vms.model import Camera, LegalProfile, SourceKind, StreamKind
 
@@ -65,7 +65,7 @@ class Known:
     cameras: dict[int, Camera]
     profiles: Sequence[LegalProfile]
     default_profile: LegalProfile
-    folder: Path  # relative `file:` references start here
+    folder: Path | None  # relative `file:` references start here; None: no reference is followed
     environ: Mapping[str, str]
 
 
@@ -252,6 +252,10 @@ def _with_profile(camera: Camera, cells: Mapping[str, str], known: Known) -> Cam
 
 def _resolve_password(reference: str, known: Known) -> str:
     kind, _, target = reference.partition(":")
+    if known.folder is None:
+        raise _CellError(
+            "hasło_ref", "references to passwords are followed on the server's command line only; leave it empty"
+        )
     if kind not in ("env", "file") or not target:
         raise _CellError("hasło_ref", "must be env:NAME or file:PATH; the password itself does not belong in the table")
     if kind == "env":

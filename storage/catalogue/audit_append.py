@@ -1,0 +1,80 @@
+"""Appending to the audit log, inside whatever transaction makes the change that is put on record.
+
+Owns what of an entry is hashed (`leaf_input`) and that an entry and the log's tree change together. A change and its entry
+are one transaction wherever both are in this catalogue: then there is neither without the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, insert, select, update
+
+from storage.catalogue.people_values import AuditEntry
+from storage.catalogue.tables_people import audit_entries, audit_head, audit_nodes
+from vms.merkle import HASH_BYTES, Frontier, Node, leaf_hash
+
+STORED_LEVELS = 8  # roots of whole subtrees are kept at levels 8, 16, 24 …
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What is to be put on record. `detail` must be JSON; no secret may be in it."""
+
+    at_ns: int
+    act: str
+    user_id: UUID | None = None
+    user_name: str = ""
+    ip: str = ""
+    object: str = ""
+    camera_id: UUID | None = None
+    detail: Mapping[str, Any] | None = None
+    purpose: str = ""
+
+
+def leaf_input(entry: AuditEntry) -> bytes:
+    """The bytes whose leaf hash the tree holds: canonical JSON (sorted keys, no spaces, UTF-8) of all but the leaf."""
+    facts = {
+        "number": entry.number, "at_ns": str(entry.at_ns), "user_id": entry.user_id and str(entry.user_id),
+        "user": entry.user_name, "ip": entry.ip, "act": entry.act, "object": entry.object,
+        "camera_id": entry.camera_id and str(entry.camera_id), "detail": entry.detail, "purpose": entry.purpose,
+    }  # fmt: skip
+    return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def append(conn: Connection, happening: Happening) -> AuditEntry:
+    """Write one entry. Whoever appends at the same time waits for the end of this transaction."""
+    head = conn.execute(select(audit_head).where(audit_head.c.key == 1).with_for_update()).one()
+    tree = unpack(head.size, head.frontier)
+    detail = json.dumps(happening.detail or {}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    entry = AuditEntry(
+        tree.size, happening.at_ns, happening.user_id, happening.user_name, happening.ip, happening.act,
+        happening.object, happening.camera_id, detail, happening.purpose,
+    )  # fmt: skip
+    entry = replace(entry, leaf=leaf_hash(leaf_input(entry)))
+    tree, made = tree.append(entry.leaf)
+    conn.execute(
+        insert(audit_entries).values(
+            number=entry.number, at_ns=entry.at_ns, user_id=entry.user_id, user_name=entry.user_name, ip=entry.ip,
+            act=entry.act, object=entry.object, camera_id=entry.camera_id, detail=detail, purpose=entry.purpose,
+            leaf=entry.leaf,
+        )
+    )  # fmt: skip
+    _keep(conn, made)
+    conn.execute(update(audit_head).values(size=tree.size, frontier=b"".join(tree.roots)))
+    return entry
+
+
+def _keep(conn: Connection, made: list[Node]) -> None:
+    kept = [n for n in made if n.level and n.level % STORED_LEVELS == 0]
+    if kept:
+        rows = [{"level": n.level, "position": n.position, "hash": n.hash} for n in kept]
+        conn.execute(insert(audit_nodes), rows)
+
+
+def unpack(size: int, packed: bytes) -> Frontier:
+    return Frontier(size, tuple(packed[i : i + HASH_BYTES] for i in range(0, len(packed), HASH_BYTES)))

@@ -1,0 +1,19 @@
+"""The described interface is the one that is served, and the file the client's types come from says the same."""
+
+from __future__ import annotations
+
+from web.api import openapi
+from web.api.app import create_app
+from web.api.client_files import ClientFiles
+
+
+def test_the_file_is_what_the_routes_describe() -> None:
+    assert openapi.FILE.read_text(encoding="utf-8") == openapi.described()
+
+
+def test_every_operation_has_a_name_of_its_own_and_says_what_it_does() -> None:
+    described = create_app(None, ClientFiles({})).openapi()
+    operations = [one for path in described["paths"].values() for one in path.values()]
+    names = [one["operationId"] for one in operations]
+    assert len(names) == len(set(names)) > 40
+    assert all(one.get("description") for one in operations)

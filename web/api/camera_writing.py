@@ -1,0 +1,233 @@
+"""Changing and testing cameras as the interface does it: the command line's own functions, with a caller's rights.
+
+Owns how JSON fields become those of a camera and that a camera may not be moved to where the caller's rights do not reach.
+Every change writes the recorder's assignment anew (`storage.camera_registry`) and is put on record without secrets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+from storage.camera_registry import CameraRegistry, follow_legal_settings, refresh_assignment, refuse_lost
+from vms.camera_url import CameraUrl, check_placeholders
+from vms.cameras.camera_edit import (
+    changes_between,
+    check_name,
+    check_pin,
+    check_text,
+    likenesses,
+    with_stream_url,
+)
+from vms.errors import ChangedMeanwhile, SourceError, UserError
+from vms.model import Camera, LegalProfile, SourceKind, StreamKind
+from web.api import schemas
+from web.api.parts import Parts, camera_for
+from web.api.watching import StreamNow
+from web.identity.access import Act
+from web.identity.callers import Caller
+from web.identity.refusals import Code, Refusal, invalid, not_found
+
+TEST_SECONDS = 45.0
+
+
+@asynccontextmanager
+async def writing(parts: Parts, caller: Caller) -> AsyncIterator[CameraRegistry]:
+    """The registry for changes by this caller; afterwards the assignment says what the catalogue says."""
+    await refuse_lost(parts.site, parts.catalogue)
+    await follow_legal_settings(parts.catalogue, parts.site.settings.legal)
+    registry = CameraRegistry(parts.site, parts.catalogue, by=caller.actor.name)
+    try:
+        yield registry
+    finally:
+        if registry.changed:
+            await asyncio.shield(refresh_assignment(parts.site, parts.catalogue))
+            await parts.watch.read_cameras()
+            parts.views.wake()
+
+
+async def add(parts: Parts, caller: Caller, wish: schemas.NewCamera) -> tuple[Camera, str | None]:
+    """A new camera, and what it is suspiciously like. Refusals INVALID, CONFLICT."""
+    async with writing(parts, caller) as registry:
+        profiles, default = await registry.profiles()
+        number = wish.number or await registry.next_number()
+        camera = _applied(Camera(uuid4(), number, wish.name, default.id, ()), wish, profiles)
+        others = await registry.cameras()
+        if any(c.number == camera.number for c in others):
+            raise Refusal(Code.CONFLICT, f"number {camera.number} is taken", field="number")
+        await registry.add(camera)
+        await _record(parts, caller, "add_camera", camera, changes=[])
+        return camera, likenesses([*others, camera]).get(camera.id)
+
+
+async def change(
+    parts: Parts, caller: Caller, camera_id: UUID, wish: schemas.CameraChange, *, version: int
+) -> str | None:
+    """Change a camera; what it is suspiciously like now. Refusals INVALID, CONFLICT, STALE, FORBIDDEN."""
+    async with writing(parts, caller) as registry:
+        cameras = await registry.cameras()
+        before = next((c for c in cameras if c.id == camera_id), None)
+        if before is None:
+            raise not_found()
+        profiles, _ = await registry.profiles()
+        after = _applied(before, wish, profiles)
+        if not caller.access(after).may(Act.MANAGE_CAMERAS):
+            raise Refusal(Code.FORBIDDEN, "your rights do not reach the group it would be in", field="group")
+        others = [c for c in cameras if c.id != camera_id]
+        if any(c.number == after.number for c in others):
+            raise Refusal(Code.CONFLICT, f"number {after.number} is taken", field="number")
+        try:
+            await registry.update(after, replaced=wish.replaced, version=version)
+        except ChangedMeanwhile as error:
+            raise Refusal(Code.STALE) from error
+        words = changes_between(before, after) + (["replaced by another device"] if wish.replaced else [])
+        await _record(parts, caller, "change_camera", after, changes=words)
+        return likenesses([*others, after]).get(camera_id)
+
+
+async def retire(parts: Parts, caller: Caller, camera: Camera) -> None:
+    """Out of service. May be repeated."""
+    async with writing(parts, caller) as registry:
+        await registry.retire(camera)
+        await _record(parts, caller, "retire_camera", camera, changes=[])
+
+
+async def test(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> schemas.CameraTestReport:
+    """What the streams send, through the recorder. Refusals NOT_FOUND, INVALID; the recorder away is a SourceError."""
+    camera = await _tested(parts, caller, wish)
+    streams = [s for s in camera.streams if s.kind is not StreamKind.AUDIO]
+    if not streams:
+        raise invalid("main_url", "is needed")
+    if any(CameraUrl.parse(s.url, SourceKind.LIBAV).scheme not in ("rtsp", "rtsps") for s in streams):
+        raise invalid("main_url", "only rtsp and rtsps addresses can be tested")
+    record = caller.actor.does("test_camera", parts.clock.wall_ns(), camera.name, streams=[s.url for s in streams])
+    await parts.catalogue.audit(record)
+    reports = await asyncio.gather(*(_stream_report(parts, camera, s.kind, s.url) for s in streams))
+    return schemas.CameraTestReport(streams=list(reports))
+
+
+async def _tested(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> Camera:
+    """The camera to test. A registered one's password goes only to the registered one's own host."""
+    if wish.camera_id is None:
+        if not caller.access(None).may(Act.MANAGE_CAMERAS):
+            raise Refusal(Code.FORBIDDEN, "an address that is no camera's needs rights over all cameras")
+        fields = schemas.CameraFields(**wish.model_dump(exclude={"camera_id", "certificate_pin"}))
+        draft = Camera(uuid4(), 1, "a camera", uuid4(), (), certificate_pin=wish.certificate_pin)
+        return _with_streams(_with_login(replace(draft, transport=wish.transport), fields), fields)
+    camera_for(parts, caller, wish.camera_id, Act.MANAGE_CAMERAS)
+    found = await parts.catalogue.camera_and_version(wish.camera_id)
+    if found is None:
+        raise not_found()
+    camera = found[0]
+    given = wish.model_dump(exclude_unset=True, exclude={"camera_id", "certificate_pin"})
+    hosts = {CameraUrl.parse(s.url, SourceKind.LIBAV).host for s in camera.streams}
+    tried = _with_streams(_with_login(camera, schemas.CameraFields(**given)), schemas.CameraFields(**given))
+    elsewhere = {CameraUrl.parse(s.url, SourceKind.LIBAV).host for s in tried.streams} - hosts
+    if elsewhere and wish.password is None:
+        tried = replace(tried, password="")  # a password is not sent to whoever is named
+    return tried
+
+
+async def _stream_report(parts: Parts, camera: Camera, kind: StreamKind, url: str) -> schemas.StreamReport:
+    request = {
+        "url": url, "username": camera.username, "password": camera.password, "transport": camera.transport,
+        "pin": camera.certificate_pin,
+    }  # fmt: skip
+    try:
+        async with asyncio.timeout(TEST_SECONDS):
+            facts = await parts.feed.test_camera(request)
+    except (UserError, TimeoutError) as error:
+        reason, _, message = str(error).removeprefix("the recorder refused: ").partition(": ")
+        return schemas.StreamReport(
+            stream=kind.value, url=url, ok=False, reason=reason if message else None, message=message or reason
+        )
+    except SourceError:
+        raise
+    offset = facts.pop("clock_offset_ns", None)
+    now = StreamNow(codec=facts.get("codec"), reorder=facts.get("b_frames"))
+    facts |= {"clock_offset_seconds": None if offset is None else round(offset / 1e9, 3), "browser": now.browser}
+    return schemas.StreamReport.model_validate({**facts, "stream": kind.value, "url": url, "ok": True})
+
+
+def _applied(camera: Camera, wish: schemas.CameraFields, profiles: list[LegalProfile]) -> Camera:
+    """The camera with what is wished. Refusal INVALID names the field."""
+    plain = {
+        "number": wish.number, "lat": wish.lat, "lon": wish.lon, "azimuth_deg": wish.azimuth_deg,
+        "angle_deg": wish.angle_deg, "enabled": wish.enabled, "transport": wish.transport, "source": wish.source,
+        "trust_clock": wish.trust_clock,
+        "name": _checked("name", wish.name, check_name), "street": _checked("street", wish.street, check_text),
+        "group": _checked("group", wish.group, check_text),
+        "certificate_pin": _checked("certificate_pin", wish.certificate_pin, check_pin),
+    }  # fmt: skip
+    camera = replace(camera, **{name: value for name, value in plain.items() if value is not None})
+    camera = _with_streams(_with_login(camera, wish), wish)
+    if wish.profile_id is not None:
+        if wish.profile_id not in {p.id for p in profiles}:
+            raise invalid("profile_id", "there is no such legal profile")
+        camera = replace(camera, profile_id=wish.profile_id)
+    profile = next((p for p in profiles if p.id == camera.profile_id), None)
+    if profile is not None and not profile.audio and any(s.kind is StreamKind.AUDIO for s in camera.streams):
+        raise invalid("record_audio", f'the legal profile "{profile.name}" does not allow sound')
+    return camera
+
+
+def _with_login(camera: Camera, wish: schemas.CameraFields) -> Camera:
+    if wish.username is not None:
+        camera = replace(camera, username=_checked("username", wish.username, check_text))
+    return camera if wish.password is None else replace(camera, password=wish.password)
+
+
+def _with_streams(camera: Camera, wish: schemas.CameraFields) -> Camera:
+    for field, kind, text, record in (
+        ("main_url", StreamKind.MAIN, wish.main_url, wish.record),
+        ("sub_url", StreamKind.SUB, wish.sub_url, wish.record_sub),
+    ):
+        before = next((s for s in camera.streams if s.kind is kind), None)
+        if text == "" and kind is StreamKind.SUB:
+            camera = with_stream_url(camera, kind, None)
+        elif text is not None:
+            url = _address(field, text, camera.source)
+            if url.username:
+                camera = replace(camera, username=url.username)
+            if url.password and wish.password is None:
+                camera = replace(camera, password=url.password)
+            camera = with_stream_url(camera, kind, str(url), record=record)
+        elif record is not None and before is not None:
+            camera = with_stream_url(camera, kind, before.url, record=record)
+        elif record:
+            raise invalid(field, f"the camera has no {kind.value} stream to record")
+    main = next((s for s in camera.streams if s.kind is StreamKind.MAIN), None)
+    audio = any(s.kind is StreamKind.AUDIO for s in camera.streams)
+    if wish.record_audio is False:
+        return with_stream_url(camera, StreamKind.AUDIO, None)
+    if main is not None and (wish.record_audio or audio):
+        return with_stream_url(camera, StreamKind.AUDIO, main.url)  # sound comes in the main stream's session
+    return camera
+
+
+def _address(field: str, text: str, source: SourceKind) -> CameraUrl:
+    """A stream's address; user name and password may stand in it and are taken out of it."""
+
+    def parse(given: str) -> CameraUrl:
+        url = CameraUrl.parse(given, source)
+        check_placeholders(url)
+        return url
+
+    url: CameraUrl = _checked(field, text, parse)
+    return url
+
+
+def _checked(field: str, text: str | None, check: Any) -> Any:
+    try:
+        return None if text is None else check(text)
+    except UserError as error:
+        raise invalid(field, str(error)) from error
+
+
+async def _record(parts: Parts, caller: Caller, act: str, camera: Camera, *, changes: list[str]) -> None:
+    detail = {"name": camera.name, "changes": changes}
+    await parts.catalogue.audit(caller.actor.does(act, parts.clock.wall_ns(), camera=camera, **detail))

@@ -1,0 +1,210 @@
+"""Live views: who watches which camera now, from the offer to the end, and that nobody watches longer than they may.
+
+Owns the bond between a session of the gateway and the login that opened it: kept in the catalogue, so that it outlives this
+process, and on record from beginning to end. Once a second everything that is open is compared with what may be: a view whose
+login ended, whose user was switched off or whose right was taken away is ended in the gateway; so is a session nobody
+here knows. While the catalogue is away what was last known counts, and times run out all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+from storage.catalogue import Catalogue, LiveView, Login
+from vms.clock import Clock
+from vms.errors import CatalogueError
+from vms.metrics import Metrics
+from vms.model import Camera, Stream, StreamKind
+from web.api.live_gateway import LiveAnswer, LiveGateway
+from web.api.watching import Watch
+from web.identity.access import Access, Act
+from web.identity.callers import Actor, Caller, access_of
+from web.identity.refusals import Code, Refusal, not_found
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+SETTLING_NS = 5_000_000_000  # so young a view may be missing in a list that was asked for before it
+Revoked = Callable[[list[UUID], str], None]
+
+
+class LiveViews:
+    """All live views of the site. Use from one event loop; `run` beside it."""
+
+    def __init__(
+        self, catalogue: Catalogue, gateway: LiveGateway, watch: Watch, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._catalogue, self._gateway, self._watch = catalogue, gateway, watch
+        self._clock, self._metrics = clock, metrics
+        self.views: dict[UUID, LiveView] = {}
+        self.logins: dict[UUID, Login] = {}  # of views and of `listen`ers, as last read
+        self._opening: set[UUID] = set()
+        self._listening: dict[UUID, set[Revoked]] = {}
+        self._loaded = False
+        self._woken = asyncio.Event()
+        metrics.live_views.set(0)
+
+    async def begin(
+        self, caller: Caller, camera: Camera, allowed: Access, *, rendition: str, purpose: str, offer: str
+    ) -> tuple[LiveView, LiveAnswer]:
+        """Open a session for this caller, whose right was asked. Refusals PURPOSE_REQUIRED, and the gateway's."""
+        if Act.VIEW_LIVE in allowed.purpose_required and not purpose:
+            raise Refusal(Code.PURPOSE_REQUIRED)
+        first, others = streams_for(camera, rendition)
+        view_id, now_ns = uuid4(), self._clock.wall_ns()
+        self._opening.add(view_id)
+        try:
+            answer = await self._gateway.open(view_id, first.id, offer, [s.id for s in others])
+            shown = next((s.kind.value for s in camera.streams if s.id == answer.stream_id), first.kind.value)
+            view = LiveView(view_id, caller.login.id, caller.id, camera.id, answer.stream_id, shown, purpose, now_ns)
+            record = caller.actor.does(
+                "view_live", now_ns, camera=camera, purpose=purpose, view=str(view_id), rendition=shown,
+                transcoded=answer.transcoded,
+            )  # fmt: skip
+            try:
+                await self._catalogue.begin_live_view(view, record)
+            except BaseException:  # nobody watches what is not on record
+                await asyncio.shield(self._close(view_id))
+                raise
+            self.views[view_id] = view
+            self.logins.setdefault(caller.login.id, caller.login)
+            self._metrics.live_views.set(len(self.views))
+            return view, answer
+        finally:
+            self._opening.discard(view_id)
+
+    async def switch(self, caller: Caller, view_id: UUID, rendition: str) -> None:
+        """Show main or sub in a view of the caller's. Refusals NOT_FOUND, SOURCE_NOT_LIVE, the gateway's."""
+        view, camera = self.of_caller(caller, view_id), None
+        camera = self._watch.cameras.get(view.camera_id)
+        if camera is None or not caller.access(camera).may(Act.VIEW_LIVE):
+            raise not_found()
+        stream = next((s for s in camera.streams if s.kind.value == rendition), None)
+        if stream is None:
+            raise Refusal(Code.SOURCE_NOT_LIVE, f"the camera has no {rendition} stream")
+        await self._gateway.switch(view_id, stream.id)
+        record = caller.actor.does(
+            "switch_live", self._clock.wall_ns(), camera=camera, view=str(view_id), rendition=rendition
+        )
+        await self._catalogue.change_live_view(view_id, stream.id, rendition, record=record)
+        self.views[view_id] = replace(view, stream_id=stream.id, rendition=rendition)
+
+    async def end(self, caller: Caller, view_id: UUID) -> None:
+        """End a view of the caller's. Refusal NOT_FOUND for another's and for none."""
+        view = self.of_caller(caller, view_id)
+        await self._gateway.close(view_id)
+        await self._forget(view, "closed", caller.actor)
+
+    def of_caller(self, caller: Caller, view_id: UUID) -> LiveView:
+        view = self.views.get(view_id)
+        if view is None or view.user_id != caller.id:
+            raise not_found()
+        return view
+
+    def wake(self) -> None:
+        """Compare now: somebody's rights have changed."""
+        self._woken.set()
+
+    def listen(self, login: Login, revoked: Revoked) -> Callable[[], None]:
+        """Hear of views of this login that were ended; keeps the login in `logins`. Gives how to stop."""
+        self.logins.setdefault(login.id, login)
+        self._listening.setdefault(login.id, set()).add(revoked)
+
+        def stop() -> None:
+            there = self._listening.get(login.id, set())
+            there.discard(revoked)
+            if not there:
+                self._listening.pop(login.id, None)
+
+        return stop
+
+    async def run(self) -> None:
+        """Compare once a second and whenever woken, for ever."""
+        while True:
+            self._woken.clear()
+            await self.compare()
+            waiting = asyncio.ensure_future(self._woken.wait())
+            ticking = asyncio.ensure_future(self._clock.sleep(LOOK_SECONDS))
+            try:
+                await asyncio.wait({waiting, ticking}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+                ticking.cancel()
+
+    async def compare(self) -> None:
+        """End what may not be open, forget what is not, close what nobody knows."""
+        await self._read_logins()
+        now_ns = self._clock.wall_ns()
+        for view in list(self.views.values()):
+            camera = self._watch.cameras.get(view.camera_id)
+            login = self.logins.get(view.login_id)
+            if camera is None and not self._watch.cameras:
+                continue  # not read yet
+            if not (camera and access_of(login, camera, now_ns).may(Act.VIEW_LIVE)):
+                await self._revoke(view, "not_signed_in" if login is None else "forbidden")
+        try:
+            there = await self._gateway.sessions()
+        except Refusal as refusal:
+            log.debug("the gateway's sessions cannot be compared: %s", refusal)
+            return
+        for view in list(self.views.values()):
+            if view.id not in there and now_ns - view.started_ns > SETTLING_NS:
+                await self._forget(view, "gone")
+        if self._loaded:
+            for stranger in there.keys() - self.views.keys() - self._opening:
+                await self._close(stranger)
+
+    async def _read_logins(self) -> None:
+        try:
+            if not self._loaded:
+                self.views |= {v.id: v for v in await self._catalogue.live_views()}
+                self._loaded = True
+                self._metrics.live_views.set(len(self.views))
+            wanted = {v.login_id for v in self.views.values()} | self._listening.keys()
+            self.logins = await self._catalogue.logins(wanted)
+        except CatalogueError as error:
+            log.warning("who may watch cannot be asked, what was known last counts: %s", error)
+
+    async def _revoke(self, view: LiveView, code: str) -> None:
+        if not await self._close(view.id):
+            return  # tried again in a second
+        for revoked in list(self._listening.get(view.login_id, ())):
+            revoked([view.id], code)
+        await self._forget(view, "revoked")
+
+    async def _forget(self, view: LiveView, why: str, actor: Actor | None = None) -> None:
+        if self.views.pop(view.id, None) is None:
+            return
+        self._metrics.live_views.set(len(self.views))
+        self._metrics.live_views_ended.labels(why).inc()
+        now_ns = self._clock.wall_ns()
+        camera, login = self._watch.cameras.get(view.camera_id), self.logins.get(view.login_id)
+        who = actor or Actor(login.user.name if login else "", view.user_id)
+        seconds = max(0, now_ns - view.started_ns) // 1_000_000_000
+        record = who.does("end_live", now_ns, camera=camera, view=str(view.id), why=why, seconds=seconds)
+        try:
+            await self._catalogue.end_live_view(view.id, record)
+        except CatalogueError as error:
+            log.warning("the end of a live view could not be put on record: %s", error)
+            self._loaded = False  # read again what the catalogue still has, and end it then
+
+    async def _close(self, view_id: UUID) -> bool:
+        try:
+            await self._gateway.close(view_id)
+        except Refusal as refusal:
+            log.warning("a session of the gateway could not be ended, it is tried again: %s", refusal)
+            return False
+        return True
+
+
+def streams_for(camera: Camera, rendition: str) -> tuple[Stream, list[Stream]]:
+    """The stream to show and what to fall back to: sub first, but for the main stream when it is asked for."""
+    order = [StreamKind.MAIN, StreamKind.SUB] if rendition == "main" else [StreamKind.SUB, StreamKind.MAIN]
+    found = [s for kind in order for s in camera.streams if s.kind is kind]
+    if not found or not camera.enabled:
+        raise Refusal(Code.SOURCE_NOT_LIVE, "the camera is switched off" if found else "the camera has no stream")
+    return found[0], found[1:]

@@ -1,0 +1,36 @@
+"""Pages of lists: a limit, and a mark behind which the next page begins. A mark is opaque to clients and holds no secret."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated
+
+from fastapi import Query
+
+from web.identity.refusals import invalid
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+After = Annotated[str, Query(max_length=400, description="`next` of the page before.")]
+
+
+def mark(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def read_mark(after: str) -> str:
+    """What `mark` was given. Refusal INVALID."""
+    try:
+        return base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)).decode()
+    except (ValueError, binascii.Error) as error:
+        raise invalid("after", "is no mark of ours") from error
+
+
+def read_number(after: str) -> int | None:
+    """A mark that is a number. Refusal INVALID."""
+    if not after:
+        return None
+    text = read_mark(after)
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise invalid("after", "is no mark of ours")
+    return int(text)

@@ -1,0 +1,102 @@
+"""What went wrong, as the interface says it: RFC 9457 problems, and how exceptions become them.
+
+Owns the one shape of every answer that is no success. What an exception says of the inside stays in the log: an unexpected
+one is `internal` and nothing more.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from vms.errors import CatalogueError, CatalogueUnavailable, SourceError, UserError
+from web.identity.refusals import STATUS, TITLES, Code, Refusal
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+MOST_ERRORS = 50
+_BY_STATUS = {
+    401: Code.NOT_SIGNED_IN, 403: Code.FORBIDDEN, 404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE,
+    415: Code.UNSUPPORTED_TYPE, 400: Code.INVALID, 422: Code.INVALID,
+}  # fmt: skip
+
+
+def problem(code: Code, detail: str = "", *, status: int | None = None, **facts: Any) -> Response:
+    """The answer for a code."""
+    content = {
+        "type": f"urn:stroz:problem:{code.value}",
+        "title": TITLES[code],
+        "status": status or STATUS[code],
+        "detail": detail or TITLES[code],
+        "code": code.value,
+        **{name: fact for name, fact in facts.items() if fact is not None},
+    }
+    headers = {"Cache-Control": "no-store"}
+    if facts.get("retry_after") is not None:
+        headers["Retry-After"] = str(math.ceil(facts["retry_after"]))
+    if content["status"] == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(content, content["status"], headers, MEDIA_TYPE)
+
+
+def of_refusal(refusal: Refusal) -> Response:
+    return problem(refusal.code, refusal.detail, **refusal.facts)
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Teach the application what its exceptions mean."""
+
+    @app.exception_handler(Refusal)
+    async def _refused(_request: Request, error: Refusal) -> Response:
+        return of_refusal(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> Response:
+        return problem(Code.INVALID, errors=field_errors(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def _http(_request: Request, error: HTTPException) -> Response:
+        code = _BY_STATUS.get(error.status_code, Code.INVALID)
+        answer = problem(code, status=error.status_code)
+        for name, value in (error.headers or {}).items():
+            answer.headers[name] = value
+        return answer
+
+    @app.exception_handler(UserError)
+    async def _user(_request: Request, error: UserError) -> Response:
+        return problem(Code.INVALID, str(error))
+
+    @app.exception_handler(CatalogueUnavailable)
+    async def _catalogue_away(_request: Request, error: CatalogueUnavailable) -> Response:
+        log.warning("a request was refused: %s", error)
+        return problem(Code.CATALOGUE_AWAY, retry_after=2)
+
+    @app.exception_handler(CatalogueError)
+    async def _catalogue(_request: Request, error: CatalogueError) -> Response:
+        log.error("the catalogue refused a request: %s", error)
+        return problem(Code.INTERNAL)
+
+    @app.exception_handler(SourceError)
+    async def _recorder_away(_request: Request, error: SourceError) -> Response:
+        log.info("a request was refused: %s", error)
+        return problem(Code.RECORDER_AWAY, retry_after=2)
+
+    @app.exception_handler(Exception)
+    async def _bug(_request: Request, _error: Exception) -> Response:
+        return problem(Code.INTERNAL)  # the server logs the traceback
+
+
+def field_errors(errors: Sequence[Any]) -> list[dict[str, str]]:
+    """Which fields are wrong and how, without what was sent: it may be a password."""
+    return [
+        {"field": ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0]), "detail": str(error["msg"])}
+        for error in errors[:MOST_ERRORS]
+    ]

@@ -1,0 +1,171 @@
+"""The web process: the one public door, composed of identity, routes, watch and the way to the live gateway.
+
+Composition only: `run_web` builds, serves until cancelled and undoes in reverse. It needs the catalogue to be of our schema
+when it answers; while it is away the process serves what it can and says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+
+import uvicorn
+
+from storage.catalogue import Catalogue, check
+from vms.clock import Clock, SystemClock
+from vms.errors import CatalogueError, CatalogueUnavailable, UserError
+from vms.feed import FeedClient
+from vms.metrics import Metrics, MetricsServer
+from vms.processes import run_process, site_of
+from vms.settings import Listen
+from vms.site import Site
+from vms.supervise import Backoff, keep_running
+from web.api.app import create_app, edged
+from web.api.client_files import ClientFiles
+from web.api.ice import IceServers
+from web.api.live_gateway import LiveGateway
+from web.api.live_views import LiveViews
+from web.api.parts import Parts
+from web.api.tls import TlsFiles, tls_files, utc_now
+from web.api.watching import Watch
+from web.identity.checkpoints import AuditKey, sign_head
+from web.identity.signing_in import Identity
+
+log = logging.getLogger(__name__)
+
+LIVE_SOCKET = "live.sock"
+CHECKPOINT_SECONDS = 600.0
+KEEP_ALIVE_SECONDS = 30
+MOST_CONNECTIONS = 2000
+STOP_SECONDS = 3
+BACKLOG = 256
+PACE = Backoff(first=1.0, longest=10.0)
+Listening = Callable[[str], None]
+
+
+class _Server(uvicorn.Server):
+    """Signals are `vms.processes`' to hear."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def run_web(site: Site, on_listening: Listening | None = None) -> None:
+    """Build, serve until cancelled, undo in reverse. `on_listening` hears the address with its real port.
+
+    Raises UserError when the port is taken, the certificate cannot be used, or the catalogue's schema is not ours.
+    """
+    clock = SystemClock()
+    with contextlib.suppress(CatalogueUnavailable):
+        await check(site.catalogue_url)
+    tls = tls_files(site.settings.web, site.path, utc_now())
+    metrics = Metrics.create()
+    metrics.web_sockets.set(0)
+    async with AsyncExitStack() as undo:
+        listening = undo.enter_context(open_socket(site.settings.web.listen))
+        parts = await build(site, clock, metrics, undo, tls=tls is not None)
+        undo.enter_context(MetricsServer.start(metrics.page, site.run / "web.metrics"))
+        server = _Server(server_config(parts, tls))
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(keep_running("watch", parts.watch.run, backoff=PACE, clock=clock), name="watch"),
+                tasks.create_task(keep_running("views", parts.views.run, backoff=PACE, clock=clock), name="views"),
+                tasks.create_task(_sign_heads(parts), name="checkpoints"),
+            ]
+            if on_listening is not None:
+                on_listening(address_of(listening, tls=tls is not None))
+            try:
+                await serve(server, listening)
+            finally:
+                for task in running:
+                    task.cancel()
+
+
+async def build(site: Site, clock: Clock, metrics: Metrics, undo: AsyncExitStack, *, tls: bool) -> Parts:
+    """The parts of a site's web process; `undo` closes what they open."""
+    catalogue = await undo.enter_async_context(Catalogue(site.catalogue_url, site.sealer))
+    gateway = await undo.enter_async_context(LiveGateway(site.run / LIVE_SOCKET))
+    feed = FeedClient(site.settings.feed.socket)
+    watch = Watch(catalogue, feed, clock)
+    return Parts(
+        site=site, catalogue=catalogue, identity=Identity(catalogue, site.key, clock), watch=watch,
+        views=LiveViews(catalogue, gateway, watch, clock, metrics), gateway=gateway, feed=feed, ice=IceServers(),
+        audit_key=AuditKey.open(site.path, site.sealer), metrics=metrics, clock=clock, tls=tls,
+    )  # fmt: skip
+
+
+def server_config(parts: Parts, tls: TlsFiles | None) -> uvicorn.Config:
+    """How uvicorn serves: no signals, no log of its own (addresses and tokens of people are no log lines)."""
+    return uvicorn.Config(
+        edged(create_app(parts, ClientFiles.of()), parts), log_config=None, access_log=False, server_header=False,
+        date_header=True, proxy_headers=False, ws="websockets-sansio", ws_max_size=64 * 1024, lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
+        limit_concurrency=MOST_CONNECTIONS, h11_max_incomplete_event_size=32 * 1024, backlog=BACKLOG,
+        ssl_certfile=tls and str(tls.certificate), ssl_keyfile=tls and str(tls.key),
+    )  # fmt: skip
+
+
+async def serve(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve until cancelled, then end in order: open answers get a moment, WebSockets are closed."""
+    task = asyncio.create_task(server.serve(sockets=[listening]), name="http")
+    try:
+        await asyncio.shield(task)
+    finally:
+        server.should_exit = True
+        await asyncio.wait({task}, timeout=STOP_SECONDS + 2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@contextmanager
+def open_socket(listen: Listen) -> Iterator[socket.socket]:
+    """A listening socket; UserError when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            opened.bind((listen.host, listen.port))
+            opened.listen(BACKLOG)
+        except OSError as error:
+            raise UserError(f"nothing can be served at {listen}: {error.strerror}; set web.listen") from error
+        opened.setblocking(False)
+        yield opened
+    finally:
+        opened.close()
+
+
+def address_of(listening: socket.socket, *, tls: bool) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"{'https' if tls else 'http'}://{Listen(host, port)}"
+
+
+async def _sign_heads(parts: Parts) -> None:
+    """A signed head of the audit log every ten minutes in which it grew."""
+
+    async def attempt() -> None:
+        while True:
+            await parts.clock.sleep(CHECKPOINT_SECONDS)
+            await sign_head(parts.catalogue, parts.audit_key, parts.clock.wall_ns())
+
+    def told(error: Exception, _wait_seconds: float) -> None:
+        if isinstance(error, CatalogueError):
+            log.warning("the audit log's head could not be signed: %s", error)
+
+    await keep_running("checkpoints", attempt, clock=parts.clock, on_error=told)
+
+
+def main() -> None:
+    """`python -m web.api.process --data DIR`; `vms web` and `vms up` start it."""
+    site, _ = site_of(argparse.ArgumentParser(prog="web.api.process"))
+    run_process(lambda: run_web(site, lambda address: log.info("serving at %s", address)))
+
+
+if __name__ == "__main__":
+    main()

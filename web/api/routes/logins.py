@@ -1,0 +1,95 @@
+"""Routes of what is open: API tokens, and sessions of browsers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+
+from web.api import schemas_people, shapes
+from web.api.parts import Need, parts_of
+from web.identity import people
+from web.identity.access import Act
+from web.identity.callers import Caller
+from web.identity.refusals import Code, Refusal, not_found
+
+router = APIRouter(tags=["logins"])
+SignedIn = Annotated[Caller, Depends(Need())]
+Sure = Annotated[Caller, Depends(Need(confirmed=True))]
+
+
+@router.get("/tokens")
+async def tokens(request: Request, caller: SignedIn) -> schemas_people.TokenList:
+    """One's own API tokens; everybody's for those who manage users. Secrets are in no answer."""
+    all_of_them = caller.access(None).may(Act.MANAGE_USERS)
+    found = [t for t in await parts_of(request).catalogue.tokens() if all_of_them or t.user.id == caller.id]
+    return schemas_people.TokenList(items=[shapes.token(t) for t in found])
+
+
+@router.post("/tokens", status_code=201)
+async def create(request: Request, wish: schemas_people.NewToken, caller: Sure) -> schemas_people.TokenCreated:
+    """Make a token: cut to these acts of its user's, for so many days. The secret is in the answer and nowhere else."""
+    parts = parts_of(request)
+    owner = caller.login.user
+    if wish.user_id is not None and wish.user_id != caller.id:
+        if not caller.access(None).may(Act.MANAGE_USERS):
+            raise Refusal(Code.FORBIDDEN, "manage_users is needed for another user's token")
+        found = await parts.catalogue.user(wish.user_id)
+        if found is None:
+            raise not_found()
+        owner = found
+    made, secret = await people.create_token(
+        parts.catalogue, caller.actor, parts.clock.wall_ns(), owner, name=wish.name, acts=wish.acts, days=wish.days
+    )
+    login = shapes.Login(owner, (), token=made)
+    return schemas_people.TokenCreated(token=shapes.token(login), secret=secret)
+
+
+@router.delete("/tokens/{token_id}", status_code=204)
+async def revoke(request: Request, token_id: UUID, caller: SignedIn) -> None:
+    """End a token, one's own or, for those who manage users, anybody's. It stays in the list as revoked."""
+    parts = parts_of(request)
+    found = next((t for t in await parts.catalogue.tokens() if t.id == token_id), None)
+    if found is None or found.token is None:
+        raise not_found()
+    if found.user.id != caller.id and not caller.access(None).may(Act.MANAGE_USERS):
+        raise not_found()
+    await people.revoke_token(parts.catalogue, caller.actor, parts.clock.wall_ns(), found.token)
+    parts.views.wake()
+
+
+@router.get("/sessions")
+async def sessions(request: Request, caller: SignedIn) -> schemas_people.OpenSessionList:
+    """One's own sessions; everybody's for those who manage users."""
+    parts = parts_of(request)
+    owner = None if caller.access(None).may(Act.MANAGE_USERS) else caller.id
+    watching = Counter(v.login_id for v in parts.views.views.values())
+    items = [
+        schemas_people.OpenSession(
+            id=s.id, user=login.user.name, user_id=login.user.id, ip=s.ip, agent=s.agent,
+            created_at=shapes.instant_of(s.created_ns), seen_at=shapes.instant_of(s.seen_ns),
+            expires_at=shapes.instant_of(s.expires_ns), mine=s.id == caller.login.id, live=watching[s.id],
+        )
+        for login in await parts.catalogue.open_sessions(now_ns=caller.now_ns, user_id=owner)
+        if (s := login.session) is not None
+    ]  # fmt: skip
+    return schemas_people.OpenSessionList(items=items)
+
+
+@router.delete("/sessions/{session_id}", status_code=204)
+async def end(request: Request, session_id: UUID, caller: SignedIn) -> None:
+    """End a session and its live pictures: one's own or, for those who manage users, anybody's."""
+    parts = parts_of(request)
+    login = (await parts.catalogue.logins({session_id})).get(session_id)
+    if login is None or login.session is None:
+        raise not_found()
+    if login.user.id != caller.id:
+        if not caller.access(None).may(Act.MANAGE_USERS):
+            raise not_found()
+        if not caller.confirmed:
+            raise Refusal(Code.CONFIRM_PASSWORD)
+    record = caller.actor.does("end_session", parts.clock.wall_ns(), f"user {login.user.name}")
+    await parts.catalogue.end_session(session_id, record=record)
+    parts.views.wake()

@@ -1,0 +1,209 @@
+"""The one WebSocket of a page: camera states as they change, the console's own health, clock sync, revocation.
+
+Owns the messages. Each connection looks at what `Watch` and `LiveViews` read once for all, cut to what its login may see at
+that moment; nothing here waits for a slow client, which is cut off instead. The beat every second is what tells a page
+that its console is not blind. Only sessions of browsers connect, from our own page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from typing import Any
+from uuid import UUID
+
+from fastapi import WebSocket
+from pydantic import ValidationError
+from starlette.websockets import WebSocketDisconnect
+
+from vms.localtime import format_utc
+from vms.ntp import ask_kernel, host_clock
+from web.api import schemas
+from web.api.parts import Parts, address_of, parts_of, require_same_origin
+from web.api.watching import CameraNow
+from web.identity.callers import Caller, caller_of
+from web.identity.refusals import Refusal
+from web.identity.signing_in import TOUCH_NS
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 1.0
+SEND_SECONDS = 5.0
+CONSOLE_BEATS = 5  # the console's counts go out with every so manyth beat
+MOST_MESSAGE_BYTES = 16 * 1024
+MOST_MESSAGES_A_BEAT = 50
+CLOSED_SIGNED_OUT = 4401
+CLOSED_POLICY = 4403
+CLOSED_SLOW = 4408
+CLOSED_NOISY = 4429
+
+
+async def serve(websocket: WebSocket) -> None:
+    """One connection from its handshake to its end."""
+    parts = parts_of(websocket)
+    try:
+        require_same_origin(websocket)
+        secret = websocket.cookies.get(parts.cookie, "")
+        caller = await parts.identity.by_session(secret, ip=address_of(websocket))
+    except Refusal as refusal:
+        await websocket.close(CLOSED_SIGNED_OUT if refusal.code == "not_signed_in" else CLOSED_POLICY)
+        return
+    if caller.login.user.must_change_password:
+        await websocket.close(CLOSED_POLICY)
+        return
+    await websocket.accept()
+    parts.metrics.web_sockets.inc()
+    try:
+        await _Connection(parts, websocket, caller).run()
+    finally:
+        parts.metrics.web_sockets.dec()
+
+
+class _Connection:
+    def __init__(self, parts: Parts, websocket: WebSocket, caller: Caller) -> None:
+        self._parts, self._websocket, self._caller = parts, websocket, caller
+        self._told: dict[UUID, CameraNow] = {}
+        self._heard = 0
+        self._sending = asyncio.Lock()
+        self._touched_ns = caller.now_ns
+        self._revoked: list[tuple[list[UUID], str]] = []
+        self._woken = asyncio.Event()
+
+    async def run(self) -> None:
+        stop = self._parts.views.listen(self._caller.login, self._on_revoked)
+        hearing = asyncio.create_task(self._hear(), name="websocket in")
+        telling = asyncio.create_task(self._tell(), name="websocket out")
+        try:
+            await asyncio.wait({hearing, telling}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop()
+            for task in (hearing, telling):
+                task.cancel()
+            for ended in await asyncio.gather(hearing, telling, return_exceptions=True):
+                if isinstance(ended, Exception) and not isinstance(
+                    ended, WebSocketDisconnect | TimeoutError | RuntimeError
+                ):
+                    raise ended
+
+    def _on_revoked(self, views: list[UUID], code: str) -> None:
+        self._revoked.append((views, code))
+        self._woken.set()
+
+    async def _tell(self) -> None:
+        await self._send({"t": "hello", "server_ns": self._now(), "session": str(self._caller.login.id)})
+        beat = 0
+        while True:
+            if not await self._still_signed_in():
+                await self._send({"t": "signed_out"})
+                await self._close(CLOSED_SIGNED_OUT)
+                return
+            while self._revoked:
+                views, code = self._revoked.pop(0)
+                await self._send({"t": "revoked", "sessions": [str(v) for v in views], "code": code})
+            await self._cameras(first=beat == 0)
+            if beat % CONSOLE_BEATS == 0:
+                await self._send(self._console())
+            await self._send({"t": "beat", "server_ns": self._now()})
+            self._heard, beat = 0, beat + 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._woken.wait()
+            self._woken.clear()
+
+    async def _still_signed_in(self) -> bool:
+        """Take the login as last read; the first reading after the handshake may not have it yet."""
+        now_ns = self._parts.clock.wall_ns()
+        if now_ns - self._touched_ns > TOUCH_NS:
+            await self._parts.catalogue.touch_session(self._caller.login.id, seen_ns=now_ns)
+            self._touched_ns = now_ns
+        login = self._parts.views.logins.get(self._caller.login.id)
+        found = None if login is None else caller_of(login, now_ns, ip=self._caller.ip, csrf=self._caller.csrf)
+        if found is None:
+            return False
+        self._caller = found
+        return True
+
+    async def _cameras(self, *, first: bool) -> None:
+        """What changed of the cameras that this caller may see; `gone` are those it no longer may."""
+        watch, items = self._parts.watch, []
+        seen = {c.id for c in watch.cameras.values() if c.retired_ns is None and self._caller.access(c).acts}
+        for camera_id in seen:
+            now = watch.now.get(camera_id, CameraNow())
+            before = self._told.get(camera_id)
+            if before is None or _shown(before) != _shown(now):
+                items.append({"id": str(camera_id), **_shown(now)})
+            self._told[camera_id] = now
+        gone = [str(camera_id) for camera_id in self._told.keys() - seen]
+        self._told = {camera_id: now for camera_id, now in self._told.items() if camera_id in seen}
+        if items or gone or first:
+            await self._send({"t": "cameras", "items": items, "gone": gone})
+
+    def _console(self) -> dict[str, Any]:
+        watch = self._parts.watch
+        seen = [watch.now.get(c.id) for c in watch.cameras.values() if c.id in self._told]
+        recorded = [now for now in seen if now is not None and now.state != "off" and now.recording is not None]
+        clock = host_clock(ask_kernel())
+        return {
+            "t": "console",
+            "cameras": len(self._told),
+            "live": sum(now is not None and now.state == "live" for now in seen),
+            "recording": sum(bool(now.recording) for now in recorded),
+            "recorded": len(recorded),
+            "recorder": watch.recorder_answers,
+            "catalogue": watch.catalogue_answers,
+            "clock_synchronised": clock.synchronised,
+            "clock_offset_ns": None if clock.offset_ns is None else str(clock.offset_ns),
+        }
+
+    async def _hear(self) -> None:
+        while True:
+            text = await self._websocket.receive_text()
+            self._heard += 1
+            if self._heard > MOST_MESSAGES_A_BEAT or len(text) > MOST_MESSAGE_BYTES:
+                await self._close(CLOSED_NOISY)
+                return
+            try:
+                message = json.loads(text)
+                kind = message["t"]
+            except (ValueError, RecursionError, KeyError, TypeError):
+                continue
+            if kind == "ping" and isinstance(message.get("client_ms"), int | float):
+                await self._send({"t": "pong", "client_ms": message["client_ms"], "server_ns": self._now()})
+            elif kind == "tiles":
+                with contextlib.suppress(ValidationError):
+                    self._count(schemas.TileReport.model_validate(message))
+
+    def _count(self, report: schemas.TileReport) -> None:
+        metrics = self._parts.metrics
+        metrics.viewer_freezes.inc(report.frozen)
+        metrics.viewer_dropped_frames.inc(report.dropped)
+        for ms in report.first_frame_ms:
+            metrics.viewer_first_frame_seconds.observe(ms / 1000)
+
+    def _now(self) -> str:
+        return str(self._parts.clock.wall_ns())
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        async with self._sending:
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await self._websocket.send_text(json.dumps(message, separators=(",", ":")))
+            except TimeoutError:
+                await self._close(CLOSED_SLOW)
+                raise
+
+    async def _close(self, code: int) -> None:
+        with contextlib.suppress(RuntimeError, TimeoutError):
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._websocket.close(code)
+
+
+def _shown(now: CameraNow) -> dict[str, Any]:
+    return {
+        "state": now.state,
+        "since": None if now.since_ns is None else format_utc(now.since_ns),
+        "reason": now.reason,
+        "retry_at": None if now.retry_ns is None else format_utc(now.retry_ns),
+    }

@@ -1,0 +1,96 @@
+"""Passwords: hashed with argon2id, checked at one pace whether or not the user exists, and made for first use.
+
+Owns the cost of a guess (RFC 9106 §4, second choice: 64 MiB, 3 passes, 4 lanes), what makes a password too weak (NIST SP
+800-63B §3.1.1: length and the obvious, no rules of composition) and how many are hashed at once, so that a flood of
+sign-ins takes neither all memory nor all processors. Keeps nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import unicodedata
+from collections.abc import Callable
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from web.identity.refusals import Code, Refusal
+
+T = TypeVar("T")
+
+LEAST_CHARS = 12
+MOST_CHARS = 256
+AT_ONCE = 2
+WAITING = 64  # sign-ins that may stand in line; more are told to come back
+_ONE_TIME = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is read wrong from paper
+_OBVIOUS = (
+    "password", "haslo", "qwerty", "qwertz", "admin", "123456", "zaq12wsx", "straz", "monitoring", "polska", "stroz",
+    "letmein", "welcome", "111111", "000000", "abcdef",
+)  # fmt: skip
+
+
+class Passwords:
+    """One for a process. Use from one event loop."""
+
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        self._hasher = hasher or PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4)
+        self._nobody = self._hasher.hash(secrets.token_hex(16))
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+
+    async def hash(self, password: str) -> str:
+        """The encoded argon2id hash, salted."""
+        return await self._in_turn(lambda: self._hasher.hash(_normalised(password)))
+
+    async def matches(self, encoded: str | None, password: str) -> bool:
+        """Whether it is the password; for nobody's hash (None or empty) as slow, and never."""
+        given = _normalised(password)[:MOST_CHARS]
+
+        def verify() -> bool:
+            try:
+                return self._hasher.verify(encoded or self._nobody, given) and bool(encoded)
+            except (VerificationError, InvalidHashError):
+                return False
+
+        return await self._in_turn(verify)
+
+    async def _in_turn(self, work: Callable[[], T]) -> T:
+        if self._waiting >= WAITING:
+            raise Refusal(Code.SLOW_DOWN, "too many sign-ins at once", retry_after=2)
+        self._waiting += 1
+        try:
+            async with self._turns:
+                return await asyncio.to_thread(work)
+        finally:
+            self._waiting -= 1
+
+
+def check_strength(password: str, *, name: str) -> None:
+    """Refusal WEAK_PASSWORD unless long enough, not one repeated, and more than what everybody tries first."""
+    given = _normalised(password)
+    if not LEAST_CHARS <= len(given) <= MOST_CHARS:
+        raise Refusal(Code.WEAK_PASSWORD, f"a password has {LEAST_CHARS} to {MOST_CHARS} characters", field="password")
+    plain = _plain(given)
+    left = plain
+    for word in sorted((*_OBVIOUS, *filter(None, (_plain(name),))), key=len, reverse=True):
+        left = left.replace(word, "")
+    if len(set(plain)) < 5 or len(left) < LEAST_CHARS // 2:
+        raise Refusal(
+            Code.WEAK_PASSWORD, "this is among the first passwords that anybody tries; take another", field="password"
+        )
+
+
+def one_time_password() -> str:
+    """A password for the first sign-in: 70 bits, easy to read out."""
+    return "-".join("".join(secrets.choice(_ONE_TIME) for _ in range(5)) for _ in range(3))
+
+
+def _normalised(password: str) -> str:
+    return unicodedata.normalize("NFKC", password)
+
+
+def _plain(text: str) -> str:
+    folded = unicodedata.normalize("NFKD", text.casefold()).replace("ł", "l")
+    return "".join(c for c in folded if not unicodedata.combining(c))

@@ -1,0 +1,163 @@
+"""Changing people: users, their grants and tokens, as the interface and the command line both do it.
+
+Owns the rules: a new user gets a one-time password that must be changed, somebody is always administrator, a token never
+gives more than its user has. Each change and its entry in the audit log are one transaction. Who may do it is asked before.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID, uuid4
+
+from storage.catalogue import Catalogue, StoredGrant, StoredToken, User
+from vms.errors import UserError
+from web.identity.access import Act, Role, Scope
+from web.identity.callers import NS, Actor
+from web.identity.passwords import Passwords, one_time_password
+from web.identity.refusals import Code, Refusal, invalid, not_found
+from web.identity.signing_in import TOKEN_PREFIX, check_name, digest_of
+
+LANGUAGES = ("pl", "en")
+HOUR_NS = 3600 * NS
+
+
+async def create_user(
+    catalogue: Catalogue,
+    passwords: Passwords,
+    actor: Actor,
+    now_ns: int,
+    *,
+    name: str,
+    display_name: str = "",
+    language: str = "pl",
+    role: Role | None = None,
+) -> tuple[User, str]:
+    """A new user, with a role over all cameras if given, and the one-time password. Refusals INVALID, CONFLICT."""
+    check_name(name)
+    password = one_time_password()
+    user = User(
+        uuid4(), name, display_name.strip(), language, await passwords.hash(password), must_change_password=True,
+        created_ns=now_ns,
+    )  # fmt: skip
+    grant = role and StoredGrant(
+        uuid4(), user.id, role.value, Scope.ALL.value, None, None, None, None, now_ns, actor.name
+    )
+    record = actor.does("create_user", now_ns, f"user {name}", role=role and role.value)
+    try:
+        return await catalogue.add_user(user, grant, record=record), password
+    except UserError as error:
+        raise Refusal(Code.CONFLICT, str(error), field="name") from error
+
+
+async def reset_password(catalogue: Catalogue, passwords: Passwords, actor: Actor, now_ns: int, user: User) -> str:
+    """A new one-time password; the user's sessions and tokens end. Refusal NOT_FOUND."""
+    password = one_time_password()
+    changes = {"password_hash": await passwords.hash(password), "must_change_password": True}
+    record = actor.does("reset_password", now_ns, f"user {user.name}")
+    if await catalogue.change_user(user.id, changes, end_logins=True, record=record) is None:
+        raise not_found()
+    return password
+
+
+async def change_user(
+    catalogue: Catalogue, actor: Actor, now_ns: int, user: User, wishes: dict[str, Any], *, version: int | None = None
+) -> User:
+    """`wishes`: display_name, language, disabled. Refusals STALE, CONFLICT for the last administrator."""
+    changes: dict[str, Any] = {k: v for k, v in wishes.items() if k in ("display_name", "language")}
+    disabling = wishes.get("disabled")
+    if disabling is not None:
+        changes["disabled_ns"] = (user.disabled_ns or now_ns) if disabling else None
+    record = actor.does("change_user", now_ns, f"user {user.name}", **wishes)
+    try:
+        changed = await catalogue.change_user(
+            user.id, changes, version=version, at_ns=now_ns, end_logins=bool(disabling), record=record,
+            never_without=Role.ADMINISTRATOR.value if disabling else "",
+        )  # fmt: skip
+    except UserError as error:
+        raise Refusal(Code.CONFLICT, str(error)) from error
+    if changed is None:
+        raise Refusal(Code.STALE)
+    return changed
+
+
+async def remove_user(catalogue: Catalogue, actor: Actor, now_ns: int, user: User) -> None:
+    """Out of use for ever. Refusals NOT_FOUND, CONFLICT for the last administrator."""
+    record = actor.does("remove_user", now_ns, f"user {user.name}")
+    try:
+        gone = await catalogue.remove_user(
+            user.id, at_ns=now_ns, never_without=Role.ADMINISTRATOR.value, record=record
+        )  # fmt: skip
+    except UserError as error:
+        raise Refusal(Code.CONFLICT, str(error)) from error
+    if gone is None:
+        raise not_found()
+
+
+async def give_role(
+    catalogue: Catalogue,
+    actor: Actor,
+    now_ns: int,
+    user: User,
+    *,
+    role: Role,
+    scope: Scope = Scope.ALL,
+    group: str | None = None,
+    camera_id: UUID | None = None,
+    expires_ns: int | None = None,
+    back_hours: int | None = None,
+) -> StoredGrant:
+    """A new grant. Refusals INVALID for a scope that does not fit, an end in the past, or an unknown camera."""
+    if (scope is Scope.GROUP) != bool(group):
+        raise invalid("group", "a group is named for scope group, and only for it")
+    if (scope is Scope.CAMERA) != (camera_id is not None):
+        raise invalid("camera_id", "a camera is named for scope camera, and only for it")
+    if expires_ns is not None and expires_ns <= now_ns:
+        raise invalid("expires_at", "this time is over already")
+    back_ns = None if back_hours is None else back_hours * HOUR_NS
+    grant = StoredGrant(
+        uuid4(), user.id, role.value, scope.value, group, camera_id, expires_ns, back_ns, now_ns, actor.name
+    )  # fmt: skip
+    over = group or (camera_id and str(camera_id)) or "all cameras"
+    record = actor.does(
+        "give_role", now_ns, f"user {user.name}", role=role.value, over=over, expires_ns=expires_ns and str(expires_ns),
+        back_hours=back_hours,
+    )  # fmt: skip
+    try:
+        return await catalogue.add_grant(grant, record=record)
+    except UserError as error:
+        raise invalid("camera_id", str(error)) from error
+
+
+async def take_role(catalogue: Catalogue, actor: Actor, now_ns: int, user: User, grant: StoredGrant) -> None:
+    """Take a grant away. Refusals NOT_FOUND, CONFLICT for the last administrator."""
+    record = actor.does("take_role", now_ns, f"user {user.name}", role=grant.role, scope=grant.scope)
+    last = Role.ADMINISTRATOR.value if grant.role == Role.ADMINISTRATOR.value else ""
+    try:
+        gone = await catalogue.remove_grant(grant.id, at_ns=now_ns, never_without=last, record=record)
+    except UserError as error:
+        raise Refusal(Code.CONFLICT, str(error)) from error
+    if gone is None:
+        raise not_found()
+
+
+async def create_token(
+    catalogue: Catalogue, actor: Actor, now_ns: int, user: User, *, name: str, acts: Collection[Act], days: int
+) -> tuple[StoredToken, str]:
+    """A token of a user, cut to `acts`, and its secret, which is shown once."""
+    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    token = StoredToken(
+        uuid4(), user.id, name, frozenset(a.value for a in acts), now_ns, actor.name, now_ns + days * 24 * HOUR_NS,
+        None, None,
+    )  # fmt: skip
+    scopes = sorted(token.acts)
+    record = actor.does("create_token", now_ns, f"user {user.name}", token=name, acts=scopes, days=days)
+    await catalogue.add_token(token, digest_of(secret), record=record)
+    return token, secret
+
+
+async def revoke_token(catalogue: Catalogue, actor: Actor, now_ns: int, token: StoredToken) -> None:
+    """End a token. May be repeated."""
+    record = actor.does("revoke_token", now_ns, f"token {token.name}")
+    await catalogue.revoke_token(token.id, at_ns=now_ns, record=record)
