@@ -122,7 +122,7 @@ def configure_logging(section: LogSection, zone: ZoneInfo, stream: TextIO | None
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(section.level.upper())
-    for chatty in ("asyncio", "aiosqlite", "urllib3", "alembic"):
+    for chatty in ("asyncio", "aiosqlite", "urllib3", "alembic", "uvicorn"):
         logging.getLogger(chatty).setLevel(max(root.level, logging.WARNING))
 
 

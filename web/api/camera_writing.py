@@ -27,6 +27,7 @@ from vms.errors import ChangedMeanwhile, SourceError, UserError
 from vms.model import Camera, LegalProfile, SourceKind, StreamKind
 from web.api import schemas
 from web.api.parts import Parts, camera_for
+from web.api.shapes import word_of
 from web.api.watching import StreamNow
 from web.identity.access import Act
 from web.identity.callers import Caller
@@ -143,7 +144,7 @@ async def _stream_report(parts: Parts, camera: Camera, kind: StreamKind, url: st
     except (UserError, TimeoutError) as error:
         reason, _, message = str(error).removeprefix("the recorder refused: ").partition(": ")
         return schemas.StreamReport(
-            stream=kind.value, url=url, ok=False, reason=reason if message else None, message=message or reason
+            stream=word_of(kind), url=url, ok=False, reason=reason if message else None, message=message or reason
         )
     except SourceError:
         raise
@@ -229,5 +230,5 @@ def _checked(field: str, text: str | None, check: Any) -> Any:
 
 
 async def _record(parts: Parts, caller: Caller, act: str, camera: Camera, *, changes: list[str]) -> None:
-    detail = {"name": camera.name, "changes": changes}
-    await parts.catalogue.audit(caller.actor.does(act, parts.clock.wall_ns(), camera=camera, **detail))
+    record = caller.actor.does(act, parts.clock.wall_ns(), camera=camera, name=camera.name, changes=changes)
+    await parts.catalogue.audit(record)

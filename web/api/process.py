@@ -107,7 +107,7 @@ def server_config(parts: Parts, tls: TlsFiles | None) -> uvicorn.Config:
         date_header=True, proxy_headers=False, ws="websockets-sansio", ws_max_size=64 * 1024, lifespan="off",
         timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
         limit_concurrency=MOST_CONNECTIONS, h11_max_incomplete_event_size=32 * 1024, backlog=BACKLOG,
-        ssl_certfile=tls and str(tls.certificate), ssl_keyfile=tls and str(tls.key),
+        ssl_certfile=None if tls is None else tls.certificate, ssl_keyfile=None if tls is None else tls.key,
     )  # fmt: skip
 
 

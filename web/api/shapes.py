@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Literal
 from uuid import UUID
 
 from storage.catalogue import AuditEntry, Login, StoredGrant, StoredLayout, User
@@ -78,9 +79,14 @@ def etag(version: int) -> str:
 
 def _stream(stream_id: UUID, kind: StreamKind, record: bool, now: StreamNow) -> schemas.CameraStream:
     return schemas.CameraStream(
-        id=stream_id, kind=kind.value, codec=now.codec, width=now.width, height=now.height, fps=now.fps,
+        id=stream_id, kind=word_of(kind), codec=now.codec, width=now.width, height=now.height, fps=now.fps,
         reorder=now.reorder, record=record, browser=now.browser,
     )  # fmt: skip
+
+
+def word_of(kind: StreamKind) -> Literal["main", "sub"]:
+    """What the interface calls a video stream."""
+    return "main" if kind is StreamKind.MAIN else "sub"
 
 
 def session(caller: Caller) -> schemas_people.Session:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from storage.catalogue import Catalogue
@@ -38,7 +38,7 @@ class StreamNow:
     reorder: bool | None = None
 
     @property
-    def browser(self) -> str:
+    def browser(self) -> Literal["plays", "h265", "b_frames", "unknown"]:
         """Whether a browser shows it as it is: H.264 without B-frames, which WebRTC has no place for."""
         if self.codec == "hevc":
             return "h265"

@@ -30,13 +30,19 @@ class Actor:
     ip: str = ""
 
     def does(
-        self, act: str, at_ns: int, object_: str = "", *, camera: Camera | None = None, purpose: str = "", **detail: Any
+        self,
+        act: str,
+        at_ns: int,
+        object_: str = "",
+        *,
+        camera: Camera | None = None,
+        purpose: str = "",
+        **detail: Any,
     ) -> Happening:
         """The entry of the audit log."""
-        return Happening(
-            at_ns, act, self.user_id, self.name, self.ip,
-            object_ or (f"camera {camera.number}" if camera else ""), camera.id if camera else None, detail, purpose,
-        )  # fmt: skip
+        about = object_ or (f"camera {camera.number}" if camera else "")
+        seen = camera.id if camera else None
+        return Happening(at_ns, act, self.user_id, self.name, self.ip, about, seen, detail, purpose)
 
 
 @dataclass(frozen=True, slots=True)

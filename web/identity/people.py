@@ -41,8 +41,10 @@ async def create_user(
         uuid4(), name, display_name.strip(), language, await passwords.hash(password), must_change_password=True,
         created_ns=now_ns,
     )  # fmt: skip
-    grant = role and StoredGrant(
-        uuid4(), user.id, role.value, Scope.ALL.value, None, None, None, None, now_ns, actor.name
+    grant = (
+        None
+        if role is None
+        else StoredGrant(uuid4(), user.id, role.value, Scope.ALL.value, None, None, None, None, now_ns, actor.name)
     )
     record = actor.does("create_user", now_ns, f"user {name}", role=role and role.value)
     try:

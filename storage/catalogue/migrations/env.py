@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from storage.catalogue.tables import metadata
+from storage.catalogue import tables as _tables  # noqa: F401 - makes them known to the metadata
+from storage.catalogue.columns import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -35,9 +35,8 @@ async def audit(
     """Entries, the newest first."""
     parts = parts_of(request)
     asked = {"user": user, "act": act, "camera": camera and str(camera), "after": after}
-    record = caller.actor.does(
-        "read_audit", parts.clock.wall_ns(), "audit log", purpose=reason, **{k: v for k, v in asked.items() if v}
-    )
+    now_ns, about = parts.clock.wall_ns(), {k: v for k, v in asked.items() if v}
+    record = caller.actor.does("read_audit", now_ns, "audit log", purpose=reason, asked=about)
     await parts.catalogue.audit(record)
     found = await parts.catalogue.audit_entries(
         before=read_number(after), limit=limit + 1, user=user.replace("\x00", ""), act=act.replace("\x00", ""),

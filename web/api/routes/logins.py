@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 
+from storage.catalogue import Login
 from web.api import schemas_people, shapes
 from web.api.parts import Need, parts_of
 from web.identity import people
@@ -43,7 +44,7 @@ async def create(request: Request, wish: schemas_people.NewToken, caller: Sure) 
     made, secret = await people.create_token(
         parts.catalogue, caller.actor, parts.clock.wall_ns(), owner, name=wish.name, acts=wish.acts, days=wish.days
     )
-    login = shapes.Login(owner, (), token=made)
+    login = Login(owner, (), token=made)
     return schemas_people.TokenCreated(token=shapes.token(login), secret=secret)
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from storage.catalogue import User
+from storage.catalogue import StoredGrant, User
 from web.api import schemas_people, shapes
 from web.api.paging import After, Limit, mark, read_mark
 from web.api.parts import Need, Parts, parts_of
@@ -33,7 +33,7 @@ async def users(
     """Users by name."""
     parts = parts_of(request)
     found = await parts.catalogue.users(after=read_mark(after), limit=limit + 1, search=_text(q))
-    grants: dict[UUID, list[people.StoredGrant]] = {}
+    grants: dict[UUID, list[StoredGrant]] = {}
     for grant in await parts.catalogue.all_grants():
         grants.setdefault(grant.user_id, []).append(grant)
     items = [shapes.user(u, grants.get(u.id, []), caller.now_ns) for u in found[:limit]]
