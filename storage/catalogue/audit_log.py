@@ -7,7 +7,7 @@ leaf's position, from 0, without a hole. Nothing here changes or removes an entr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -165,9 +165,16 @@ class AuditLog:
 
         return await self._db.read(work)
 
-    async def verify_audit(self, is_signed: Callable[[StoredCheckpoint], bool]) -> Verified:
-        """Read the whole log and compare: numbers, leaves, tree, every signed head. The first difference is told."""
-        heads = {c.size: c for c in await self.checkpoints()}
+    async def verify_audit(
+        self, is_signed: Callable[[StoredCheckpoint], bool], witnessed: Sequence[StoredCheckpoint] = ()
+    ) -> Verified:
+        """Read the whole log and compare: numbers, leaves, tree, every signed head. The first difference is told.
+
+        `witnessed`: heads that were kept elsewhere, where whoever owns this database could not change them.
+        """
+        heads = {
+            c.size: c for c in (*await self.checkpoints(), *witnessed)
+        }  # a witness is believed before the database
         tree, seen = Frontier(), 0
         while entries := await self.audit_from(tree.size):
             for entry in entries:

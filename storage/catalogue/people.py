@@ -101,7 +101,6 @@ class People:
         changes: dict[str, Any],
         *,
         version: int | None = None,
-        at_ns: int = 0,
         never_without: str = "",
         end_logins: bool = False,
         keep_session: UUID | None = None,
@@ -109,8 +108,7 @@ class People:
     ) -> User | None:
         """Change columns of a user. None: not there, or no longer of `version`.
 
-        `never_without`: a role that somebody who may sign in must hold for all cameras at `at_ns` afterwards, else
-        UserError. `end_logins`: sessions and tokens end, but for the session `keep_session`.
+        `never_without`: a role that somebody who may sign in must hold for all cameras afterwards, else UserError. `end_logins`: sessions and tokens end, but for the session `keep_session`.
         """
         assert changes.keys() <= _CHANGEABLE
 
@@ -122,7 +120,7 @@ class People:
             if row is None:
                 return None
             if never_without:
-                require_holder(conn, never_without, at_ns)
+                require_holder(conn, never_without)
             if end_logins:
                 _end_logins(conn, row.key, keep_session)
             _note(conn, record)
@@ -143,7 +141,7 @@ class People:
             conn.execute(delete(grants).where(grants.c.user_key == row.key))
             _end_logins(conn, row.key, None)
             if never_without:
-                require_holder(conn, never_without, at_ns)
+                require_holder(conn, never_without)
             _note(conn, record)
             return user_of(row)
 
@@ -186,7 +184,7 @@ class People:
         return await self._db.read(work)
 
     async def remove_grant(
-        self, grant_id: UUID, *, at_ns: int, never_without: str = "", record: Happening | None = None
+        self, grant_id: UUID, *, never_without: str = "", record: Happening | None = None
     ) -> StoredGrant | None:
         """Take a grant away. None: not there. `never_without` as in `change_user`."""
 
@@ -196,7 +194,7 @@ class People:
                 return None
             conn.execute(delete(grants).where(grants.c.id == grant_id))
             if never_without:
-                require_holder(conn, never_without, at_ns)
+                require_holder(conn, never_without)
             _note(conn, record)
             return found[0]
 
@@ -274,13 +272,13 @@ def grants_of(conn: Connection, where: Any) -> list[StoredGrant]:
     ]  # fmt: skip
 
 
-def require_holder(conn: Connection, role: str, at_ns: int) -> None:
-    """UserError unless somebody who may sign in holds `role` for all cameras at `at_ns`, and without an end."""
+def require_holder(conn: Connection, role: str) -> None:
+    """UserError unless somebody who may sign in holds `role` for all cameras, and without an end."""
     query = (
         select(grants.c.key)
         .join_from(grants, users)
         .where(grants.c.role == role, grants.c.scope == "all", users.c.removed_ns.is_(None))
-        .where(users.c.disabled_ns.is_(None), or_(grants.c.expires_ns.is_(None), grants.c.expires_ns > at_ns))
+        .where(users.c.disabled_ns.is_(None), grants.c.expires_ns.is_(None))
         .limit(1)
     )
     if conn.scalar(query) is None:

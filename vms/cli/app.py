@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from vms.cli import (
     alarms,
+    audit,
     bringing,
     cameras,
     check,
@@ -24,10 +25,14 @@ from vms.cli import (
     rebuilding,
     records,
     retention,
+    roles,
     run,
     site,
     status,
+    tokens,
     up,
+    users,
+    web,
 )
 from vms.errors import UserError, VmsError
 
@@ -163,7 +168,12 @@ check.register(app)
 rebuilding.register(app)
 bringing.register(app)
 alarms.register(app)
+users.register(app)
+roles.register(app)
+tokens.register(app)
+audit.register(app)
 up.register(app)
+web.register(app)
 status.register(app)
 demo.register(app)
 publish.register(app)

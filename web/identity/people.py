@@ -74,7 +74,7 @@ async def change_user(
     record = actor.does("change_user", now_ns, f"user {user.name}", **wishes)
     try:
         changed = await catalogue.change_user(
-            user.id, changes, version=version, at_ns=now_ns, end_logins=bool(disabling), record=record,
+            user.id, changes, version=version, end_logins=bool(disabling), record=record,
             never_without=Role.ADMINISTRATOR.value if disabling else "",
         )  # fmt: skip
     except UserError as error:
@@ -137,7 +137,7 @@ async def take_role(catalogue: Catalogue, actor: Actor, now_ns: int, user: User,
     record = actor.does("take_role", now_ns, f"user {user.name}", role=grant.role, scope=grant.scope)
     last = Role.ADMINISTRATOR.value if grant.role == Role.ADMINISTRATOR.value else ""
     try:
-        gone = await catalogue.remove_grant(grant.id, at_ns=now_ns, never_without=last, record=record)
+        gone = await catalogue.remove_grant(grant.id, never_without=last, record=record)
     except UserError as error:
         raise Refusal(Code.CONFLICT, str(error)) from error
     if gone is None:
