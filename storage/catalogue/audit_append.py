@@ -46,6 +46,11 @@ def leaf_input(entry: AuditEntry) -> bytes:
     return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def lock_log(conn: Connection) -> None:
+    """Keep others from appending, and from whatever they do only under this lock, until the transaction ends."""
+    conn.execute(select(audit_head.c.size).where(audit_head.c.key == 1).with_for_update())
+
+
 def append(conn: Connection, happening: Happening) -> AuditEntry:
     """Write one entry. Whoever appends at the same time waits for the end of this transaction."""
     head = conn.execute(select(audit_head).where(audit_head.c.key == 1).with_for_update()).one()

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
-from storage.catalogue.audit_append import Happening, append
+from storage.catalogue.audit_append import Happening, append, lock_log
 from storage.catalogue.engine import Database
 from storage.catalogue.people_values import StoredGrant, StoredLayout, User
 from storage.catalogue.tables import cameras
@@ -45,8 +45,10 @@ class People:
         """Add a user, with a first grant if given. UserError when the name is taken, or `only_first` and there is one."""
 
         def work(conn: Connection) -> User:
-            if only_first and conn.scalar(select(users.c.key).limit(1)) is not None:
-                raise UserError("the site has been set up already")
+            if only_first:
+                lock_log(conn)  # of two first users at once the second must see the first
+                if conn.scalar(select(users.c.key).limit(1)) is not None:
+                    raise UserError("the site has been set up already")
             if _find(conn, users.c.name_folded == user.name.casefold()) is not None:
                 raise UserError(f"there is already a user named {user.name!r}; choose another name")
             values: dict[str, Any] = {name: getattr(user, name) for name in _USER}

@@ -94,14 +94,19 @@ class Client:
         headers = {"X-CSRF-Token": self.csrf} if self.csrf else {}
         headers |= {"Authorization": f"Bearer {self._bearer}"} if self._bearer else {}
         headers |= options.pop("headers", {})
-        whole = path if path.startswith("/health") or not path.startswith("/") else f"/api/v1{path}"
+        whole = path if path.startswith(("/health/", "/api/")) else f"/api/v1{path}"
         async with self.session.request(
             method, self.base + whole, headers={k: v for k, v in headers.items() if v is not None}, **options
         ) as response:
             content = await response.read()
             text = content.decode("utf-8", "replace")
             kind = response.headers.get("Content-Type", "")
-            return Answer(response.status, response.headers, text, await response.json(content_type=None) if "json" in kind else None)
+            return Answer(
+                response.status,
+                response.headers,
+                text,
+                await response.json(content_type=None) if "json" in kind else None,
+            )
 
     async def sign_in(self, name: str, password: str = PASSWORD) -> Answer:
         answer = await self("POST", "/session", json={"name": name, "password": password})
