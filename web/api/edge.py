@@ -9,11 +9,10 @@ import time
 from collections.abc import MutableMapping
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vms.metrics import Metrics
-from web.api.problems import problem
-from web.identity.refusals import Code
 
 MOST_BODY_BYTES = 128 * 1024
 MOST_TABLE_BYTES = 8 * 2**20 + 1  # `vms.cameras.csv_table` says what is too much, in words
@@ -32,10 +31,6 @@ HEADERS = {
 STRICT_TRANSPORT = b"max-age=31536000"
 
 
-class _TooLarge(Exception):
-    """The body goes on beyond its bound."""
-
-
 class Edge:
     """Wraps the whole application."""
 
@@ -46,20 +41,17 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status, started = time.monotonic(), 500, False
+        began, status = time.monotonic(), 500
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status, started
+            nonlocal status
             if message["type"] == "http.response.start":
-                status, started = message["status"], True
+                status = message["status"]
                 self._add_headers(message)
             await send(message)
 
         try:
             await self._app(scope, _bounded(scope, receive), send_with_headers)
-        except _TooLarge:
-            if not started:
-                await problem(Code.TOO_LARGE)(scope, receive, send_with_headers)
         finally:
             method = scope["method"] if scope["method"] in ("GET", "POST", "PUT", "PATCH", "DELETE") else "other"
             self._metrics.web_requests.labels(method, f"{status // 100}xx").inc()
@@ -83,7 +75,7 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
         message = await receive()
         had += len(message.get("body", b""))
         if had > most:
-            raise _TooLarge
+            raise HTTPException(413)  # within the application, which makes a problem of it
         return message
 
     return receive_bounded

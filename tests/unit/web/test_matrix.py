@@ -1,4 +1,4 @@
-"""Every route × role × object, from the interface's own description: nothing foreign is ever given (S-04).
+"""Every route by role by object, from the interface's own description: nothing foreign is ever given (S-04).
 
 A row says what a route asks for. A route without a row fails; what each role should get follows from the row and the table
 of roles, not from the function that decides.
@@ -227,14 +227,14 @@ async def test_a_role_over_one_group_gets_what_it_may_there_and_nothing_else(web
             if which != "own" and row.of == "camera":
                 denials.append((answer.status, answer.json))
             expected_denial = not allowed or (which != "own" and name == "POST /api/v1/cameras/test")
-            if expected_denial != (answer.status in DENIED) and row.of != "open" or answer.status >= 500:
+            if (expected_denial != (answer.status in DENIED) and row.of != "open") or answer.status >= 500:
                 wrong.append(f"{role} {name} {which}: {answer.status} {answer.text[:120]}")
         if any(one != denials[0] for one in denials):
             wrong.append(f"{role} {name}: forbidden and unknown are told apart: {denials}")
     assert wrong == []
     retire = await client("DELETE", f"/cameras/{there.own.id}")
     assert (retire.status == 204) == (Act.MANAGE_CAMERAS in ROLES[role].acts)
-    assert list(web_site.gateway.sessions)[0] == there.view
+    assert next(iter(web_site.gateway.sessions)) == there.view
     listed = await client("GET", "/cameras")
     assert {c["group"] for c in listed.json["items"]} <= {HERE}
     assert there.foreign.name not in (await client("GET", "/health")).text

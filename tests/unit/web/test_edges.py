@@ -1,0 +1,213 @@
+"""The outside of the web process: the client's files and their policy, headers, bounds, TLS of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.support.web_site import WebSite
+from vms.errors import UserError
+from vms.settings import Listen, WebSection
+from web.api.client_files import ClientFiles
+from web.api.ice import CREDENTIAL_SECONDS, IceServers
+from web.api.process import open_socket
+from web.api.tls import RENEW_DAYS, SERVER_DAYS, TlsFiles, tls_files
+from web.identity.access import Role
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
+    folder = tmp_path / "dist"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text(
+        '<meta nonce="__CSP_NONCE__"><script src="/assets/a-1.js" nonce="__CSP_NONCE__">'
+    )
+    (folder / "assets" / "a-1.js").write_text("1")
+    (folder / "favicon.svg").write_text("<svg/>")
+    (tmp_path / "secret").write_text("secret")
+    (folder / "assets" / "out.js").symlink_to(tmp_path / "secret")
+    return folder
+
+
+def test_the_page_is_never_kept_and_its_nonce_never_the_same(dist: Path) -> None:
+    files = ClientFiles.of(dist)
+    seen = set()
+    for path in ("index.html", "kamery", "p/12", "index.html"):
+        answer = files.answer(path)
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "no-store"
+        policy = answer.headers["content-security-policy"]
+        nonce = re.search(r"'nonce-([\w-]+)'", policy)
+        assert nonce is not None
+        assert bytes(answer.body).decode().count(nonce[1]) == 2
+        assert "unsafe" not in policy
+        assert "http" not in policy  # no other host
+        seen.add(nonce[1])
+    assert len(seen) == 4
+
+
+def test_assets_are_kept_for_ever_and_nothing_outside_is_served(dist: Path) -> None:
+    files = ClientFiles.of(dist)
+    asset = files.answer("assets/a-1.js")
+    assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert asset.headers["content-type"].startswith("text/javascript")
+    assert files.answer("favicon.svg").headers["cache-control"] == "no-cache"
+    for path in (
+        "assets/out.js",
+        "assets/none.js",
+        "../secret",
+        "assets/../../secret",
+        "%2e%2e/secret",
+        "none.css",
+        "/etc/passwd.x",
+    ):
+        assert files.answer(path).status_code == 404, path
+    assert ClientFiles.of(dist / "nothing").answer("index.html").status_code == 404
+
+
+async def test_every_answer_carries_the_headers_errors_too(web_site: WebSite) -> None:
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    for method, path in (("GET", "/site"), ("GET", "/none"), ("GET", "/users"), ("TRACE", "/site"), ("POST", "/setup")):
+        headers = (await client(method, path)).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert "Server" not in headers
+        assert "Access-Control-Allow-Origin" not in headers
+
+
+async def test_bodies_are_bounded_with_and_without_a_length(web_site: WebSite) -> None:
+    client = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+
+    async def endless() -> object:
+        for _ in range(64):
+            yield b" " * 65_536
+
+    for body in (b"x" * 200_000, endless()):
+        answer = await client("POST", "/layouts", data=body, headers={"Content-Type": "application/json"})
+        assert (answer.status, answer.code) == (413, "too_large")
+    many = await client("POST", "/cameras/import", data=b"numer\r\n" * 1_300_000, headers={"Content-Type": "text/csv"})
+    assert many.status in (413, 422)
+    assert (await client("GET", "/site")).status == 200
+
+
+async def test_a_bug_says_nothing_of_the_inside(web_site: WebSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+
+    async def broken(*_args: object, **_named: object) -> None:
+        raise ZeroDivisionError("kanarek in the message")
+
+    monkeypatch.setattr(web_site.catalogue, "profiles", broken)
+    answer = await client("GET", "/profiles")
+    assert (answer.status, answer.code) == (500, "internal")
+    assert "kanarek" not in answer.text
+
+
+# TLS
+
+
+def section(host: str) -> WebSection:
+    return WebSection(listen=Listen(host, 0))
+
+
+def test_loopback_is_served_plainly_and_everything_else_by_a_certificate_of_our_own(tmp_path: Path) -> None:
+    assert tls_files(section("127.0.0.1"), tmp_path, NOW) is None
+    assert not (tmp_path / "tls").exists()
+    made = tls_files(section("0.0.0.0"), tmp_path, NOW)
+    assert made is not None
+    assert {p.name: oct(p.stat().st_mode & 0o777) for p in (tmp_path / "tls").iterdir()} == {
+        "ca.pem": "0o644", "ca.key": "0o600", "server.pem": "0o644", "server.key": "0o600",
+    }  # fmt: skip
+    before = made.certificate.read_bytes()
+    assert tls_files(section("0.0.0.0"), tmp_path, NOW + timedelta(days=SERVER_DAYS - RENEW_DAYS - 2)) == made
+    assert made.certificate.read_bytes() == before
+    authority = (tmp_path / "tls" / "ca.pem").read_bytes()
+    tls_files(section("0.0.0.0"), tmp_path, NOW + timedelta(days=SERVER_DAYS - RENEW_DAYS + 1))
+    assert made.certificate.read_bytes() != before
+    before = made.certificate.read_bytes()
+    tls_files(section("kamery.miasto.example"), tmp_path, NOW + timedelta(days=SERVER_DAYS - RENEW_DAYS + 1))
+    assert made.certificate.read_bytes() != before  # another name to speak for
+    assert (tmp_path / "tls" / "ca.pem").read_bytes() == authority
+
+
+async def test_a_browser_that_trusts_our_authority_trusts_the_server(tmp_path: Path) -> None:
+    made = tls_files(section("0.0.0.0"), tmp_path, datetime.now(UTC))
+    assert made is not None
+    assert made.authority is not None
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(made.certificate, made.key)
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0, ssl=serving)
+    port = server.sockets[0].getsockname()[1]
+    trusting = ssl.create_default_context(cafile=str(made.authority))
+    async with server:
+        for name in ("localhost", "127.0.0.1"):
+            _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting, server_hostname=name)
+            writer.close()
+            await writer.wait_closed()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await asyncio.open_connection("127.0.0.1", port, ssl=trusting, server_hostname="zly.example")
+
+
+def test_a_certificate_that_was_given_is_used_and_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "c.pem").write_text("x")
+    (tmp_path / "k.pem").write_text("x")
+    given = WebSection(listen=Listen("127.0.0.1", 0), certificate=tmp_path / "c.pem", key=tmp_path / "k.pem")
+    assert tls_files(given, tmp_path, NOW) == TlsFiles(tmp_path / "c.pem", tmp_path / "k.pem")
+    (tmp_path / "k.pem").unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        tls_files(given, tmp_path, NOW)
+    (tmp_path / "tls").mkdir()
+    for name in ("ca.pem", "ca.key"):
+        (tmp_path / "tls" / name).write_text("nonsense")
+    with pytest.raises(UserError, match="no certificate of ours"):
+        tls_files(section("0.0.0.0"), tmp_path, NOW)
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(UserError, match="web.listen"), open_socket(Listen("127.0.0.1", taken.getsockname()[1])):
+            pass
+
+
+# ICE
+
+
+async def test_the_answer_names_the_sites_stun_and_turn_servers(web_site: WebSite) -> None:
+    object.__setattr__(web_site.parts, "ice", IceServers("stun:stun.example:3478", "turn:turn.example:3478", "wspólny"))
+    camera = await web_site.camera(1)
+    operator = await web_site.signed_in("anna", Role.OPERATOR)
+    links = (await operator.watch(camera)).headers.getall("Link")
+    assert links[0] == '<stun:stun.example:3478>; rel="ice-server"'
+    found = re.fullmatch(
+        r'<turn:turn\.example:3478>; rel="ice-server"; username="(\d+)"; credential="([\w+/=]+)"; credential-type="password"',
+        links[1],
+    )
+    assert found is not None
+    options = await operator("OPTIONS", f"/whep/{camera.id}")
+    assert options.headers["Accept-Post"] == "application/sdp"
+    assert len(options.headers.getall("Link")) == 2
+
+
+def test_turn_credentials_run_out_by_themselves() -> None:
+    (link,) = IceServers(turn_url="turn:t", turn_secret="s").links(1_000 * 10**9)
+    assert f'username="{1000 + CREDENTIAL_SECONDS}"' in link
+    assert IceServers().links(0) == IceServers(turn_url="turn:t").links(0) == []
+
+
+async def test_plain_http_and_a_websocket_in_one(web_site: WebSite) -> None:
+    async with aiohttp.ClientSession() as session, session.get(web_site.base + "/health/live") as answer:
+        assert await answer.json() == {"ok": True}
+    async with aiohttp.ClientSession() as session, session.get(web_site.base + "/health/ready") as answer:
+        assert (answer.status, await answer.json()) == (200, {"ok": True})

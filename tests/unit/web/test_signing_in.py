@@ -1,0 +1,306 @@
+"""Signing in, staying signed in and being kept from guessing, over the real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.web_site import PASSWORD, TESTER, WebSite, until
+from vms.clock import SimulatedClock
+from web.identity.access import Act, Role
+from web.identity.callers import IDLE_SECONDS, NS, SESSION_SECONDS
+from web.identity.passwords import Passwords, check_strength, one_time_password
+from web.identity.people import create_token
+from web.identity.refusals import Code, Refusal
+from web.identity.signing_in import Identity, issue_set_up_code
+from web.identity.throttling import FREE, FREE_OF_NETWORK, LONGEST_SECONDS, Devices, Throttle, attempt_keys, network_of
+
+
+async def test_the_first_administrator_is_made_with_the_code_once(web_site: WebSite) -> None:
+    client = await web_site.nobody()
+    assert (await client("GET", "/site")).json["setup_needed"] is True
+    wish = {"setup_code": "", "name": "anna", "password": PASSWORD}
+    assert (await client("POST", "/setup", json=wish)).code == "wrong_credentials"
+    old = await issue_set_up_code(web_site.catalogue, time.time_ns())
+    code = await issue_set_up_code(web_site.catalogue, time.time_ns())
+    assert code is not None
+    assert (await client("POST", "/setup", json=wish | {"setup_code": old})).code == "wrong_credentials"
+    assert (
+        await client("POST", "/setup", json=wish | {"setup_code": code, "password": "1234"})
+    ).code == "weak_password"
+    made = await client("POST", "/setup", json=wish | {"setup_code": code.upper().replace("-", " ")})
+    assert (made.status, made.json["roles"]) == (201, ["administrator"])
+    assert (await client("POST", "/setup", json=wish | {"setup_code": code})).status == 410
+    assert await issue_set_up_code(web_site.catalogue, time.time_ns()) is None
+    assert (await client("GET", "/site")).json["setup_needed"] is False
+    assert (await client.sign_in("ANNA")).status == 200
+
+
+async def test_a_wrong_name_and_a_wrong_password_are_one_answer(web_site: WebSite) -> None:
+    await web_site.user("anna", Role.OPERATOR)
+    await web_site.user("zwolniony", Role.OPERATOR)
+    gone = await web_site.catalogue.user_named("zwolniony")
+    await web_site.catalogue.change_user(gone.id, {"disabled_ns": 1})
+    client = await web_site.nobody()
+    answers = [
+        await client.sign_in(*one) for one in (("anna", "x"), ("nikt", PASSWORD), ("zwolniony", PASSWORD), ("", ""))
+    ]
+    assert all((a.status, a.json) == (401, answers[0].json) for a in answers)
+    assert {e.object for e in await web_site.catalogue.audit_entries(act="sign_in_failed")} == {
+        "user anna",
+        "user zwolniony",
+    }  # fmt: skip - what was typed for nobody's name may be a password, and is on no record
+
+
+async def test_the_cookie_is_for_the_browser_alone_and_the_session_tells_of_the_past(web_site: WebSite) -> None:
+    await web_site.user("anna", Role.OPERATOR)
+    client = await web_site.nobody()
+    await client.sign_in("anna", "zgadywanka")
+    answer = await client.sign_in("anna")
+    cookies = answer.headers.getall("Set-Cookie")
+    assert all("HttpOnly" in c and "SameSite=strict" in c and "Path=/" in c and "Domain" not in c for c in cookies)
+    assert answer.json["login_notice"] == {"last_at": None, "last_ip": None, "failed_since": 1}
+    again = (await (await web_site.nobody()).sign_in("anna")).json
+    assert again["login_notice"]["last_ip"] == "127.0.0.1"
+    assert again["login_notice"]["failed_since"] == 0
+    assert set(again["acts"]) == {"view_live", "view_recorded", "place_hold", "read_health", "manage_layouts"}
+
+
+async def test_over_tls_the_cookie_has_the_prefix_that_binds_it_to_the_host(web_site: WebSite) -> None:
+    object.__setattr__(web_site.parts, "tls", True)
+    await web_site.user("anna")
+    answer = await (await web_site.nobody()).sign_in("anna")
+    assert all(c.startswith("__Host-stroz") and "Secure" in c for c in answer.headers.getall("Set-Cookie"))
+
+
+async def test_unsafe_requests_come_from_our_own_page(web_site: WebSite) -> None:
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    layout = {"name": "x", "grid": "1", "tiles": [None]}
+    for headers in (
+        {"X-CSRF-Token": None}, {"X-CSRF-Token": "0" * 64}, {"Origin": "https://zly.example"}, {"Origin": "null"},
+        {"Origin": web_site.base.replace("http", "https")}, {"Sec-Fetch-Site": "cross-site"},
+    ):  # fmt: skip
+        assert (await client("POST", "/layouts", json=layout, headers=headers)).code == "csrf", headers
+    assert (await client("POST", "/layouts", json=layout, headers={"Origin": web_site.base})).status == 201
+    signing_in = {"name": "anna", "password": PASSWORD}
+    answer = await client("POST", "/session", json=signing_in, headers={"Origin": "https://zly.example"})
+    assert answer.code == "csrf"
+    text = await client("POST", "/session", data=json.dumps(signing_in), headers={"Content-Type": "text/plain"})
+    assert text.status == 422  # what a form of another site could send
+
+
+async def test_signing_out_and_being_signed_out(web_site: WebSite) -> None:
+    client, other = await web_site.signed_in("anna"), await web_site.nobody()
+    await other.sign_in("anna")
+    assert len((await client("GET", "/sessions")).json["items"]) == 2
+    changed = await client("PUT", "/session/password", json={"old": PASSWORD, "new": "Zielony-tramwaj-9"})
+    assert changed.status == 204
+    assert (await other("GET", "/session")).code == "not_signed_in"
+    assert (await client("GET", "/session")).status == 200
+    assert (await client("DELETE", "/session")).status == 204
+    assert (await client("GET", "/session")).code == "not_signed_in"
+    assert (await other.sign_in("anna")).code == "wrong_credentials"
+    assert (await other.sign_in("anna", "Zielony-tramwaj-9")).status == 200
+
+
+async def test_the_websocket_says_that_the_session_ended(web_site: WebSite) -> None:
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    (login,) = await web_site.catalogue.open_sessions(now_ns=time.time_ns())
+    async with client.session.ws_connect(web_site.base + "/api/v1/ws") as socket:
+        await socket.send_json({"t": "ping", "client_ms": 12.5})
+        kinds: list[str] = []
+        began = time.monotonic()
+        async with asyncio.timeout(20):
+            while "beat" not in kinds or "pong" not in kinds:
+                kinds.append((await socket.receive_json())["t"])
+            ended = time.monotonic()
+            await web_site.catalogue.end_session(login.session.id, record=TESTER.does("end_session", 1))
+            while kinds[-1] != "signed_out":
+                kinds.append((await socket.receive_json())["t"])
+            await socket.receive()
+        assert socket.close_code == 4401
+        assert time.monotonic() - ended < 3.0
+        assert ended >= began
+        assert kinds[0] in ("hello", "pong")
+
+
+async def test_a_page_that_talks_too_much_is_cut_off_and_nonsense_is_passed_over(web_site: WebSite) -> None:
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    async with client.session.ws_connect(web_site.base + "/api/v1/ws") as socket:
+        for text in ("", "[]", "{}", '{"t":"ping","client_ms":"x"}', '{"t":"tiles","lost":-1}', "[" * 5000, '{"t":7}'):
+            await socket.send_str(text)
+        await socket.send_json({"t": "tiles", "frozen": 3, "dropped": 7, "first_frame_ms": [120]})
+        await until(lambda: web_site.parts.metrics.viewer_freezes._value.get() == 3)  # type: ignore[attr-defined]
+        for _ in range(200):
+            if socket.closed:
+                break
+            await socket.send_json({"t": "ping", "client_ms": 1})
+        async with asyncio.timeout(20):
+            while not socket.closed:
+                await socket.receive()
+        assert socket.close_code == 4429
+
+
+async def test_sessions_and_tokens_run_out(web_site: WebSite) -> None:
+    clock = SimulatedClock(wall_ns=time.time_ns())
+    identity = Identity(web_site.catalogue, web_site.parts.site.key, clock, web_site.parts.identity.passwords)
+    await web_site.user("anna", Role.OPERATOR)
+    signed_in = await identity.sign_in("anna", PASSWORD, ip="10.0.0.1", agent="x", device=None)
+    user = signed_in.caller.login.user
+    _, token = await create_token(
+        web_site.catalogue, TESTER, clock.wall_ns(), user, name="t", acts=[Act.VIEW_LIVE], days=1
+    )
+    clock.advance((IDLE_SECONDS - 1) * NS)
+    assert (await identity.by_session(signed_in.secret)).login.user == signed_in.caller.login.user
+    clock.advance((IDLE_SECONDS - 1) * NS)  # being used, it goes on
+    await identity.by_session(signed_in.secret)
+    clock.advance((IDLE_SECONDS + 1) * NS)
+    with pytest.raises(Refusal) as refused:
+        await identity.by_session(signed_in.secret)
+    assert refused.value.code is Code.NOT_SIGNED_IN
+    await identity.by_token(token)
+    clock.advance(SESSION_SECONDS * NS + 12 * 3600 * NS)
+    for attempt in (identity.by_token(token), identity.by_token("stroz_x"), identity.by_session("")):
+        with pytest.raises(Refusal):
+            await attempt
+
+
+# Throttling
+
+
+def test_guessing_is_slowed_more_and_more_and_never_for_ever() -> None:
+    throttle, now = Throttle(), 0
+    keys = attempt_keys("anna", "10.0.0.1", None)
+    waits = []
+    for _ in range(FREE + 12):
+        waits.append(throttle.wait_seconds(keys, now))
+        now += int(waits[-1] * NS)
+        throttle.attempted(keys, now)
+    assert waits[:FREE] == [0.0] * FREE
+    assert waits[FREE : FREE + 4] == [1.0, 2.0, 4.0, 8.0]
+    assert max(waits) == LONGEST_SECONDS
+    throttle.succeeded(keys)
+    assert throttle.wait_seconds(keys, now) == 0.0
+
+
+def test_somebody_elses_guesses_slow_nobody_but_him() -> None:
+    throttle = Throttle()
+    devices = Devices(b"k" * 32)
+    cookie = devices.issue("anna")
+    known = devices.recognise("anna", cookie)
+    for i in range(1000):  # at anna's account from the same address behind which she sits, and at many others
+        throttle.attempted(attempt_keys("anna", "10.0.0.1", None), i)
+        throttle.attempted(attempt_keys(f"user{i}", "10.0.0.1", None), i)
+    assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.1", None), 1000) > 0
+    assert (
+        throttle.wait_seconds(attempt_keys("ola", "10.0.0.1", None), 1000) > 0
+    )  # a new desk there waits a minute at most
+    assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.1", known), 1000) == 0
+    assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.2", None), 1000) == 0
+
+
+def test_a_device_cookie_is_of_one_account_and_cannot_be_made_up() -> None:
+    devices = Devices(b"k" * 32)
+    cookie = devices.issue("anna")
+    assert devices.recognise("anna", cookie)
+    for account, other in (
+        ("ola", cookie),
+        ("anna", cookie[:-1]),
+        ("anna", None),
+        ("anna", "."),
+        ("anna", "x.y"),
+        ("anna", "ł.ł"),
+    ):
+        assert devices.recognise(account, other) is None
+    assert Devices(b"j" * 32).recognise("anna", cookie) is None
+
+
+def test_a_room_behind_one_address_may_mistype_and_ipv6_counts_by_network() -> None:
+    throttle = Throttle()
+    for i in range(FREE_OF_NETWORK - 1):
+        throttle.attempted(attempt_keys(f"user{i}", "10.0.0.1", None), 0)
+    assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.1", None), 0) == 0
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff") != network_of("2001:db8:0:1::1")
+    assert network_of("::ffff:10.0.0.1") == "10.0.0.1"
+    assert network_of("x" * 500) == "x" * 64
+
+
+def test_the_memory_of_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.identity.throttling.MOST_KEYS", 10)
+    throttle = Throttle()
+    for i in range(100):
+        throttle.attempted((("account", str(i), "x"),), i)
+    assert len(throttle._counts) == 10
+
+
+async def test_a_known_browser_signs_in_while_its_account_is_attacked(web_site: WebSite) -> None:
+    await web_site.user("anna", Role.OPERATOR)
+    desk = await web_site.nobody()
+    await desk.sign_in("anna")
+    attacker = await web_site.nobody()
+    answers = [await attacker.sign_in("anna", f"zgaduję{i}") for i in range(FREE + 2)]
+    assert [a.status for a in answers] == [401] * FREE + [429] * 2
+    assert answers[-1].json["retry_after"] > 0
+    assert int(answers[-1].headers["Retry-After"]) >= 1
+    assert (await attacker.sign_in("anna")).code == "slow_down"  # even with the right one
+    await desk("DELETE", "/session")
+    assert (await desk.sign_in("anna")).status == 200
+
+
+async def test_a_thousand_guesses_at_once_are_not_one(web_site: WebSite) -> None:
+    await web_site.user("anna", Role.OPERATOR)
+    attacker = await web_site.nobody()
+    answers = await asyncio.gather(*(attacker.sign_in("anna", f"zgaduję{i}") for i in range(60)))
+    assert sum(a.status == 401 for a in answers) <= FREE
+    assert {a.status for a in answers} == {401, 429}
+
+
+# Passwords
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "",
+        "krótkie",
+        "aaaaaaaaaaaaaaaaaaa",
+        "haslohaslo123",
+        "Password1234",
+        "anna.nowak1",
+        "x" * 300,
+        "ąęaąęaąęaąęa",
+        "qwertyqwerty123",
+    ],
+)
+def test_passwords_that_anybody_tries_first_are_refused(password: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        check_strength(password, name="anna.nowak")
+    assert refused.value.code is Code.WEAK_PASSWORD
+
+
+def test_ordinary_long_passwords_are_taken() -> None:
+    for password in ("Krowa-na-rynku-7", "zielony tramwaj jedzie", "8 gwiazd nad Odrą!", one_time_password()):
+        check_strength(password, name="anna.nowak")
+    assert len({one_time_password() for _ in range(100)}) == 100
+
+
+async def test_hashes_are_argon2id_and_one_spelling_of_a_letter_is_as_good_as_another() -> None:
+    passwords = Passwords()
+    encoded = await passwords.hash("Łódź-nad-Nerem-9")
+    assert encoded.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert await passwords.matches(encoded, "Ło\u0301dz\u0301-nad-Nerem-9")
+    for nobody in (None, "", "not a hash"):
+        assert not await passwords.matches(nobody, "Łódź-nad-Nerem-9")
+    assert not await passwords.matches(encoded, "Łódź-nad-Nerem-8")
+
+
+async def test_a_flood_of_sign_ins_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords = Passwords()
+    monkeypatch.setattr("web.identity.passwords.WAITING", 1)
+    answers: list[Any] = await asyncio.gather(*(passwords.matches(None, "x") for _ in range(3)), return_exceptions=True)
+    refused = [a for a in answers if isinstance(a, Refusal)]
+    assert [r.code for r in refused] == [Code.SLOW_DOWN, Code.SLOW_DOWN]
