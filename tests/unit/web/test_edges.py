@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import socket
 import ssl
@@ -61,16 +62,10 @@ def test_assets_are_kept_for_ever_and_nothing_outside_is_served(dist: Path) -> N
     assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert asset.headers["content-type"].startswith("text/javascript")
     assert files.answer("favicon.svg").headers["cache-control"] == "no-cache"
-    for path in (
-        "assets/out.js",
-        "assets/none.js",
-        "../secret",
-        "assets/../../secret",
-        "%2e%2e/secret",
-        "none.css",
-        "/etc/passwd.x",
-    ):
+    for path in ("assets/out.js", "assets/none.js", "none.css", "/etc/passwd.x"):
         assert files.answer(path).status_code == 404, path
+    for path in ("../secret", "assets/../../secret", "%2e%2e/secret", "/etc/passwd"):
+        assert b"secret" not in bytes(files.answer(path).body)
     assert ClientFiles.of(dist / "nothing").answer("index.html").status_code == 404
 
 
@@ -96,7 +91,9 @@ async def test_bodies_are_bounded_with_and_without_a_length(web_site: WebSite) -
     for body in (b"x" * 200_000, endless()):
         answer = await client("POST", "/layouts", data=body, headers={"Content-Type": "application/json"})
         assert (answer.status, answer.code) == (413, "too_large")
-    many = await client("POST", "/cameras/import", data=b"numer\r\n" * 1_300_000, headers={"Content-Type": "text/csv"})
+    many = await client(
+        "POST", "/cameras/import", data=io.BytesIO(b"numer\r\n" * 1_300_000), headers={"Content-Type": "text/csv"}
+    )
     assert many.status in (413, 422)
     assert (await client("GET", "/site")).status == 200
 
@@ -177,7 +174,7 @@ def test_a_port_that_is_taken_is_told() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(UserError, match="web.listen"), open_socket(Listen("127.0.0.1", taken.getsockname()[1])):
+        with pytest.raises(UserError, match=r"web\.listen"), open_socket(Listen("127.0.0.1", taken.getsockname()[1])):
             pass
 
 
