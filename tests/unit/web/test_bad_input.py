@@ -1,0 +1,324 @@
+"""What people and programs get wrong: each is told what happened, in a code that both languages have words for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from uuid import uuid4
+
+import pytest
+
+from tests.support.web_site import TESTER, WebSite, over, state_of
+from vms.assignment import read_assignment
+from vms.model import Camera, Stream, StreamKind
+from web.api.watching import CameraNow, StreamNow, states_of
+from web.identity.access import Act, Role
+from web.identity.people import create_token
+from web.identity.refusals import STATUS, TITLES, Code
+
+COLUMNS = (
+    "numer",
+    "nazwa",
+    "ulica",
+    "lat",
+    "lon",
+    "adres",
+    "port",
+    "profil_main",
+    "profil_sub",
+    "login",
+    "hasło_ref",
+    "grupa",
+    "retencja",
+)
+
+
+def table(rows: list[dict[str, str]]) -> bytes:
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, COLUMNS, delimiter=";", lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return b"\xef\xbb\xbf" + out.getvalue().encode()
+
+
+def city() -> tuple[list[dict[str, str]], dict[int, str]]:
+    """190 rows, 7 of them wrong: line → column."""
+    rows = [
+        {"numer": str(i), "nazwa": f"Kamera {i}", "ulica": "Długa", "lat": "50,06", "lon": "19,94", "adres": f"10.1.{i // 250}.{i % 250}",
+         "profil_main": "/main", "profil_sub": "/sub", "grupa": f"G{i % 7}"}
+        for i in range(1, 191)
+    ]  # fmt: skip
+    faults = {
+        10: ("numer", "5"), 25: ("nazwa", ""), 60: ("lat", "95"), 90: ("port", "70000"), 120: ("adres", "10.1.1.999"),
+        150: ("retencja", "45"), 188: ("hasło_ref", "tajne123"),
+    }  # fmt: skip
+    for number, (column, cell) in faults.items():
+        rows[number - 1][column] = cell
+    return rows, {number + 1: column for number, (column, _) in faults.items()}
+
+
+async def test_a_table_of_190_rows_with_7_faults(web_site: WebSite) -> None:
+    """UX check 39: a dry run names exactly 7 rows and columns; 183 go in; a second time nothing changes."""
+    client = await web_site.signed_in("szef", Role.TECHNICIAN)
+    rows, faults = city()
+
+    async def send(query: str) -> dict[str, object]:
+        answer = await client(
+            "POST", f"/cameras/import?{query}", data=table(rows), headers={"Content-Type": "text/csv; charset=utf-8"}
+        )
+        assert answer.status == 200, answer.text
+        found: dict[str, object] = answer.json
+        return found
+
+    dry = await send("dry_run=true")
+    assert {r["line"]: r["column"] for r in dry["rows"] if r["verdict"] == "error"} == faults  # type: ignore[attr-defined]
+    assert (dry["counts"], dry["written"]) == ({"new": 183, "changed": 0, "unchanged": 0, "error": 7}, None)
+    assert (await send("dry_run=false"))["written"] is None
+    assert await web_site.catalogue.cameras() == []
+    began = time.monotonic()
+    assert (await send("dry_run=false&skip_bad=true"))["written"] == 183
+    assert time.monotonic() - began < 60
+    assert len(read_assignment(web_site.parts.site.assignment_file, web_site.parts.site.sealer).cameras) == 183
+    again = await send("dry_run=false&skip_bad=true")
+    assert (again["counts"], again["written"]) == ({"new": 0, "changed": 0, "unchanged": 183, "error": 7}, 0)
+    pages = [await client("GET", "/cameras?limit=100")]
+    pages.append(await client("GET", f"/cameras?limit=100&after={pages[0].json['next']}"))
+    assert [len(p.json["items"]) for p in pages] == [100, 83]
+    assert pages[1].json["next"] is None
+    exported = await client("GET", "/cameras/export")
+    back = await client(
+        "POST", "/cameras/import?dry_run=true", data=exported.text.encode(), headers={"Content-Type": "text/csv"}
+    )
+    assert back.json["counts"]["unchanged"] == 183
+
+
+async def test_tables_that_are_none(web_site: WebSite) -> None:
+    client = await web_site.signed_in("szef", Role.TECHNICIAN)
+    for content in (b"", b"a;b\r\n1;2\r\n", b"\xff\xfe\x00", b'numer\r\n"1'):
+        answer = await client("POST", "/cameras/import", data=content, headers={"Content-Type": "text/csv"})
+        assert (answer.status, answer.code) == (422, "invalid"), content
+        assert "Traceback" not in answer.text
+    assert (await client("POST", "/cameras/import", json={})).code == "unsupported_type"
+
+
+@pytest.mark.parametrize(
+    ("wish", "field"),
+    [
+        ({"name": "", "main_url": "rtsp://10.0.0.1/x"}, "name"),
+        ({"name": "x"}, "main_url"),
+        ({"name": "x", "main_url": "http//10.0.0.1"}, "main_url"),
+        ({"name": "x", "main_url": "file:///etc/passwd"}, "main_url"),
+        ({"name": "x", "main_url": "rtsp://10.0.0.1/x", "sub_url": "exec:rm"}, "sub_url"),
+        ({"name": "x", "main_url": "rtsp://10.0.0.1/x", "lat": 91}, "lat"),
+        ({"name": "x", "main_url": "rtsp://10.0.0.1/x", "certificate_pin": "zz"}, "certificate_pin"),
+        ({"name": "x\n", "main_url": "rtsp://10.0.0.1/x", "street": "a\nb"}, "street"),
+        ({"name": "x", "main_url": "rtsp://10.0.0.1/x", "number": 0}, "number"),
+        ({"name": "x", "main_url": "rtsp://10.0.0.1/x", "profile_id": str(uuid4())}, "profile_id"),
+        ({"name": "x", "main_url": "rtsp://10.0.0.1/x", "record_audio": True}, "record_audio"),
+        ({"name": "x", "main_url": "rtsp://10.0.0.1/x", "ffmpeg_args": "-i"}, "ffmpeg_args"),
+    ],
+)
+async def test_a_wrong_field_of_a_camera_is_named(web_site: WebSite, wish: dict[str, object], field: str) -> None:
+    client = await web_site.signed_in("szef", Role.TECHNICIAN)
+    answer = await client("POST", "/cameras", json=wish)
+    assert (answer.status, answer.code) == (422, "invalid"), answer.text
+    assert answer.json["errors"][0]["field"] == field
+    assert await web_site.catalogue.cameras() == []
+
+
+async def test_cameras_are_changed_as_the_command_line_changes_them(web_site: WebSite) -> None:
+    client = await web_site.signed_in("szef", Role.TECHNICIAN)
+    first = await client("POST", "/cameras", json={"name": "Rynek", "main_url": "rtsp://10.0.0.5/a", "group": "A"})
+    second = await client("POST", "/cameras", json={"name": "rynek", "main_url": "rtsp://10.0.0.6/a", "number": 7})
+    assert second.json["warning"] == "camera 1 has the same name"
+    taken = await client("POST", "/cameras", json={"name": "x", "main_url": "rtsp://10.0.0.7/a", "number": 7})
+    assert (taken.code, taken.json["field"]) == ("conflict", "number")
+    path = f"/cameras/{first.json['camera']['id']}"
+    tag = (await client("GET", path)).headers["ETag"]
+    assert (await client("PATCH", path, json={"name": "A"})).code == "precondition_required"
+    changed = await client(
+        "PATCH", path, json={"sub_url": "rtsp://10.0.0.5/b", "enabled": False}, headers={"If-Match": tag}
+    )
+    assert changed.status == 200, changed.text
+    assert [s["kind"] for s in changed.json["camera"]["streams"]] == ["main", "sub"]
+    assert (await client("PATCH", path, json={"name": "B"}, headers={"If-Match": tag})).code == "stale"
+    assigned = {
+        c.number: c for c in read_assignment(web_site.parts.site.assignment_file, web_site.parts.site.sealer).cameras
+    }
+    assert (assigned[1].enabled, len(assigned[1].streams)) == (False, 2)
+    tag = changed.headers["ETag"]
+    gone = await client("PATCH", path, json={"sub_url": "", "replaced": True}, headers={"If-Match": tag})
+    assert [s["kind"] for s in gone.json["camera"]["streams"]] == ["main"]
+    kinds = [h["kind"] for h in (await client("GET", f"{path}/history")).json]
+    assert kinds[0] == "added"
+    assert {"disabled", "replaced"} <= set(kinds)
+    assert (await client("DELETE", path)).status == 204
+    assert (await client("PATCH", path, json={"name": "C"}, headers={"If-Match": "1"})).code == "conflict"
+    acts = [e.act for e in await web_site.catalogue.audit_entries(user="szef")]
+    assert acts[:3] == ["retire_camera", "change_camera", "change_camera"]
+
+
+async def test_a_camera_cannot_be_moved_to_where_ones_rights_do_not_reach(web_site: WebSite) -> None:
+    camera = await web_site.camera(1, group="Centrum")
+    client = await web_site.signed_in("technik", (Role.TECHNICIAN, over("Centrum")))
+    tag = (await client("GET", f"/cameras/{camera.id}")).headers["ETag"]
+    answer = await client("PATCH", f"/cameras/{camera.id}", json={"group": "Praga"}, headers={"If-Match": tag})
+    assert (answer.code, answer.json["field"]) == ("forbidden", "group")
+    assert (await web_site.catalogue.camera(camera.id)).group == "Centrum"
+
+
+async def test_expired_and_revoked_tokens_and_sessions(web_site: WebSite) -> None:
+    await web_site.user("anna", Role.OPERATOR)
+    user = await web_site.catalogue.user_named("anna")
+    _, expired = await create_token(web_site.catalogue, TESTER, 1, user, name="t", acts=[Act.VIEW_LIVE], days=1)
+    client = await web_site.nobody(bearer=expired)
+    for answer in (
+        await client("GET", "/cameras"),
+        await client("GET", "/cameras", headers={"Authorization": "Basic YTpi"}),
+        await client("GET", "/cameras", headers={"Authorization": "Bearer"}),
+    ):
+        assert (answer.status, answer.code) == (401, "not_signed_in")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_the_last_administrator_stays(web_site: WebSite) -> None:
+    client = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+    path = f"/users/{client.user_id}"
+    tag = (await client("GET", path)).headers["ETag"]
+    (grant,) = (await client("GET", f"{path}/grants")).json["items"]
+    for answer in (
+        await client("DELETE", path),
+        await client("PATCH", path, json={"disabled": True}, headers={"If-Match": tag}),
+        await client("DELETE", f"/grants/{grant['id']}"),
+    ):
+        assert (answer.status, answer.code) == (409, "conflict")
+    assert (await client("GET", "/session")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("wish", "field"),
+    [
+        ({"role": "operator", "scope": "group"}, "group"),
+        ({"role": "operator", "scope": "camera"}, "camera_id"),
+        ({"role": "operator", "group": "x"}, "group"),
+        ({"role": "operator", "scope": "camera", "camera_id": str(uuid4())}, "camera_id"),
+        ({"role": "operator", "expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
+        ({"role": "operator", "expires_at": "jutro"}, "expires_at"),
+        ({"role": "król"}, "role"),
+    ],
+)
+async def test_a_grant_that_does_not_fit_is_refused(web_site: WebSite, wish: dict[str, object], field: str) -> None:
+    client = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+    answer = await client("POST", f"/users/{client.user_id}/grants", json=wish)
+    assert (answer.status, answer.code) == (422, "invalid"), answer.text
+    assert answer.json["errors"][0]["field"] == field
+
+
+async def test_layouts_are_ones_own_and_shared_ones_are_looked_at(web_site: WebSite) -> None:
+    anna, ola = await web_site.signed_in("anna", Role.OPERATOR), await web_site.signed_in("ola", Role.OPERATOR)
+    for wrong in (
+        {"name": "x", "grid": "2x2", "tiles": [None]}, {"name": "x", "grid": "1", "tiles": [None], "spot": 1},
+        {"name": "x", "grid": "5x5", "tiles": []}, {"name": "x", "grid": "1", "tiles": [{"tour": [], "dwell_s": 5}]},
+    ):  # fmt: skip
+        assert (await anna("POST", "/layouts", json=wrong)).code == "invalid"
+    camera = str(uuid4())
+    wish = {"name": "Ściana", "shared": True, "grid": "1", "tiles": [{"tour": [camera], "dwell_s": 5}], "spot": 0}
+    made = await anna("POST", "/layouts", json=wish)
+    assert made.json["tiles"] == [{"tour": [camera], "dwell_s": 5}]
+    path = f"/layouts/{made.json['id']}"
+    assert (await ola("GET", path)).json["mine"] is False
+    assert (await ola("PUT", path, json=wish, headers={"If-Match": '"1"'})).code == "forbidden"
+    assert (await ola("DELETE", path)).code == "forbidden"
+    assert (await anna("PUT", path, json=wish | {"name": "Nowa"}, headers={"If-Match": '"1"'})).json["version"] == 2
+    assert (await anna("PUT", path, json=wish, headers={"If-Match": '"1"'})).code == "stale"
+    assert (await anna("DELETE", path)).status == 204
+    assert (await ola("GET", path)).code == "not_found"
+
+
+async def test_the_audit_log_is_read_for_a_reason_and_the_reading_is_in_it(web_site: WebSite) -> None:
+    client = await web_site.signed_in("iod", Role.DATA_PROTECTION_OFFICER)
+    assert (await client("GET", "/audit")).code == "invalid"
+    first = await client("GET", "/audit?reason=kontrola%20roczna&limit=1")
+    (entry,) = first.json["items"]
+    assert (entry["act"], entry["user"], entry["purpose"], entry["ip"]) == (
+        "read_audit",
+        "iod",
+        "kontrola roczna",
+        "127.0.0.1",
+    )
+    second = await client("GET", f"/audit?reason=kontrola&limit=1&after={first.json['next']}")
+    assert second.json["items"][0]["number"] == entry["number"] - 1
+    assert (await client("GET", "/audit?reason=kontrola&after=???")).code == "invalid"
+    head = (await client("GET", "/audit/checkpoint")).json
+    proof = (await client("GET", f"/audit/proof?size={head['size']}&number=0")).json
+    assert (proof["root"], proof["size"]) == (head["root"], head["size"])
+    grown = (await client("GET", f"/audit/proof?size={head['size']}&first=1")).json
+    assert grown["root"] == head["root"]
+    for query in ("size=1", "size=1&number=0&first=1", "size=999999&number=1", "size=1&number=5"):
+        assert (await client("GET", f"/audit/proof?{query}")).code == "invalid", query
+
+
+async def test_a_camera_test_says_what_is_sent_or_why_nothing_came(web_site: WebSite) -> None:
+    client = await web_site.signed_in("szef", Role.TECHNICIAN)
+    wish = {"main_url": "rtsp://10.0.0.5/a", "sub_url": "rtsp://10.0.0.5/lost"}
+    main, sub = (await client("POST", "/cameras/test", json=wish)).json["streams"]
+    assert (main["ok"], main["codec"], main["browser"], main["clock_offset_seconds"]) == (True, "h264", "plays", 1.5)
+    assert (sub["ok"], sub["reason"], sub["message"]) == (False, "camera_unreachable", "nobody answers")
+    for wrong in ({}, {"main_url": "srt://10.0.0.5:9"}, {"camera_id": str(uuid4())}):
+        assert (await client("POST", "/cameras/test", json=wrong)).status in (404, 422)
+    (web_site.parts.site.settings.feed.socket).unlink()
+    away = await client("POST", "/cameras/test", json=wish)
+    assert (away.status, away.code) == (503, "recorder_away")
+
+
+def test_every_code_has_a_status_and_words() -> None:
+    assert STATUS.keys() == TITLES.keys() == set(Code)
+
+
+# What cameras do
+
+
+def test_states_of_cameras_follow_the_feed_and_say_since_when() -> None:
+    camera = Camera(uuid4(), 1, "x", uuid4(), ())
+    main = Stream(uuid4(), camera.id, StreamKind.MAIN, "rtsp://h/a", record=True)
+    sub = Stream(uuid4(), camera.id, StreamKind.SUB, "rtsp://h/b", record=False)
+    camera = Camera(camera.id, 1, "x", uuid4(), (main, sub))
+    now = time.time_ns()
+
+    def look(states: list[dict[str, object]] | None, before: CameraNow | None = None, at_ns: int = now) -> CameraNow:
+        known = {} if before is None else {camera.id: before}
+        return states_of([camera], states, known, at_ns)[camera.id]
+
+    well = [state_of(s) | {"stream_id": str(s.id)} for s in (main, sub)]
+    live = look(well)
+    assert (live.state, live.reason, live.recording) == ("live", None, True)
+    assert live.streams[main.id] == StreamNow("h264", 1920, 1080, 25.0, False)
+    later = look(well, live, now + 5)
+    assert later.since_ns == now
+    broken = {
+        "state": "waiting",
+        "reason": "camera_unreachable",
+        "gap_since_ns": now - 7,
+        "last_unit_wall_ns": now - 10**10,
+    }
+    half = look([well[0] | broken, well[1]], live)
+    assert (half.state, half.recording) == ("live", False)  # the sub-stream still shows it
+    lost = look([one | broken for one in well], live, now + 9)
+    assert (lost.state, lost.reason, lost.since_ns) == ("lost", "camera_unreachable", now - 7)
+    assert (look([], live).state, look([], live).reason) == ("lost", "no_answer")
+    away = look(None, live)
+    assert (away.state, away.reason, away.streams) == ("unknown", "recorder_down", live.streams)
+    for nonsense in ([{"stream_id": str(main.id), "width": "x", "fps": float("nan"), "codec": 7}], ["x"], [{}]):
+        assert look(nonsense).state in ("lost", "connecting")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("now", "browser"),
+    [
+        (StreamNow(), "unknown"), (StreamNow("h264", reorder=False), "plays"), (StreamNow("h264", reorder=True), "b_frames"),
+        (StreamNow("hevc", reorder=False), "h265"), (StreamNow("h264"), "unknown"), (StreamNow("mjpeg", reorder=False), "unknown"),
+    ],
+)  # fmt: skip
+def test_what_a_browser_can_show(now: StreamNow, browser: str) -> None:
+    assert now.browser == browser
