@@ -10,7 +10,7 @@ import base64
 import hmac
 from dataclasses import dataclass
 
-CREDENTIAL_SECONDS = 12 * 3600  # a wall is watched for a shift; a session that goes on needs it only to reconnect
+CREDENTIAL_SECONDS = 3600  # needed while a session begins; one that goes on keeps its allocation
 
 
 @dataclass(frozen=True)

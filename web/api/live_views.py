@@ -79,7 +79,7 @@ class LiveViews:
 
     async def switch(self, caller: Caller, view_id: UUID, rendition: str) -> None:
         """Show main or sub in a view of the caller's. Refusals NOT_FOUND, SOURCE_NOT_LIVE, the gateway's."""
-        view, camera = self.of_caller(caller, view_id), None
+        view = self.of_caller(caller, view_id)
         camera = self._watch.cameras.get(view.camera_id)
         if camera is None or not caller.access(camera).may(Act.VIEW_LIVE):
             raise not_found()
@@ -165,9 +165,16 @@ class LiveViews:
                 self._loaded = True
                 self._metrics.live_views.set(len(self.views))
             wanted = {v.login_id for v in self.views.values()} | self._listening.keys()
-            self.logins = await self._catalogue.logins(wanted)
+            found = await self._catalogue.logins(wanted)
+            self.logins = found | {
+                i: login for i, login in self.logins.items() if i not in wanted and self._is_asked(i)
+            }
         except CatalogueError as error:
             log.warning("who may watch cannot be asked, what was known last counts: %s", error)
+
+    def _is_asked(self, login_id: UUID) -> bool:
+        """Whether somebody came to listen or watch while the others were being read."""
+        return login_id in self._listening or any(v.login_id == login_id for v in self.views.values())
 
     async def _revoke(self, view: LiveView, code: str) -> None:
         if not await self._close(view.id):

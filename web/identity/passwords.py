@@ -36,7 +36,7 @@ class Passwords:
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4)
-        self._nobody = self._hasher.hash(secrets.token_hex(16))
+        self._nobody = ""  # made when first needed: commands that only hash need not wait for it
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
 
@@ -49,6 +49,7 @@ class Passwords:
         given = _normalised(password)[:MOST_CHARS]
 
         def verify() -> bool:
+            self._nobody = self._nobody or self._hasher.hash(secrets.token_hex(16))
             try:
                 return self._hasher.verify(encoded or self._nobody, given) and bool(encoded)
             except (VerificationError, InvalidHashError):
