@@ -92,6 +92,7 @@ class StreamStatus:
     run_clock: RunClock | None
     camera_offset_ns: int | None
     camera_offset_uncertainty_ns: int | None
+    retry_wall_ns: int | None  # when the camera is tried again, while nobody is connected to it
 
 
 class Recording:
@@ -127,6 +128,7 @@ class Recording:
         self._limits = limits or Limits()
         self._backoff, self._rng = backoff, rng
         self._state = "waiting"
+        self._retry_wall_ns: int | None = None
         self._given_up = ""  # why it is relayed and not recorded
         self._left = left
         self._adopted: set[UUID] = set()
@@ -186,7 +188,7 @@ class Recording:
         self._rates.clear()
         for track in self.tracks:
             track.begin_attempt()
-        self._state = "connecting"
+        self._state, self._retry_wall_ns = "connecting", None
         sinks = TrackSinks(self.video, self.audio)
         source = asyncio.create_task(self.source.run(sinks), name=f"source {self.name}")
         watch = asyncio.create_task(self._watch(), name=f"watch {self.name}")
@@ -272,8 +274,9 @@ class Recording:
 
     # Gaps
 
-    def _note_failure(self, error: Exception, _wait: float) -> None:
+    def _note_failure(self, error: Exception, wait_s: float) -> None:
         reason, wall = self._reason_of(error), self._clock.wall_ns()
+        self._retry_wall_ns = wall + round(wait_s * 1e9)
         self.bugs += reason is GapReason.INTERNAL_ERROR
         result = "connected" if self.video.attempt_units else reason.value
         self.results[result] = self.results.get(result, 0) + 1
@@ -445,6 +448,7 @@ class Recording:
             run_clock=None if track.run is None else track.run.clock,
             camera_offset_ns=None if camera is None else camera.offset_ns,
             camera_offset_uncertainty_ns=None if camera is None else camera.uncertainty_ns,
+            retry_wall_ns=self._retry_wall_ns,
         )
 
     def _speed(self) -> tuple[float, int]:

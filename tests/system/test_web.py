@@ -60,10 +60,7 @@ def test_the_web_process_from_its_first_word_to_its_last(tmp_path: Path) -> None
             second = vms("--data", data, "web", env=environ)
             assert second.returncode == 2
             assert "runs already" in second.stderr
-            taken = vms(
-                "--data", tmp_path / "other", "migrate",
-            )  # fmt: skip
-            assert taken.returncode == 0
+            assert vms("--data", tmp_path / "other", "migrate").returncode == 0
             port = base.rpartition(":")[2]
             refused = vms("--data", tmp_path / "other", "web", env=environ | {"VMS_WEB_LISTEN": f"127.0.0.1:{port}"})
             assert refused.returncode == 2

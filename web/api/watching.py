@@ -19,6 +19,7 @@ from vms.cli.site_status import Level, StreamLine, judge
 from vms.clock import Clock
 from vms.errors import CatalogueError, SourceError, UserError
 from vms.feed import FeedClient
+from vms.localtime import LATEST_NS
 from vms.model import Camera, Stream, StreamKind
 
 log = logging.getLogger(__name__)
@@ -139,7 +140,9 @@ def _camera_now(
     best = min(lines, key=lambda line: (Level.GOOD, Level.STARTING, Level.BAD, Level.OFF).index(line.level))
     state = {Level.GOOD: "live", Level.STARTING: "connecting", Level.BAD: "lost", Level.OFF: "off"}[best.level]
     reason = None if state == "live" else best.reason or best.word.replace(" ", "_")
-    return CameraNow(state, best.since_ns if state == "lost" else None, reason, None, recording, streams)
+    retries = [told[str(s.id)].get("retry_wall_ns") for s in video if str(s.id) in told] if state == "lost" else []
+    retry_ns = min((ns for ns in retries if isinstance(ns, int) and 0 < ns < LATEST_NS), default=None)
+    return CameraNow(state, best.since_ns if state == "lost" else None, reason, retry_ns, recording, streams)
 
 
 def _line(camera: Camera, stream: Stream, facts: Mapping[str, Any] | None, now_ns: int) -> StreamLine:

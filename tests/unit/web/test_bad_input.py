@@ -300,12 +300,14 @@ def test_states_of_cameras_follow_the_feed_and_say_since_when() -> None:
         "state": "waiting",
         "reason": "camera_unreachable",
         "gap_since_ns": now - 7,
+        "retry_wall_ns": now + 3,
         "last_unit_wall_ns": now - 10**10,
     }
     half = look([well[0] | broken, well[1]], live)
     assert (half.state, half.recording) == ("live", False)  # the sub-stream still shows it
     lost = look([one | broken for one in well], live, now + 9)
     assert (lost.state, lost.reason, lost.since_ns) == ("lost", "camera_unreachable", now - 7)
+    assert (lost.retry_ns, half.retry_ns) == (now + 3, None)
     assert (look([], live).state, look([], live).reason) == ("lost", "no_answer")
     away = look(None, live)
     assert (away.state, away.reason, away.streams) == ("unknown", "recorder_down", live.streams)
