@@ -50,7 +50,9 @@ def list_entries(
             found = None if camera is None else await catalogue.find(camera, include_retired=True)
             asked = {"user": user, "act": act, "camera": camera or ""}
             await catalogue.audit(_reading(reason, {k: v for k, v in asked.items() if v}))
-            return await catalogue.audit_entries(limit=limit, user=user, act=act, camera_id=found and found.id)
+            return await catalogue.audit_entries(
+                limit=limit, user=user, act=act, camera_id=None if found is None else found.id
+            )
 
     entries = asyncio.run(work())
     if as_json:
