@@ -79,17 +79,21 @@ class Need:
     """A dependency that gives the caller. `act`: must be allowed; over cameras where `somewhere`, else over the site.
 
     `confirmed`: the password must have been given within the last minutes. `fresh`: also with a one-time password.
+    `browser`: not by a program's token, which is not to make or end other logins.
     """
 
     act: Act | None = None
     somewhere: bool = False
     confirmed: bool = False
     fresh: bool = False
+    browser: bool = False
 
     async def __call__(self, request: Request) -> Caller:
         caller = await caller_of_request(request)
         if caller.login.user.must_change_password and not self.fresh:
             raise Refusal(Code.CHANGE_PASSWORD)
+        if self.browser and caller.login.session is None:
+            raise Refusal(Code.FORBIDDEN, "not by an API token")
         if self.act is not None:
             allowed = self.act in (caller.acts_somewhere() if self.somewhere else caller.access(None).acts)
             if not allowed:

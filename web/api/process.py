@@ -44,7 +44,7 @@ KEEP_ALIVE_SECONDS = 30
 MOST_CONNECTIONS = 2000
 STOP_SECONDS = 3
 BACKLOG = 256
-PACE = Backoff(first=1.0, longest=10.0)
+PACE = Backoff(first=1.0, longest=10.0, after_bug=2.0)  # rights that were taken away must not wait for a bug
 Listening = Callable[[str], None]
 
 

@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import unicodedata
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -37,15 +38,17 @@ class Passwords:
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4)
         self._nobody = ""  # made when first needed: commands that only hash need not wait for it
-        self._turns = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
+        self._lanes = {known: _Lane(asyncio.Semaphore(AT_ONCE)) for known in (False, True)}
 
     async def hash(self, password: str) -> str:
         """The encoded argon2id hash, salted."""
-        return await self._in_turn(lambda: self._hasher.hash(_normalised(password)))
+        return await self._in_turn(lambda: self._hasher.hash(_normalised(password)), known=True)
 
-    async def matches(self, encoded: str | None, password: str) -> bool:
-        """Whether it is the password; for nobody's hash (None or empty) as slow, and never."""
+    async def matches(self, encoded: str | None, password: str, *, known: bool = False) -> bool:
+        """Whether it is the password; for nobody's hash (None or empty) as slow, and never.
+
+        `known`: asked by a browser the account was signed in with before; a flood of strangers does not stand in its way.
+        """
         given = _normalised(password)[:MOST_CHARS]
 
         def verify() -> bool:
@@ -55,17 +58,24 @@ class Passwords:
             except (VerificationError, InvalidHashError):
                 return False
 
-        return await self._in_turn(verify)
+        return await self._in_turn(verify, known=known)
 
-    async def _in_turn(self, work: Callable[[], T]) -> T:
-        if self._waiting >= WAITING:
+    async def _in_turn(self, work: Callable[[], T], *, known: bool) -> T:
+        lane = self._lanes[known]
+        if lane.waiting >= WAITING:
             raise Refusal(Code.SLOW_DOWN, "too many sign-ins at once", retry_after=2)
-        self._waiting += 1
+        lane.waiting += 1
         try:
-            async with self._turns:
+            async with lane.turns:
                 return await asyncio.to_thread(work)
         finally:
-            self._waiting -= 1
+            lane.waiting -= 1
+
+
+@dataclass(slots=True)
+class _Lane:
+    turns: asyncio.Semaphore
+    waiting: int = 0
 
 
 def check_strength(password: str, *, name: str) -> None:

@@ -77,7 +77,8 @@ class Identity:
         known = self._devices.recognise(account, device)
         keys = self._attempt(account, ip, known)
         user = await self._catalogue.user_named(name)
-        right = await self.passwords.matches(user.password_hash if user else None, password)
+        encoded = user.password_hash if user else None
+        right = await self.passwords.matches(encoded, password, known=known is not None)
         now_ns = self._clock.wall_ns()
         if user is None or not right or user.disabled_ns is not None:
             if user is not None:
@@ -154,7 +155,7 @@ class Identity:
     async def _require_password(self, caller: Caller, password: str) -> None:
         session = _session_of(caller)
         keys = self._attempt(f"session {session.id}", caller.ip, str(session.id))
-        if not await self.passwords.matches(caller.login.user.password_hash, password):
+        if not await self.passwords.matches(caller.login.user.password_hash, password, known=True):
             raise Refusal(Code.WRONG_CREDENTIALS, "the password is wrong", field="password")
         self.throttle.succeeded(keys)
 

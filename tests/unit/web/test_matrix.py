@@ -278,7 +278,8 @@ async def test_a_token_may_at_most_what_it_was_cut_to(web_site: WebSite) -> None
             assert answer.status in DENIED, name
     assert (await program.watch(there.own)).status == 201
     assert (await program("GET", "/session")).code == "forbidden"
-    assert (await program("POST", "/tokens", json={"name": "t", "acts": ["manage_users"]})).code == "confirm_password"
+    assert (await program("POST", "/tokens", json={"name": "t", "acts": ["manage_users"]})).code == "forbidden"
+    assert (await program("GET", "/sessions")).code == "forbidden"
 
 
 async def test_a_one_time_password_opens_nothing_but_its_own_change(web_site: WebSite) -> None:

@@ -304,3 +304,6 @@ async def test_a_flood_of_sign_ins_is_told_to_come_back(monkeypatch: pytest.Monk
     answers: list[Any] = await asyncio.gather(*(passwords.matches(None, "x") for _ in range(3)), return_exceptions=True)
     refused = [a for a in answers if isinstance(a, Refusal)]
     assert [r.code for r in refused] == [Code.SLOW_DOWN, Code.SLOW_DOWN]
+    strangers = [asyncio.create_task(passwords.matches(None, "x")) for _ in range(3)]
+    assert not await passwords.matches(None, "x", known=True)  # a desk that is known stands in another line
+    await asyncio.gather(*strangers, return_exceptions=True)

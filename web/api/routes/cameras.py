@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from vms.localtime import format_utc
 from vms.model import Camera
 from web.api import camera_writing, schemas, shapes
-from web.api.paging import After, Limit, mark, read_number
+from web.api.paging import After, Limit, mark, read_mark
 from web.api.parts import Need, Parts, camera_for, parts_of
 from web.api.watching import CameraNow
 from web.identity.access import Access, Act
 from web.identity.callers import Caller
-from web.identity.refusals import Code, Refusal, not_found
+from web.identity.refusals import Code, Refusal, invalid, not_found
 
 router = APIRouter(tags=["cameras"])
 SignedIn = Annotated[Caller, Depends(Need())]
@@ -34,23 +34,24 @@ async def cameras(
     retired: Annotated[bool, Query(description="Those out of service instead.")] = False,
 ) -> schemas.CameraPage:
     """Cameras by number, of those in which the caller may do anything."""
-    parts, behind = parts_of(request), read_number(after)
+    parts, behind = parts_of(request), _place(after)
     found = sorted(
         (
             (camera, allowed)
             for camera in parts.watch.cameras.values()
             if (camera.retired_ns is not None) == retired
-            and (behind is None or camera.number > behind)
+            and (camera.number, str(camera.id)) > behind
             and (group is None or camera.group == group)
             and _matches(camera, q)
             and (allowed := caller.access(camera)).acts
         ),
-        key=lambda one: (one[0].number, one[0].retired_ns or 0),
+        key=lambda one: (one[0].number, str(one[0].id)),
     )
     page = found[:limit]
     secrets = await _secrets(parts, page)
     items = [await _shown(parts, camera, allowed, secrets) for camera, allowed in page]
-    return schemas.CameraPage(items=items, next=mark(str(page[-1][0].number)) if len(found) > limit else None)
+    last = page[-1][0] if len(found) > limit else None
+    return schemas.CameraPage(items=items, next=None if last is None else mark(f"{last.number} {last.id}"))
 
 
 @router.post("/cameras", status_code=201)
@@ -154,6 +155,14 @@ def read_version(if_match: str | None) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise Refusal(Code.STALE)
     return int(text)
+
+
+def _place(after: str) -> tuple[int, str]:
+    """Number and id behind which a page begins; a number is another camera's again once one is out of service."""
+    number, _, camera_id = read_mark(after).partition(" ")
+    if after and not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise invalid("after", "is no mark of ours")
+    return int(number or 0), camera_id
 
 
 def _matches(camera: Camera, q: str) -> bool:

@@ -17,8 +17,8 @@ from web.identity.callers import Caller
 from web.identity.refusals import Code, Refusal, not_found
 
 router = APIRouter(tags=["logins"])
-SignedIn = Annotated[Caller, Depends(Need())]
-Sure = Annotated[Caller, Depends(Need(confirmed=True))]
+SignedIn = Annotated[Caller, Depends(Need(browser=True))]
+Sure = Annotated[Caller, Depends(Need(browser=True, confirmed=True))]
 
 
 @router.get("/tokens")

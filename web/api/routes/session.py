@@ -50,7 +50,6 @@ async def sign_out(request: Request, response: Response, caller: Own) -> None:
     await parts.identity.sign_out(caller)
     parts.views.wake()
     response.delete_cookie(parts.cookie, path="/", secure=parts.tls, httponly=True, samesite="strict")
-    response.headers["Clear-Site-Data"] = '"cache", "storage"'
 
 
 @router.post("/session/confirm")
