@@ -110,6 +110,27 @@ async def test_a_bug_says_nothing_of_the_inside(web_site: WebSite, monkeypatch: 
     assert "kanarek" not in answer.text
 
 
+async def test_who_connects_and_asks_nothing_is_shown_the_door(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.api.process.FIRST_REQUEST_SECONDS", 0.3)
+    port = int(web_site.base.rpartition(":")[2])
+    for said in (b"", b"GET /api/v1/site HTTP/1.1\r\nHost: x\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(said)
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+    assert (await (await web_site.nobody())("GET", "/site")).status == 200
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    async with client.session.ws_connect(web_site.base + "/api/v1/ws") as page:
+        beats = 0
+        async with asyncio.timeout(20):
+            while beats < 3:  # two seconds and more: it asked, so it stays
+                beats += (await page.receive_json())["t"] == "beat"
+
+
 # TLS
 
 

@@ -1,0 +1,74 @@
+"""What the web process may count on at the gateway's inner interface, of the real gateway and of the one that tests use.
+
+The real one has no recorder here: what needs no picture is asked of both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+from collections.abc import AsyncIterator
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from tests.support.inner_gateway import OFFER, InnerGateway, serving
+from vms.site import Site
+from web.api.live_gateway import LiveGateway
+from web.identity.refusals import Code, Refusal
+
+REAL = "web.live.process"
+
+
+@pytest_asyncio.fixture(params=["in tests", "real"])
+async def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LiveGateway]:
+    site = Site.create(tmp_path / "d", {})
+    socket = site.run / "live.sock"
+    async with contextlib.AsyncExitStack() as undo:
+        if request.param == "real":
+            if find_spec("web.live") is None or find_spec(REAL) is None:
+                pytest.skip("this tree has no live gateway")
+            ready = asyncio.Event()
+            live = importlib.import_module(REAL)
+            task = asyncio.create_task(live.run_live(site, lambda _policy: ready.set()))
+            await asyncio.wait(
+                {task, asyncio.ensure_future(ready.wait())}, timeout=20, return_when=asyncio.FIRST_COMPLETED
+            )
+            undo.push_async_callback(asyncio.gather, task, return_exceptions=True)
+            undo.callback(task.cancel)
+        else:
+            await undo.enter_async_context(serving(InnerGateway().application(), socket))
+        yield await undo.enter_async_context(LiveGateway(socket))
+
+
+async def refusal(attempt: object) -> Refusal:
+    with pytest.raises(Refusal) as refused:
+        await attempt  # type: ignore[misc]
+    return refused.value
+
+
+async def test_nothing_is_open_at_first_and_ending_what_is_not_there_is_no_error(gateway: LiveGateway) -> None:
+    assert await gateway.sessions() == {}
+    await gateway.close(uuid4())
+    await gateway.close(uuid4())
+
+
+async def test_what_is_no_offer_is_refused_as_such(gateway: LiveGateway) -> None:
+    for offer in ("", "hello", "v=0\r\n"):
+        assert (await refusal(gateway.open(uuid4(), uuid4(), offer))).code is Code.OFFER_MALFORMED
+    assert await gateway.sessions() == {}
+
+
+async def test_switching_what_is_not_there_is_refused(gateway: LiveGateway) -> None:
+    assert (await refusal(gateway.switch(uuid4(), uuid4()))).code in (Code.NOT_FOUND, Code.SOURCE_NOT_LIVE)
+
+
+async def test_a_gateway_that_is_away_is_said_to_be(tmp_path: Path) -> None:
+    async with LiveGateway(tmp_path / "none.sock") as away:
+        for attempt in (away.sessions(), away.close(uuid4()), away.open(uuid4(), uuid4(), OFFER)):
+            found = await refusal(attempt)
+            assert (found.code, found.facts) == (Code.GATEWAY_AWAY, {"retry_after": 1})
