@@ -78,8 +78,9 @@ class Watch:
             await self._clock.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """One reading of both."""
-        await asyncio.gather(self.read_cameras(), self.read_states())
+        """One reading of both; the cameras first, for the feed's states are theirs."""
+        await self.read_cameras()
+        await self.read_states()
 
     async def read_cameras(self) -> None:
         """The registry, if it changed since the last time."""
