@@ -150,7 +150,11 @@ async def test_sessions_that_nobody_here_knows_are_closed_and_gone_ones_forgotte
     view = view_of(await operator.watch(camera))
     web_site.gateway.sessions.clear()  # the browser went away
     await until(lambda: view not in web_site.parts.views.views)
-    assert await web_site.catalogue.live_views() == []
+
+    async def forgotten() -> bool:
+        return await web_site.catalogue.live_views() == []
+
+    await until(forgotten)
 
 
 async def test_the_web_process_knows_after_a_restart_who_watches(web_site: WebSite) -> None:

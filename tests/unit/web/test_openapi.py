@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from web.api import openapi
 from web.api.app import create_app
 from web.api.client_files import ClientFiles
+from web.identity.refusals import STATUS
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "api.md"
 
 
 def test_the_file_is_what_the_routes_describe() -> None:
@@ -17,3 +23,8 @@ def test_every_operation_has_a_name_of_its_own_and_says_what_it_does() -> None:
     names = [one["operationId"] for one in operations]
     assert len(names) == len(set(names)) > 40
     assert all(one.get("description") for one in operations)
+
+
+def test_the_reference_page_names_every_code_with_its_status() -> None:
+    told = re.findall(r"^\| `(\w+)` \| (\d{3}) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(told) == sorted((code.value, str(status)) for code, status in STATUS.items())
