@@ -102,6 +102,25 @@ class Metrics:
     published_sessions: Gauge = _metric(
         "published_sessions", "RTSP sessions that watch published streams.", ("consumer",)
     )
+    live_sessions: Gauge = _metric("live_sessions", "WebRTC sessions of the live gateway.")
+    live_sources: Gauge = _metric("live_sources", "Streams the live gateway reads.")
+    live_offers: Counter = _metric(
+        "live_offers_total", "Offers of browsers, by result: answered, or the code of the refusal.", ("result",)
+    )
+    live_answer_seconds: Histogram = _metric(
+        "live_answer_seconds", "Time from an offer to its answer.", (), _LATENCY_BUCKETS
+    )
+    live_connect_seconds: Histogram = _metric(
+        "live_connect_seconds", "Time from an answer to keys for media.", (), _LATENCY_BUCKETS
+    )
+    live_packets: Counter = _metric("live_packets_total", "RTP packets sent to viewers.")
+    live_bytes: Counter = _metric("live_bytes_total", "Their bytes.")
+    live_retransmitted: Counter = _metric("live_retransmitted_packets_total", "RTP packets sent to viewers again.")
+    live_dropped_units: Counter = _metric("live_dropped_units_total", "Pictures left out for viewers that were behind.")
+    live_key_requests: Counter = _metric("live_key_requests_total", "Requests of viewers for a key picture.")
+    live_unwelcome: Counter = _metric(
+        "live_unwelcome_datagrams_total", "Datagrams that were dropped unread, by what was wrong.", ("why",)
+    )
     store_backlog_segments: Gauge = _metric(
         "store_backlog_segments", "Sealed segments that are not in the object store yet."
     )

@@ -10,6 +10,7 @@ time. Order of precedence: environment, then file, then default. A `Secret` neve
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import re
 import socket
 from collections.abc import Callable
@@ -156,6 +157,61 @@ def _camera_numbers(text: str) -> str | None:
     except UserError as error:
         return str(error)
     return None
+
+
+def ip_addresses(text: str) -> tuple[str, ...]:
+    """`10.0.0.5, fd00::5` as addresses in their usual form. UserError when it is something else."""
+    found = []
+    for part in text.split(",") if text.strip() else ():
+        try:
+            address = ipaddress.ip_address(part.strip())
+        except ValueError as error:
+            raise UserError('must be IP addresses with commas between them, such as "10.0.0.5, fd00::5"') from error
+        if address.is_unspecified or address.is_multicast:
+            raise UserError("must name addresses of this machine, not all of them or a group's")
+        found.append(str(address))
+    return tuple(dict.fromkeys(found))
+
+
+def _ip_addresses(text: str) -> str | None:
+    try:
+        ip_addresses(text)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def port_range(text: str) -> range | None:
+    """`50000-50199` as ports; None for an empty text. UserError when it is something else."""
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", text, re.ASCII)
+    if match is None or not 1024 <= int(match[1]) <= int(match[2]) <= 65_535:
+        raise UserError('must be ports from 1024 to 65535, such as "50000-50199"')
+    return range(int(match[1]), int(match[2]) + 1)
+
+
+def _port_range(text: str) -> str | None:
+    try:
+        port_range(text)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _ice_url(text: str, schemes: str, example: str) -> str | None:
+    host = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
+    if text and not re.fullmatch(rf"({schemes}):{host}(:\d{{1,5}})?(\?transport=(udp|tcp))?", text):
+        return f"must be such as {example}"
+    return None
+
+
+def _stun_url(text: str) -> str | None:
+    return _ice_url(text, "stuns?", "stun:10.0.0.9:3478")
+
+
+def _turn_url(text: str) -> str | None:
+    return _ice_url(text, "turns?", "turn:10.0.0.9:3478?transport=tcp")
 
 
 def _bucket(name: str) -> str | None:
@@ -401,6 +457,44 @@ class AlarmsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSection:
+    """The one door for browsers."""
+
+    listen: Listen = setting(
+        Listen("127.0.0.1", 8080), "Where the web interface is served. Beyond loopback it is served over TLS only."
+    )
+    certificate: Path | None = setting(
+        None, "PEM file of the certificate, with its chain. Absent: one of an authority of the site's own is made."
+    )
+    key: Path | None = setting(None, "PEM file of its private key.")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSection:
+    """Live pictures in browsers, over WebRTC."""
+
+    addresses: str = setting(
+        "",
+        "IP addresses of this machine to which browsers are told to come, with commas between. Empty: all but loopback, "
+        "or loopback alone while `web.listen` is there.",
+        check=_ip_addresses,
+    )
+    udp_ports: str = setting(
+        "",
+        "UDP ports for them, such as `50000-50199`; a session takes one on each address. Empty: any free ones.",
+        check=_port_range,
+    )
+    max_sessions: int = setting(200, "Sessions at the same time; each tile of a wall is one.", least=1, most=5000)
+    stun_url: str = setting("", "STUN server that browsers are told of, `stun:host:port`.", check=_stun_url)
+    turn_url: str = setting(
+        "", "TURN server for browsers without UDP, `turn:host:port?transport=tcp` or `turns:…`.", check=_turn_url
+    )
+    turn_secret: Secret = setting(
+        Secret(), "Secret shared with the TURN server, from which credentials for an hour are made. Required with it."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogSection:
     """What the processes write to standard error."""
 
@@ -423,6 +517,8 @@ class Settings:
     web: WebSection = field(default_factory=WebSection)
     legal: LegalSection = field(default_factory=LegalSection)
     alarms: AlarmsSection = field(default_factory=AlarmsSection)
+    web: WebSection = field(default_factory=WebSection)
+    live: LiveSection = field(default_factory=LiveSection)
     log: LogSection = field(default_factory=LogSection)
 
 
@@ -452,7 +548,7 @@ def check_together(settings: Settings) -> list[str]:
             f"feed.socket: a Unix socket path has at most {MOST_SOCKET_BYTES} bytes; set a shorter one, such as "
             "/run/stroz/feed.sock"
         )
-    return problems + _check_alarms(settings.alarms)
+    return problems + _check_alarms(settings.alarms) + _check_live(settings)
 
 
 def _check_alarms(alarms: AlarmsSection) -> list[str]:
@@ -469,6 +565,16 @@ def _check_alarms(alarms: AlarmsSection) -> list[str]:
             problems.append("alarms.smtp_user logs in over the network, so alarms.smtp_tls must not be none")
     if bool(alarms.smtp_user) != bool(alarms.smtp_password):
         problems.append("alarms.smtp_user and alarms.smtp_password must be set together")
+    return problems
+
+
+def _check_live(settings: Settings) -> list[str]:
+    web, live = settings.web, settings.live
+    problems = []
+    if bool(web.certificate) != bool(web.key):
+        problems.append("web.certificate and web.key must be set together")
+    if bool(live.turn_url) != bool(live.turn_secret):
+        problems.append("live.turn_url and live.turn_secret must be set together")
     return problems
 
 

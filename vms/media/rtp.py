@@ -7,7 +7,7 @@ Owns no socket and no state of a session but the two small counters-with-memory 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vms.errors import MalformedError
@@ -154,7 +154,7 @@ def _packetise_video(unit_data: bytes, max_payload: int, header_bytes: int) -> l
             raise MalformedError("access unit", f"NAL of {len(nal)} byte")
         size = len(nal)
         if waiting and waiting_bytes + 2 + size > max_payload:
-            payloads.append(_aggregate(waiting, header_bytes))
+            payloads.append(aggregate(waiting, header_bytes))
             waiting, waiting_bytes = [], header_bytes
         if header_bytes + 2 + size <= max_payload:
             waiting.append(nal)
@@ -164,12 +164,12 @@ def _packetise_video(unit_data: bytes, max_payload: int, header_bytes: int) -> l
         else:
             payloads.extend(fragment(nal, max_payload))
     if waiting:
-        payloads.append(_aggregate(waiting, header_bytes))
+        payloads.append(aggregate(waiting, header_bytes))
     return payloads
 
 
-def _aggregate(nals: list[memoryview], header_bytes: int) -> bytes:
-    """STAP-A (RFC 6184 §5.7.1) or AP (RFC 7798 §4.4.2); a NAL alone goes as it is."""
+def aggregate(nals: Sequence[memoryview], header_bytes: int) -> bytes:
+    """STAP-A (RFC 6184 §5.7.1) or AP (RFC 7798 §4.4.2), by `header_bytes` 1 or 2; a NAL alone goes as it is."""
     if len(nals) == 1:
         return bytes(nals[0])
     if header_bytes == 1:

@@ -1,0 +1,370 @@
+"""Sends one viewer its packets: protected, paced, repeated when lost, and never at anybody else's cost.
+
+The source calls `push` for every unit, in turn for every viewer; nothing here waits. What does not go out at once (a big
+key picture, a full socket) stands in a short queue that a timer empties. A viewer that falls behind, by its socket, its
+queue or its receiver reports, loses what is queued and goes on at the next key picture; that is counted. History for
+retransmission holds references into the shared arenas, not copies.
+
+Sequence numbers and timestamps run on over a switch to another stream. RFC 3550 §6.4.1 (reports), RFC 4585 §6 (NACK,
+PLI), RFC 4588 §4 (retransmission in a stream of its own).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pylibsrtp
+
+from vms.clock import Clock
+from vms.errors import MalformedError
+from vms.media.rtp import sequence_delta
+from web.live.estimate import Allowance, RateLimit
+from web.live.packets import Arena, Layout, LiveUnit, Run
+from web.live.srtp import Scratch
+from web.live.timeline import MediaTimeline
+from web.live.udp_segment import MOST_BYTES, MOST_SEGMENTS, DatagramSender
+
+log = logging.getLogger(__name__)
+
+BURST_BYTES = 64_000  # go out at once
+PACE_SECONDS = 0.005
+LEAST_PACE_BYTES_PER_S = 6_000_000  # a key picture of 300 KB takes 40 ms of a network this fast
+PACE_OVER_STREAM = 12  # times the stream's own rate
+LONGEST_QUEUE_NS = 600_000_000  # what has waited longer is no longer live
+MOST_QUEUED_BYTES = 20 << 20
+HISTORY_PACKETS = 2048
+HISTORY_NS = 1_500_000_000
+REPEAT_AFTER_NS = 15_000_000  # the same packet is not repeated sooner
+REPEAT_BYTES_PER_S = 250_000
+REPEAT_BURST_BYTES = 250_000
+KEY_REQUEST_NS = 500_000_000  # requests for a key picture are heeded this often
+RATE_NS = 2_000_000_000  # the stream's rate is measured over at least so long
+
+_U16 = struct.Struct("!H")
+
+
+class Sent(NamedTuple):
+    """Packets of one run that went out, for repeating them."""
+
+    sequence: int
+    count: int
+    arena: Arena
+    run: Run
+    first: int  # which of the run the first one is
+    timestamp: int
+    mono_ns: int
+
+
+@dataclass(slots=True)
+class Counts:
+    """What one viewer was sent. `lost` is the viewer's own statement."""
+
+    packets: int = 0
+    bytes: int = 0
+    octets: int = 0
+    rtx: int = 0
+    drops: int = 0  # access units left out
+    lost: int = 0
+    key_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How a viewer is reached: keys, and where the packets go. `route` gives socket and address, None once it is gone."""
+
+    srtp: pylibsrtp.Session
+    route: Callable[[], tuple[socket.socket, Any] | None]
+
+
+class Sender:
+    """One viewer. Make it when the session is negotiated, `open` it when there are keys, `close` it at the end."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        ssrc: int,
+        rtx_ssrc: int,
+        rtx_payload_type: int | None,
+        first_sequence: int,
+        first_timestamp: int,
+        clock: Clock,
+        scratch: Scratch,
+        datagrams: DatagramSender,
+    ) -> None:
+        self.layout, self.ssrc, self.rtx_ssrc = layout, ssrc, rtx_ssrc
+        self.counts = Counts()
+        self.limit = RateLimit()
+        self.awaits_key = True
+        self._rtx_payload_type = rtx_payload_type
+        self._sequence, self._rtx_sequence = first_sequence, first_sequence ^ 0x2A5A & 0x7FFF
+        self._clock, self._scratch, self._datagrams = clock, scratch, datagrams
+        self._timeline = MediaTimeline(first_timestamp)
+        self._allowance = Allowance()
+        self._wire: Wire | None = None
+        self._queue: deque[tuple[Arena, Run, int, int, int]] = deque()  # arena, run, next packet, timestamp, since
+        self._queued_bytes = 0
+        self._attempted = 0  # packets protected under the next numbers and not sent, or not all
+        self._credit, self._credit_ns = float(BURST_BYTES), 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._history: deque[Sent] = deque()
+        self._history_packets = 0
+        self._repeated: dict[int, int] = {}  # sequence number → when
+        self._repeat_credit, self._repeat_ns = float(REPEAT_BURST_BYTES), 0
+        self._key_request_ns = 0
+        self._rate = _Rate()
+
+    @property
+    def open_for_units(self) -> bool:
+        return self._wire is not None
+
+    def open(self, wire: Wire) -> None:
+        """There are keys and a route: units can be pushed from now on, from a key picture."""
+        self._wire = wire
+
+    def close(self) -> None:
+        self._wire = None
+        self._clear_queue()
+        self._history.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # Units
+
+    def begin(self, units: Sequence[LiveUnit]) -> None:
+        """Begin, or begin anew, with a group of pictures that is under way: the first unit is a key unit.
+
+        What was queued of before is left out, so that a switch shows the new stream at once.
+        """
+        if self._wire is None or not units:
+            return
+        mono_ns = self._clock.mono_ns()
+        self._clear_queue()
+        self.awaits_key = False
+        for unit, ticks in zip(units, self._timeline.next([u.capture_ns for u in units], mono_ns), strict=True):
+            self._enqueue(unit, ticks & 0xFFFFFFFF, mono_ns)
+        self._flush(mono_ns)
+
+    def push(self, unit: LiveUnit) -> None:
+        """The next unit of the stream."""
+        if self._wire is None:
+            return
+        mono_ns = self._clock.mono_ns()
+        self._rate.add(unit.size_bytes, mono_ns)
+        if self._behind(mono_ns):
+            self.drop_to_key()
+        if self.awaits_key and not unit.key:
+            self.counts.drops += 1
+            return
+        if not self._allowance.has_room(self.limit.bytes_per_s, mono_ns):
+            self.counts.drops += 1
+            self.awaits_key = True
+            return
+        self.awaits_key = False
+        (ticks,) = self._timeline.next((unit.capture_ns,), mono_ns)
+        self._enqueue(unit, ticks & 0xFFFFFFFF, mono_ns)
+        self._flush(mono_ns)
+
+    def drop_to_key(self) -> None:
+        """Leave out everything up to the next key picture."""
+        self.counts.drops += len({id(entry[0]) for entry in self._queue})
+        self._clear_queue()
+        self.awaits_key = True
+
+    def _behind(self, mono_ns: int) -> bool:
+        if not self._queue:
+            return False
+        return mono_ns - self._queue[0][4] > LONGEST_QUEUE_NS or self._queued_bytes > MOST_QUEUED_BYTES
+
+    def _enqueue(self, unit: LiveUnit, timestamp: int, mono_ns: int) -> None:
+        try:
+            arena = unit.arena(self.layout)
+        except MalformedError as error:
+            log.warning("a unit was left out: %s", error)
+            self.counts.drops += 1
+            self.awaits_key = True
+            return
+        self._allowance.take(len(arena.data))
+        self._queued_bytes += len(arena.data)
+        for run in arena.runs:
+            self._queue.append((arena, run, 0, timestamp, mono_ns))
+
+    def _clear_queue(self) -> None:
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._sequence = self._sequence + self._attempted & 0xFFFF
+        self._attempted = 0
+
+    # Packets
+
+    def _flush(self, mono_ns: int) -> None:
+        pace = max(LEAST_PACE_BYTES_PER_S, PACE_OVER_STREAM * self._rate.bytes_per_s)
+        self._credit = min(BURST_BYTES, self._credit + pace * (mono_ns - self._credit_ns) / 1e9)
+        self._credit_ns = mono_ns
+        while self._queue and self._credit > 0:
+            arena, run, first, timestamp, since = self._queue[0]
+            count = min(run.count - first, MOST_SEGMENTS, MOST_BYTES // run.stride)
+            try:
+                sent = self._send_run(arena, run, first, count, timestamp, mono_ns)
+            except BlockingIOError:
+                break  # the socket's buffer is full: again at the next tick
+            except OSError as error:
+                log.debug("packets could not be sent: %s", error)
+                self.drop_to_key()
+                return
+            self._queued_bytes -= sent
+            self._credit -= sent
+            if first + count == run.count:
+                self._queue.popleft()
+            else:
+                self._queue[0] = (arena, run, first + count, timestamp, since)
+        if self._queue and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PACE_SECONDS, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._wire is not None:
+            self._flush(self._clock.mono_ns())
+
+    def _send_run(self, arena: Arena, run: Run, first: int, count: int, timestamp: int, mono_ns: int) -> int:
+        """Packets [first, first + count) of a run; how many bytes went.
+
+        Where that fails, the same packets are tried again under the same numbers, or `_clear_queue` uses these up: no
+        number ever protects two different packets.
+        """
+        assert self._wire is not None
+        route = self._wire.route()
+        if route is None:
+            raise ConnectionError("there is no route to the viewer any more")
+        tag, stride = self.layout.tag_bytes, run.stride
+        start = run.start + first * stride
+        last = run.last_bytes if first + count == run.count else stride - tag
+        end = (count - 1) * stride + last
+        self._scratch.view[:end] = arena.view[start : start + end]
+        self._scratch.protect_run(self._wire.srtp, self._sequence, timestamp, self.ssrc, stride, (end, stride - tag))
+        size = end + tag
+        self._attempted = count
+        self._datagrams.send(route[0], self._scratch.view[:size], stride, route[1])
+        self._attempted = 0
+        self._remember(Sent(self._sequence, count, arena, run, first, timestamp, mono_ns))
+        self._sequence = self._sequence + count & 0xFFFF
+        self.counts.packets += count
+        self.counts.bytes += size
+        self.counts.octets += arena.octets * count // arena.packets
+        return size
+
+    def _remember(self, sent: Sent) -> None:
+        history = self._history
+        history.append(sent)
+        self._history_packets += sent.count
+        while self._history_packets > HISTORY_PACKETS or sent.mono_ns - history[0].mono_ns > HISTORY_NS:
+            self._history_packets -= history.popleft().count
+
+    # Feedback
+
+    def repeat(self, sequences: Sequence[int]) -> None:
+        """NACK: send these again, as far as they are still there and there is room for it."""
+        if self._wire is None:
+            return
+        mono_ns = self._clock.mono_ns()
+        self._repeat_credit = min(
+            REPEAT_BURST_BYTES, self._repeat_credit + REPEAT_BYTES_PER_S * (mono_ns - self._repeat_ns) / 1e9
+        )
+        self._repeat_ns = mono_ns
+        if len(self._repeated) > HISTORY_PACKETS:
+            self._repeated.clear()
+        for sequence in sequences:
+            if self._repeat_credit <= 0:
+                return
+            found = self._find(sequence)
+            if found is None or mono_ns - self._repeated.get(sequence, 0) < REPEAT_AFTER_NS:
+                continue
+            self._repeated[sequence] = mono_ns
+            try:
+                self._repeat_credit -= self._repeat_one(found, sequence)
+            except OSError:
+                return
+
+    def _find(self, sequence: int) -> Sent | None:
+        for sent in reversed(self._history):
+            if 0 <= sequence_delta(sequence, sent.sequence) < sent.count:
+                return sent
+        return None
+
+    def _repeat_one(self, sent: Sent, sequence: int) -> int:
+        assert self._wire is not None
+        route = self._wire.route()
+        if route is None:
+            return 0
+        index = sent.first + sequence_delta(sequence, sent.sequence)
+        at = sent.run.start + index * sent.run.stride
+        tag = self.layout.tag_bytes
+        size = sent.run.last_bytes if index == sent.run.count - 1 else sent.run.stride - tag
+        packet, view = sent.arena.view[at : at + size], self._scratch.view
+        if self._rtx_payload_type is None:
+            view[:size] = packet
+            number, ssrc = sequence, self.ssrc
+        else:
+            head = head_bytes(packet)
+            view[:head] = packet[:head]
+            view[1] = packet[1] & 0x80 | self._rtx_payload_type
+            _U16.pack_into(view, head, sequence)
+            view[head + 2 : size + 2] = packet[head:]
+            size += 2
+            number, ssrc = self._rtx_sequence, self.rtx_ssrc
+            self._rtx_sequence = self._rtx_sequence + 1 & 0xFFFF
+        self._scratch.protect_run(self._wire.srtp, number, sent.timestamp, ssrc, size + tag, (size, size))
+        self._datagrams.send(route[0], view[: size + tag], size + tag, route[1])
+        self.counts.rtx += 1
+        return size
+
+    def wants_key(self) -> bool:
+        """PLI or FIR came: whether it is heeded now."""
+        self.counts.key_requests += 1
+        mono_ns = self._clock.mono_ns()
+        if mono_ns - self._key_request_ns < KEY_REQUEST_NS:
+            return False
+        self._key_request_ns = mono_ns
+        return True
+
+    def reported(self, lost_of_256: int, lost_total: int, sent_bytes: int, seconds: float) -> None:
+        """A receiver report about what was sent since the one before."""
+        self.counts.lost = max(0, lost_total)
+        self.limit.report(lost_of_256, sent_bytes, seconds, self._rate.bytes_per_s)
+
+    def media_time(self, utc_ns: int) -> int:
+        """The timestamp of this instant, for a sender report."""
+        return self._timeline.at(utc_ns) & 0xFFFFFFFF
+
+
+class _Rate:
+    """Bytes a second of the stream as it comes, over the last seconds."""
+
+    __slots__ = ("_bytes", "_since_ns", "bytes_per_s")
+
+    def __init__(self) -> None:
+        self.bytes_per_s = 0.0
+        self._bytes = 0
+        self._since_ns = 0
+
+    def add(self, size: int, mono_ns: int) -> None:
+        if not self._since_ns:
+            self._since_ns = mono_ns
+        self._bytes += size
+        passed = mono_ns - self._since_ns
+        if passed >= RATE_NS:
+            self.bytes_per_s = self._bytes * 1e9 / passed
+            self._bytes, self._since_ns = 0, mono_ns
+
+
+def head_bytes(packet: memoryview) -> int:
+    """Header and extension block of a packet of ours: no CSRCs."""
+    return 12 if packet[0] == 0x80 else 16 + 4 * (packet[14] << 8 | packet[15])

@@ -1,0 +1,224 @@
+"""All sessions of the gateway: who gets in, what each is shown, and which there are.
+
+Admission counts sessions from the moment they are asked for, and those that have not connected yet apart, so that a
+flood of offers ends in refusals and never in a gateway that serves nobody. A stream that cannot be shown as it is gives
+way to the first of its fallbacks that can, and the answer says which, and why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from aiortc.rtcdtlstransport import RTCCertificate
+
+from vms.errors import UserError
+from vms.feed import FeedClient
+from web.live.negotiation import Choice, Offer, Refusal, choose, read_offer
+from web.live.session import Session, Tools
+from web.live.source import Source, Sources
+
+log = logging.getLogger(__name__)
+
+MOST_CONNECTING = 100
+FULL_RETRY_SECONDS = 5
+BUSY_RETRY_SECONDS = 1
+MOST_FALLBACKS = 8
+RENEW_CERTIFICATE = datetime.timedelta(days=20)  # of the 30 that aiortc gives one
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A request for a session."""
+
+    id: UUID
+    stream: UUID
+    offer: str
+    fallbacks: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a viewer was given. `why`: why not the stream that was asked for, as it is; empty when it is that."""
+
+    answer: str
+    stream: UUID
+    codec: str
+    transcoded: bool
+    why: str
+
+
+class Certificates:
+    """One certificate for all sessions, made anew in good time: making one for each would cost more than its handshake."""
+
+    def __init__(self) -> None:
+        self._certificate: RTCCertificate | None = None
+
+    def __call__(self) -> RTCCertificate:
+        now = datetime.datetime.now(tz=datetime.UTC)
+        if self._certificate is None or self._certificate.expires - now < RENEW_CERTIFICATE:
+            self._certificate = RTCCertificate.generateCertificate()
+        return self._certificate
+
+
+class Viewing:
+    """The sessions there are."""
+
+    def __init__(self, feed: FeedClient, sources: Sources, tools: Tools, most: int) -> None:
+        self._feed, self._sources, self._tools, self._most = feed, sources, tools, most
+        self._sessions: dict[UUID, Session] = {}
+        self._tasks: dict[UUID, asyncio.Task[None]] = {}
+        self._asked: set[UUID] = set()  # being answered
+        self._streams: dict[UUID, UUID] = {}  # what each session shows
+        tools.metrics.live_sessions.set(0)
+
+    def sessions(self) -> list[tuple[Session, UUID]]:
+        """All sessions with the streams they show."""
+        return [(session, self._streams[session.id]) for session in self._sessions.values()]
+
+    async def create(self, wanted: Wanted) -> Given:
+        """Answer an offer and begin to serve. Refusal when that cannot be."""
+        metrics, clock = self._tools.metrics, self._tools.clock
+        began = clock.mono_ns()
+        try:
+            self._admit(wanted.id)
+            self._asked.add(wanted.id)
+            try:
+                given = await self._create(wanted)
+            finally:
+                self._asked.discard(wanted.id)
+        except Refusal as refusal:
+            metrics.live_offers.labels(refusal.code).inc()
+            raise
+        metrics.live_offers.labels("answered").inc()
+        metrics.live_answer_seconds.observe((clock.mono_ns() - began) / 1e9)
+        return given
+
+    def _admit(self, session_id: UUID) -> None:
+        if session_id in self._sessions or session_id in self._asked:
+            raise Refusal("conflict", "there is a session with this id")
+        if len(self._sessions) + len(self._asked) >= self._most:
+            raise Refusal("too_many_sessions", f"there are {self._most} sessions already", FULL_RETRY_SECONDS)
+        connecting = len(self._asked) + sum(s.state != "live" for s in self._sessions.values())
+        if connecting >= MOST_CONNECTING:
+            raise Refusal("too_many_sessions", "too many sessions are being set up", BUSY_RETRY_SECONDS)
+
+    async def _create(self, wanted: Wanted) -> Given:
+        offer = read_offer(wanted.offer, loopback=self._tools.policy.loopback)
+        source, stream, choice, why = await self._find(offer, (wanted.stream, *wanted.fallbacks))
+        try:
+            session = Session(wanted.id, source, stream, offer, choice, self._tools)
+            try:
+                answer = await session.prepare()
+            except BaseException:
+                await session.discard()
+                raise
+        except BaseException:
+            self._sources.release(stream)
+            raise
+        self._begin(session, stream)
+        return Given(answer, stream, choice.codec.value, False, why)
+
+    async def _find(self, offer: Offer, streams: Sequence[UUID]) -> tuple[Source, UUID, Choice, str]:
+        """The first of these streams that is live and that this viewer can be shown; it is held."""
+        why, refusals = "", []
+        for stream in streams:
+            source = self._sources.hold(stream, lambda s=stream: self._source(s))  # type: ignore[misc]
+            try:
+                found = choose(offer, await source.ready())
+                if isinstance(found, Choice):
+                    return source, stream, found, why
+                refusals.append(Refusal("codec_unsupported", f"this viewer cannot be shown the stream: {found}"))
+                why = why or found
+            except Refusal as refusal:
+                refusals.append(refusal)
+                why = why or refusal.code
+            except BaseException:
+                self._sources.release(stream)
+                raise
+            self._sources.release(stream)
+        order = ("codec_unsupported", "source_not_live", "unknown_stream")
+        raise min(refusals, key=lambda r: order.index(r.code))
+
+    def _source(self, stream: UUID) -> Source:
+        return Source(stream, lambda: self._feed.units(stream))
+
+    def _begin(self, session: Session, stream: UUID) -> None:
+        self._sessions[session.id], self._streams[session.id] = session, stream
+        task = asyncio.create_task(session.run(), name=f"live session {session.id}")
+        self._tasks[session.id] = task
+        task.add_done_callback(lambda done: self._ended(session, done))
+        self._tools.metrics.live_sessions.set(len(self._sessions))
+        log.info("session %s begins: stream %s", session.id, stream)
+
+    def _ended(self, session: Session, task: asyncio.Task[None]) -> None:
+        self._sessions.pop(session.id, None)
+        self._tasks.pop(session.id, None)
+        self._streams.pop(session.id, None)
+        self._sources.release(session.key)
+        self._tools.metrics.live_sessions.set(len(self._sessions))
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("session %s met a bug", session.id, exc_info=error)
+        else:
+            log.info("session %s ended: %s", session.id, session.why_ended or "stopped")
+
+    async def switch(self, session_id: UUID, stream: UUID) -> None:
+        """Show another stream in a session that there is. Refusal when that cannot be; nothing changed then."""
+        if session_id not in self._sessions:
+            raise Refusal("not_found", "there is no such session")
+        source = self._sources.hold(stream, lambda: self._source(stream))
+        try:
+            await source.ready()
+            session = self._sessions.get(session_id)
+            if session is None:
+                raise Refusal("not_found", "the session has ended")
+            before = session.key
+            session.switch(source, stream)
+        except BaseException:
+            self._sources.release(stream)
+            raise
+        self._streams[session_id] = stream
+        self._sources.release(before)
+
+    async def delete(self, session_id: UUID) -> None:
+        """End a session; fine when there is none."""
+        session, task = self._sessions.get(session_id), self._tasks.get(session_id)
+        if session is not None and task is not None:
+            session.end("deleted")
+            await asyncio.wait({task}, timeout=2.0)
+
+    async def close(self) -> None:
+        """End all of them."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=5.0)
+
+
+def parse_wanted(body: object) -> Wanted:
+    """The JSON body of `POST /v1/sessions`. UserError for anything else."""
+    if not isinstance(body, dict):
+        raise UserError("the body must be an object")
+    fallbacks, offer = body.get("fallbacks", []), body.get("offer")
+    if not isinstance(offer, str):
+        raise UserError("offer must be a text")
+    if not isinstance(fallbacks, list) or len(fallbacks) > MOST_FALLBACKS:
+        raise UserError(f"fallbacks must be a list of at most {MOST_FALLBACKS} streams")
+    found = [parse_id(f, "fallbacks") for f in fallbacks]
+    stream = parse_id(body.get("stream"), "stream")
+    return Wanted(parse_id(body.get("id"), "id"), stream, offer, tuple(f for f in found if f != stream))
+
+
+def parse_id(text: object, what: str) -> UUID:
+    if not isinstance(text, str):
+        raise UserError(f"{what} must be a UUID")
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise UserError(f"{what} must be a UUID") from error
