@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from uuid import uuid4
 
 import pytest
 
 from tests.support.live_site import LiveSite, eventually_sync, live_site
-from tests.support.live_viewers import AiortcViewer, Door, viewer
-from vms.model import StreamKind
+from tests.support.live_viewers import Door, viewer
 from vms.simulate import prepare_small
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]

@@ -36,7 +36,12 @@ class Door:
     async def offer(
         self, stream: UUID, sdp: str, *, fallbacks: Sequence[UUID] = (), session: UUID | None = None
     ) -> tuple[int, Any]:
-        body = {"id": str(session or uuid4()), "stream": str(stream), "offer": sdp, "fallbacks": [str(f) for f in fallbacks]}
+        body = {
+            "id": str(session or uuid4()),
+            "stream": str(stream),
+            "offer": sdp,
+            "fallbacks": [str(f) for f in fallbacks],
+        }
         return await self.ask("POST", "/v1/sessions", json=body)
 
     async def sessions(self) -> dict[UUID, dict[str, Any]]:

@@ -80,6 +80,11 @@ class Choice:
     rtx: RTCRtpCodecParameters | None
     extensions: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def payload_type(self) -> int:
+        assert self.parameters.payloadType is not None
+        return self.parameters.payloadType
+
 
 def read_offer(text: str, *, loopback: bool) -> Offer:
     """The offer. Refusal `offer_malformed` for anything that is none, `codec_unsupported` for one without H.264.

@@ -13,7 +13,6 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from vms.errors import MalformedError
 from vms.media.rtp import aggregate, split_nals
@@ -44,7 +43,8 @@ class Layout:
     playout_delay_id: int = 0
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Run:
     """Packets that lie one behind another: packet i begins at `start` + i·`stride`. All but the last are
     `stride` - tag bytes long, the last one `last_bytes`."""
 

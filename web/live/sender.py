@@ -18,7 +18,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pylibsrtp
 
@@ -50,7 +50,8 @@ RATE_NS = 2_000_000_000  # the stream's rate is measured over at least so long
 _U16 = struct.Struct("!H")
 
 
-class Sent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sent:
     """Packets of one run that went out, for repeating them."""
 
     sequence: int
@@ -213,7 +214,7 @@ class Sender:
             arena, run, first, timestamp, since = self._queue[0]
             count = min(run.count - first, MOST_SEGMENTS, MOST_BYTES // run.stride)
             try:
-                sent = self._send_run(arena, run, first, count, timestamp, mono_ns)
+                sent = self._send_run(arena, run, range(first, first + count), timestamp, mono_ns)
             except BlockingIOError:
                 break  # the socket's buffer is full: again at the next tick
             except OSError as error:
@@ -234,8 +235,8 @@ class Sender:
         if self._wire is not None:
             self._flush(self._clock.mono_ns())
 
-    def _send_run(self, arena: Arena, run: Run, first: int, count: int, timestamp: int, mono_ns: int) -> int:
-        """Packets [first, first + count) of a run; how many bytes went.
+    def _send_run(self, arena: Arena, run: Run, packets: range, timestamp: int, mono_ns: int) -> int:
+        """These packets of a run; how many bytes went.
 
         Where that fails, the same packets are tried again under the same numbers, or `_clear_queue` uses these up: no
         number ever protects two different packets.
@@ -244,12 +245,12 @@ class Sender:
         route = self._wire.route()
         if route is None:
             raise ConnectionError("there is no route to the viewer any more")
-        tag, stride = self.layout.tag_bytes, run.stride
+        tag, stride, first, count = self.layout.tag_bytes, run.stride, packets.start, len(packets)
         start = run.start + first * stride
         last = run.last_bytes if first + count == run.count else stride - tag
         end = (count - 1) * stride + last
         self._scratch.view[:end] = arena.view[start : start + end]
-        self._scratch.protect_run(self._wire.srtp, self._sequence, timestamp, self.ssrc, stride, (end, stride - tag))
+        self._scratch.protect_run(self._wire.srtp, (self._sequence, timestamp, self.ssrc), stride, end, stride - tag)
         size = end + tag
         self._attempted = count
         self._datagrams.send(route[0], self._scratch.view[:size], stride, route[1])
@@ -321,7 +322,7 @@ class Sender:
             size += 2
             number, ssrc = self._rtx_sequence, self.rtx_ssrc
             self._rtx_sequence = self._rtx_sequence + 1 & 0xFFFF
-        self._scratch.protect_run(self._wire.srtp, number, sent.timestamp, ssrc, size + tag, (size, size))
+        self._scratch.protect_run(self._wire.srtp, (number, sent.timestamp, ssrc), size + tag, size, size)
         self._datagrams.send(route[0], view[: size + tag], size + tag, route[1])
         self.counts.rtx += 1
         return size

@@ -67,7 +67,7 @@ class Session:
     """`prepare` gives the answer; `run` serves until the viewer is gone."""
 
     def __init__(
-        self, session_id: UUID, source: Source, key: object, offer: Offer, choice: Choice, tools: Tools
+        self, session_id: UUID, source: Source, offer: Offer, choice: Choice, *, key: object, tools: Tools
     ) -> None:
         self.id = session_id
         self.source, self.key = source, key
@@ -162,7 +162,7 @@ class Session:
         profile = dtls._ssl.get_selected_srtp_profile()  # type: ignore[union-attr]  # noqa: SLF001 - connected
         layout = Layout(
             codec=self.choice.codec,
-            payload_type=self.choice.parameters.payloadType,
+            payload_type=self.choice.payload_type,
             tag_bytes=TAG_BYTES[profile],
             mid=self._offer.section.rtp.muxId,
             mid_id=ids.get(MID, 0),

@@ -99,10 +99,9 @@ class Source:
             self._forget_group()
             for viewer in list(self._viewers):
                 viewer.drop_to_key()
-        elif isinstance(event, StreamState):
-            if event != self.state:
-                self.state = event
-                self._tell()
+        elif isinstance(event, StreamState) and event != self.state:
+            self.state = event
+            self._tell()
 
     def _take_unit(self, unit: LiveUnit) -> None:
         first = self.config is None

@@ -8,10 +8,9 @@ a run is copied, protected and sent without anything else happening in between.
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 import pylibsrtp
-from pylibsrtp._binding import ffi, lib
+from pylibsrtp._binding import ffi, lib  # type: ignore[import-not-found]  # a compiled module without stubs
 
 from vms.errors import VmsError
 
@@ -43,13 +42,14 @@ class Scratch:
         self.view = memoryview(ffi.buffer(self._base))
 
     def protect_run(
-        self, session: pylibsrtp.Session, sequence: int, timestamp: int, ssrc: int, stride: int, sizes: tuple[int, int]
+        self, session: pylibsrtp.Session, header: tuple[int, int, int], stride: int, end: int, usual: int
     ) -> None:
         """Patch and protect packets that lie `stride` apart from the beginning of the scratch on.
 
-        `sizes`: bytes up to the end of the last packet without its tag, and how long every other packet is without it.
+        `header`: sequence number of the first one, timestamp and SSRC. `end`: bytes up to the end of the last packet
+        without its tag; `usual`: how long every other packet is without it.
         """
-        end, usual = sizes
+        sequence, timestamp, ssrc = header
         base, view, length, context = self._base, self.view, self._length, session._srtp[0]  # noqa: SLF001 - the handle
         at = 0
         while at < end:

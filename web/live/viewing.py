@@ -8,7 +8,7 @@ way to the first of its fallbacks that can, and the answer says which, and why.
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ MOST_CONNECTING = 100
 FULL_RETRY_SECONDS = 5
 BUSY_RETRY_SECONDS = 1
 MOST_FALLBACKS = 8
-RENEW_CERTIFICATE = datetime.timedelta(days=20)  # of the 30 that aiortc gives one
+RENEW_CERTIFICATE = dt.timedelta(days=20)  # of the 30 that aiortc gives one
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Certificates:
         self._certificate: RTCCertificate | None = None
 
     def __call__(self) -> RTCCertificate:
-        now = datetime.datetime.now(tz=datetime.UTC)
+        now = dt.datetime.now(tz=dt.UTC)
         if self._certificate is None or self._certificate.expires - now < RENEW_CERTIFICATE:
             self._certificate = RTCCertificate.generateCertificate()
         return self._certificate
@@ -111,7 +111,7 @@ class Viewing:
         offer = read_offer(wanted.offer, loopback=self._tools.policy.loopback)
         source, stream, choice, why = await self._find(offer, (wanted.stream, *wanted.fallbacks))
         try:
-            session = Session(wanted.id, source, stream, offer, choice, self._tools)
+            session = Session(wanted.id, source, offer, choice, key=stream, tools=self._tools)
             try:
                 answer = await session.prepare()
             except BaseException:

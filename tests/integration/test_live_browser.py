@@ -1,0 +1,77 @@
+"""The live gateway watched by Debian's Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from uuid import UUID
+
+import pytest
+
+from tests.support.live_page import wall
+from tests.support.live_site import LiveSite, eventually_sync, live_site
+from tests.support.live_viewers import Door
+from tests.support.vms_process import processes_of
+from vms.simulate import prepare_small
+
+pytestmark = [pytest.mark.network, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
+    folder = tmp_path_factory.getbasetemp().parent / "footage-cache"
+    folder.mkdir(exist_ok=True)
+    with live_site(prepare_small(folder, pattern=True)[:1], ["Rynek"]) as live:
+        live.start("live", "web.live.process")
+        asyncio.run(live.live())
+        eventually_sync((live.site.run / "live.sock").exists, 15, "the gateway's door")
+        yield live
+        print(live.log("live").read_text()[-8000:])
+
+
+@pytest.fixture
+async def door(live: LiveSite) -> AsyncIterator[Door]:
+    async with Door(live.site.run / "live.sock") as door:
+        yield door
+
+
+NTP_MS = 2_208_988_800_000  # `captureTimestamp` counts from 1900
+
+
+async def test_chromium_plays_and_knows_when_pictures_were_captured(live: LiveSite, door: Door) -> None:
+    async with wall(door) as page:
+        answer = await page.watch("a", live.stream(0))
+        assert answer["codec"] == "h264"
+        seen = await page.frames("a", 60)
+        assert set(seen["sizes"]) == {"320x180"}
+        ages = [shown - (captured - NTP_MS) for shown, captured in seen["captures"]]
+        assert len(ages) >= 30
+        assert -20 < sorted(ages)[len(ages) // 2] < 400, ages
+        stats = await page.stats("a")
+        assert stats["framesDecoded"] >= 60
+        assert stats["packetsLost"] == stats["pliCount"] == 0
+        await page.page.evaluate("window.tiles.a.pc.close()")
+        await gone(door, UUID(seen["id"]), 5.0)
+
+
+async def test_a_killed_recorder_worker_is_survived_without_a_new_session(live: LiveSite, door: Door) -> None:
+    async with wall(door) as page:
+        await page.watch("a", live.stream(0))
+        before = await page.frames("a", 30)
+        (worker,) = [pid for pid, line in processes_of(live.site.path).items() if "recorder.worker" in line]
+        os.kill(worker, signal.SIGKILL)
+        await page.page.wait_for_function("performance.now() - window.tiles.a.last > 400", timeout=10_000)
+        after = await page.frames("a", 30, seconds=15)
+        assert after["state"] == "connected"
+        assert after["id"] == before["id"]
+        assert max(after["gaps"]) < 10_000
+        ages = [shown - (captured - NTP_MS) for shown, captured in after["captures"][-5:]]
+        assert max(ages) < 1000, ages
+
+
+async def gone(door: Door, session: UUID, seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while session in await door.sessions():
+            await asyncio.sleep(0.05)
