@@ -44,7 +44,9 @@ HISTORY_NS = 1_500_000_000
 REPEAT_AFTER_NS = 15_000_000  # the same packet is not repeated sooner
 REPEAT_BYTES_PER_S = 250_000
 REPEAT_BURST_BYTES = 250_000
-KEY_REQUEST_NS = 500_000_000  # requests for a key picture are heeded this often
+KEY_REQUEST_NS = 500_000_000  # requests for a key picture are heeded this often, and ever more seldom
+LONGEST_KEY_REQUEST_NS = 8_000_000_000
+CALM_NS = 10_000_000_000  # without such a request: as at the beginning
 RATE_NS = 2_000_000_000  # the stream's rate is measured over at least so long
 
 _U16 = struct.Struct("!H")
@@ -119,7 +121,7 @@ class Sender:
         self._history_packets = 0
         self._repeated: dict[int, int] = {}  # sequence number → when
         self._repeat_credit, self._repeat_ns = float(REPEAT_BURST_BYTES), 0
-        self._key_request_ns = 0
+        self._key_heeded_ns, self._key_asked_ns, self._key_wait_ns = 0, 0, KEY_REQUEST_NS
         self._rate = _Rate()
 
     @property
@@ -328,12 +330,16 @@ class Sender:
         return size
 
     def wants_key(self) -> bool:
-        """PLI or FIR came: whether it is heeded now."""
+        """PLI came: whether it is heeded now. A viewer that can make nothing of what it gets asks without end."""
         self.counts.key_requests += 1
         mono_ns = self._clock.mono_ns()
-        if mono_ns - self._key_request_ns < KEY_REQUEST_NS:
+        if mono_ns - self._key_asked_ns > CALM_NS:
+            self._key_wait_ns = KEY_REQUEST_NS
+        self._key_asked_ns = mono_ns
+        if mono_ns - self._key_heeded_ns < self._key_wait_ns:
             return False
-        self._key_request_ns = mono_ns
+        self._key_heeded_ns = mono_ns
+        self._key_wait_ns = min(2 * self._key_wait_ns, LONGEST_KEY_REQUEST_NS)
         return True
 
     def reported(self, lost_of_256: int, lost_total: int, sent_bytes: int, seconds: float) -> None:
