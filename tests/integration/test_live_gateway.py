@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
 
+import av
 import pytest
+from aiortc.rtp import RtcpSrPacket
 
+from tests.support.live_packets import H264, H265, PacketViewer
 from tests.support.live_site import LiveSite, eventually_sync, live_site
 from tests.support.live_viewers import Door, viewer
+from tests.support.rtp_received import Picture, pictures_of
+from vms.media.rtp import parse_rtp, timestamp_delta
+from vms.model import Codec, StreamKind
 from vms.simulate import prepare_small
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
@@ -16,10 +25,10 @@ pytestmark = [pytest.mark.network, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSite]:
-    """Two cameras with main and sub-stream that are being recorded and relayed, and the gateway."""
+    """Cameras with H.264, H.265 and B-frames, each with a sub-stream of H.264, recorded and relayed; and the gateway."""
     folder = tmp_path_factory.getbasetemp().parent / "footage-cache"
     folder.mkdir(exist_ok=True)
-    with live_site(prepare_small(folder, pattern=True)[:2], ["Rynek", "Aleja"]) as live:
+    with live_site(prepare_small(folder, pattern=True), ["Rynek", "H.265", "B"]) as live:
         live.start("live", "web.live.process")
         asyncio.run(live.live())
         eventually_sync((live.site.run / "live.sock").exists, 15, "the gateway's door")
@@ -44,3 +53,133 @@ async def test_a_stock_viewer_sees_the_camera(live: LiveSite, door: Door) -> Non
         (facts,) = (await door.sessions()).values()
         assert (facts["id"], facts["stream"], facts["state"]) == (str(seeing.id), str(stream), "live")
         assert facts["packets"] > 30
+
+
+async def test_every_packet_that_was_sent_decrypts_at_a_stock_client(live: LiveSite, door: Door) -> None:
+    async with PacketViewer(door) as packets:
+        await packets.open(live.stream(0))
+        await packets.marked(75)
+        sent = (await door.sessions())[packets.id]["packets"]
+        await packets.until(lambda: len(packets.packets) >= sent)
+        assert packets.failures.count == 0
+        numbers = [int.from_bytes(p[2:4], "big") for p in packets.packets]
+        assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(numbers))
+        whole = packets.packets[: max(i for i, p in enumerate(packets.packets) if p[1] & 0x80) + 1]
+        pictures = pictures_of(Codec.H264, whole)
+        assert [n[0] & 31 for n in pictures[0].nals[:2]] == [7, 8]  # SPS and PPS come first
+        assert 5 in [n[0] & 31 for n in pictures[0].nals]
+        for picture in pictures:
+            kinds = [n[0] & 31 for n in picture.nals]
+            assert (5 in kinds) == (7 in kinds) == (8 in kinds)
+
+
+async def test_packets_say_when_they_were_captured_and_reports_agree(live: LiveSite, door: Door) -> None:
+    async with PacketViewer(door) as packets:
+        await packets.open(live.stream(0))
+        await packets.until(lambda: any(isinstance(r, RtcpSrPacket) for r in packets.reports))
+        await packets.marked(10)
+        report = next(r for r in packets.reports if isinstance(r, RtcpSrPacket))
+        last = packets.packets[-1]
+        assert last[16] == 0x37
+        captured = int.from_bytes(last[17:25], "big")
+        assert abs((captured >> 32) - 2_208_988_800 - time.time()) < 3
+        ticks = timestamp_delta(int.from_bytes(last[4:8], "big"), report.sender_info.rtp_timestamp)
+        seconds = (captured - report.sender_info.ntp_timestamp) / 2**32
+        assert abs(ticks / 90_000 - seconds) < 0.002
+
+
+async def test_lost_packets_come_again(live: LiveSite, door: Door) -> None:
+    async with PacketViewer(door, lose=lambda n: n % 7 == 0) as packets:
+        await packets.open(live.stream(0))
+        await packets.marked(40)
+        packets.packets.clear()
+        await packets.marked(25)
+        have = {int.from_bytes(p[2:4], "big") for p in packets.media_packets()}
+        first, last = min(have), max(have)
+        lost = [n for n in range(first, last) if n not in have]
+        assert len(lost) >= 3
+        packets.lose = lambda _n: False
+        await packets.nack(lost)
+
+        def repeated() -> set[int]:
+            found = [p for p in packets.packets if p[1] & 0x7F == 103]
+            return {int.from_bytes(p[parse_rtp(p).payload_start :][:2], "big") for p in found}
+
+        await packets.until(lambda: set(lost) <= repeated())
+        assert (await door.sessions())[packets.id]["rtx"] == len(lost)
+
+
+async def test_a_viewer_that_lost_its_picture_gets_a_key_picture(live: LiveSite, door: Door) -> None:
+    async with PacketViewer(door) as packets:
+        await packets.open(live.stream(0))
+        await packets.marked(30)
+        before = len(packets.packets)
+        await packets.pli()
+        await packets.until(lambda: any(keys(packets.packets[before:])), 1.0)
+        numbers = [int.from_bytes(p[2:4], "big") for p in packets.packets]
+        assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(numbers))
+
+
+def keys(packets: list[bytes]) -> list[bytes]:
+    """Packets that begin a picture from which one can begin: they hold an SPS."""
+    found = []
+    for packet in packets:
+        payload = packet[parse_rtp(packet).payload_start :]
+        if payload[0] & 31 == 24 and payload[3] & 31 == 7:
+            found.append(packet)
+    return found
+
+
+async def test_a_switch_shows_the_other_stream_within_the_same_track(live: LiveSite, door: Door) -> None:
+    main, sub = live.stream(0), live.stream(0, StreamKind.SUB)
+    async with viewer(door, sub) as seeing, PacketViewer(door) as packets:
+        await packets.open(sub)
+        small = (await seeing.pictures(10))[-1]
+        assert await door.switch(seeing.id, main) == (204, None)
+        assert await door.switch(packets.id, main) == (204, None)
+        assert {s["stream"] for s in (await door.sessions()).values()} == {str(main)}
+        big = (await seeing.pictures(30))[-1]
+        assert big.width > small.width
+        times = [s.time for s in seeing.seen]
+        assert all(0 < b - a < 1 for a, b in itertools.pairwise(times))
+        await packets.marked(30)
+        numbers = [int.from_bytes(p[2:4], "big") for p in packets.packets]
+        assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(numbers))
+        stamps = [int.from_bytes(p[4:8], "big") for p in packets.packets]
+        assert all(0 <= timestamp_delta(b, a) < 90_000 for a, b in itertools.pairwise(stamps))
+        assert (await door.switch(seeing.id, live.stream(1)))[0] == 406
+        assert (await door.switch(seeing.id, uuid4()))[0] == 404
+        assert (await door.switch(uuid4(), main))[0] == 404
+        await seeing.pictures(5)
+
+
+async def test_h265_goes_to_who_offers_it(live: LiveSite, door: Door) -> None:
+    async with PacketViewer(door, codecs=(H264, H265)) as packets:
+        answer = await packets.open(live.stream(1))
+        assert (answer["codec"], answer["why"]) == ("hevc", "")
+        assert packets.media.rtp.codecs[0].mimeType == "video/H265"
+        await packets.marked(30)
+        whole = packets.packets[: max(i for i, p in enumerate(packets.packets) if p[1] & 0x80) + 1]
+        pictures = pictures_of(Codec.H265, whole)
+        assert [n[0] >> 1 & 63 for n in pictures[0].nals[:3]] == [32, 33, 34]
+        assert decoded("hevc", pictures) >= 25
+
+
+@pytest.mark.parametrize(("camera", "why"), [(1, "h265"), (2, "b_frames")])
+async def test_what_a_browser_cannot_play_gives_way_to_the_sub_stream(
+    live: LiveSite, door: Door, camera: int, why: str
+) -> None:
+    sub = live.stream(camera, StreamKind.SUB)
+    async with viewer(door, live.stream(camera), fallbacks=[uuid4(), sub]) as seeing:
+        assert (seeing.answer["stream"], seeing.answer["codec"], seeing.answer["why"]) == (str(sub), "h264", why)
+        await seeing.pictures(10)
+
+
+def decoded(name: str, pictures: list[Picture]) -> int:
+    """How many pictures PyAV makes of these."""
+    decoder = av.CodecContext.create(name, "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    count = 0
+    for picture in pictures:
+        count += len(decoder.decode(av.Packet(b"".join(b"\0\0\0\1" + nal for nal in picture.nals))))
+    return count + len(decoder.decode(None))
