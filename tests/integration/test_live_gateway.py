@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import av
@@ -13,7 +14,7 @@ import pytest
 from aiortc.rtp import RtcpSrPacket
 
 from tests.support.live_packets import H264, H265, PacketViewer
-from tests.support.live_site import LiveSite, eventually_sync, live_site
+from tests.support.live_site import LiveSite, eventually, eventually_sync, live_site
 from tests.support.live_viewers import Door, viewer
 from tests.support.rtp_received import Picture, pictures_of
 from vms.media.rtp import parse_rtp, timestamp_delta
@@ -173,6 +174,31 @@ async def test_what_a_browser_cannot_play_gives_way_to_the_sub_stream(
     async with viewer(door, live.stream(camera), fallbacks=[uuid4(), sub]) as seeing:
         assert (seeing.answer["stream"], seeing.answer["codec"], seeing.answer["why"]) == (str(sub), "h264", why)
         await seeing.pictures(10)
+
+
+@pytest.mark.parametrize(("camera", "why"), [(1, "h265"), (2, "b_frames")])
+async def test_without_a_sub_stream_one_stream_is_transcoded(live: LiveSite, door: Door, camera: int, why: str) -> None:
+    async with viewer(door, live.stream(camera)) as seeing, PacketViewer(door) as packets:
+        answer = seeing.answer
+        assert (answer["stream"], answer["codec"], answer["transcoded"], answer["why"]) == (
+            str(live.stream(camera)), "h264", True, why,
+        )  # fmt: skip
+        await seeing.pictures(20)
+        await packets.open(live.stream(camera))  # the same one again costs nothing
+        await packets.marked(20)
+        captured = int.from_bytes(packets.packets[-1][17:25], "big")
+        assert abs((captured >> 32) - 2_208_988_800 - time.time()) < 3
+        other = live.stream(3 - camera)
+        status, problem = await door.offer(other, packets.offer())
+        assert (status, problem["code"]) == (406, "codec_unsupported")
+    await eventually(lambda: transcoders(live, 0), 15, "the transcoder's end")
+
+
+async def transcoders(live: LiveSite, count: int) -> bool:
+    """Whether so many transcoders run under this gateway."""
+    pid = live.processes["live"].pid
+    children = await asyncio.to_thread(Path(f"/proc/{pid}/task/{pid}/children").read_text)
+    return len(children.split()) == count
 
 
 def decoded(name: str, pictures: list[Picture]) -> int:

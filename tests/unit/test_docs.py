@@ -364,7 +364,15 @@ AT_HOME = {
     "sqlalchemy": ("storage/catalogue/",),
     "alembic": ("storage/catalogue/",),
     "aiosmtplib": ("vms/alarms/delivery.py",),
-    "av": ("recorder/sources/libav_child.py", "storage/decoding_child.py", "vms/simulate/"),
+    "av": (
+        "recorder/sources/libav_child.py",
+        "storage/decoding_child.py",
+        "vms/simulate/",
+        "web/live/transcoding_child.py",
+    ),
+    "aiortc": ("web/live/negotiation.py", "web/live/session.py", "web/live/ice.py", "web/live/viewing.py"),
+    "aioice": ("web/live/ice.py",),
+    "pylibsrtp": ("web/live/srtp.py", "web/live/sender.py"),
 }
 
 

@@ -70,6 +70,11 @@ class Source:
         self._catching_up: asyncio.TimerHandle | None = None
 
     @property
+    def unknown(self) -> bool:
+        """The recorder has no such stream."""
+        return self._refused is not None
+
+    @property
     def live(self) -> bool:
         """The recorder says so, and there was a picture."""
         return self.config is not None and self.state is not None and self.state.state in LIVE_STATES
@@ -225,13 +230,22 @@ class Sources:
         found = self._sources.get(key)
         if found is None:
             return
-        found[0].holders -= 1
-        if found[0].holders == 0:
+        source = found[0]
+        source.holders -= 1
+        if source.holders == 0 and source.unknown:
+            self._end(key)
+        elif source.holders == 0:
             self._lingering[key] = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._end, key)
 
-    def count(self, wanted: Callable[[object], bool]) -> int:
-        """How many there are of a kind."""
-        return sum(1 for key in self._sources if wanted(key))
+    def has(self, key: object) -> bool:
+        return key in self._sources
+
+    def count_held(self, kind: type) -> int:
+        """How many there are under keys of this type that somebody wants; the others end now."""
+        for key in [k for k in self._lingering if isinstance(k, kind)]:
+            self._lingering[key].cancel()
+            self._end(key)
+        return sum(isinstance(key, kind) for key in self._sources)
 
     def _end(self, key: object) -> None:
         self._lingering.pop(key, None)

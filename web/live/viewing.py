@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from aiortc.rtcdtlstransport import RTCCertificate
@@ -21,6 +21,7 @@ from vms.feed import FeedClient
 from web.live.negotiation import Choice, Offer, Refusal, choose, read_offer
 from web.live.session import Session, Tools
 from web.live.source import Source, Sources
+from web.live.transcoding import MOST_TRANSCODES, transcoded
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,24 @@ class Given:
     codec: str
     transcoded: bool
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcoded:
+    """What a transcoded stream goes by among the sources."""
+
+    stream: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A source that is held for a viewer."""
+
+    source: Source
+    key: object
+    stream: UUID
+    choice: Choice
+    why: str = ""
 
 
 class Certificates:
@@ -109,40 +128,62 @@ class Viewing:
 
     async def _create(self, wanted: Wanted) -> Given:
         offer = read_offer(wanted.offer, loopback=self._tools.policy.loopback)
-        source, stream, choice, why = await self._find(offer, (wanted.stream, *wanted.fallbacks))
+        found = await self._find(offer, (wanted.stream, *wanted.fallbacks))
         try:
-            session = Session(wanted.id, source, offer, choice, key=stream, tools=self._tools)
+            session = Session(wanted.id, found.source, offer, found.choice, key=found.key, tools=self._tools)
             try:
                 answer = await session.prepare()
             except BaseException:
                 await session.discard()
                 raise
         except BaseException:
-            self._sources.release(stream)
+            self._sources.release(found.key)
             raise
-        self._begin(session, stream)
-        return Given(answer, stream, choice.codec.value, False, why)
+        self._begin(session, found.stream)
+        return Given(answer, found.stream, found.choice.codec.value, isinstance(found.key, Transcoded), found.why)
 
-    async def _find(self, offer: Offer, streams: Sequence[UUID]) -> tuple[Source, UUID, Choice, str]:
-        """The first of these streams that is live and that this viewer can be shown; it is held."""
-        why, refusals = "", []
+    async def _find(self, offer: Offer, streams: Sequence[UUID]) -> _Found:
+        """The first of these streams that is live and that this viewer can be shown; at last, the first one that is
+        live, transcoded. Its source is held. Refusal when there is none."""
+        why, refusals, to_transcode = "", [], None
         for stream in streams:
-            source = self._sources.hold(stream, lambda s=stream: self._source(s))  # type: ignore[misc]
             try:
-                found = choose(offer, await source.ready())
-                if isinstance(found, Choice):
-                    return source, stream, found, why
-                refusals.append(Refusal("codec_unsupported", f"this viewer cannot be shown the stream: {found}"))
-                why = why or found
+                found = await self._try(offer, stream, stream, lambda s=stream: self._source(s))  # type: ignore[misc]
             except Refusal as refusal:
                 refusals.append(refusal)
                 why = why or refusal.code
-            except BaseException:
-                self._sources.release(stream)
-                raise
-            self._sources.release(stream)
+                continue
+            if isinstance(found, _Found):
+                return replace(found, why=why)
+            refusals.append(Refusal("codec_unsupported", f"this viewer cannot be shown the stream: {found}"))
+            why, to_transcode = why or found, to_transcode or stream
+        if to_transcode is not None:
+            return replace(await self._transcode(offer, to_transcode), why=why)
         order = ("codec_unsupported", "source_not_live", "unknown_stream")
         raise min(refusals, key=lambda r: order.index(r.code))
+
+    async def _transcode(self, offer: Offer, stream: UUID) -> _Found:
+        key = Transcoded(stream)
+        if not self._sources.has(key) and self._sources.count_held(Transcoded) >= MOST_TRANSCODES:
+            raise Refusal("codec_unsupported", "this viewer cannot be shown the stream, and another one is transcoded")
+        make = transcoded(lambda: self._feed.units(stream))
+        found = await self._try(offer, stream, key, lambda: Source(stream, make))
+        if isinstance(found, str):
+            raise Refusal("codec_unsupported", f"this viewer cannot be shown the stream: {found}")
+        return found
+
+    async def _try(self, offer: Offer, stream: UUID, key: object, make: Callable[[], Source]) -> _Found | str:
+        """Hold a source and look whether this viewer can be shown it; in a word, why not. Refusal when it is not live."""
+        source = self._sources.hold(key, make)
+        try:
+            choice = choose(offer, await source.ready())
+        except BaseException:
+            self._sources.release(key)
+            raise
+        if isinstance(choice, str):
+            self._sources.release(key)
+            return choice
+        return _Found(source, key, stream, choice)
 
     def _source(self, stream: UUID) -> Source:
         return Source(stream, lambda: self._feed.units(stream))
