@@ -146,10 +146,15 @@ class GuardedProtocol(StunProtocol):
             self._connection.unwelcome.note("stun_flood")
             return
         self._credit -= 1
+        sender = addr[0], addr[1]
         try:
-            super().datagram_received(datagram, addr)
+            message = stun.parse_message(datagram)
+            if message.message_class is stun.Class.REQUEST:
+                self.receiver.request_received(message, sender, self)
+            elif message.message_class is not stun.Class.INDICATION and message.transaction_id in self.transactions:
+                self.transactions[message.transaction_id].response_received(message, sender)
         except (ValueError, LookupError, AttributeError, AssertionError, TypeError, struct.error):
-            self._connection.unwelcome.note("stun")  # parts of a message that aioice takes for granted
+            self._connection.unwelcome.note("stun")  # no message, or without what aioice takes for granted
 
 
 class GuardedConnection(Connection):

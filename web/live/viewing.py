@@ -231,6 +231,7 @@ class Viewing:
         session, task = self._sessions.get(session_id), self._tasks.get(session_id)
         if session is not None and task is not None:
             session.end("deleted")
+            task.cancel()  # whatever it is waiting for
             await asyncio.wait({task}, timeout=2.0)
 
     async def close(self) -> None:
