@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORE ?= folder
 export DEMO_SECONDS STORE
 
-.PHONY: help demo test check bench bench-ingest bench-scale bench-catalogue bench-profile fuzz clocks crash-points kills store-faults disk-faults database-away soak power neighbours clean
+.PHONY: help demo test check bench bench-ingest bench-scale bench-catalogue bench-live bench-profile fuzz clocks crash-points kills store-faults disk-faults database-away soak power neighbours clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -25,7 +25,7 @@ check: ## lint, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-ingest bench-scale bench-catalogue ## all benchmarks; nothing else may run meanwhile (BENCH_ARGS=--force tries them out)
+bench: bench-ingest bench-scale bench-catalogue bench-live ## all benchmarks; nothing else may run meanwhile (BENCH_ARGS=--force tries them out)
 
 bench-ingest: ## CPU per MB recorded: ours beside ffmpeg, PyAV and the floor, 40 cameras
 	@scripts/setup test
@@ -38,6 +38,10 @@ bench-scale: ## 190 cameras into MinIO, 95 into SeaweedFS, 3 minutes each
 bench-catalogue: ## rebuild from 100 000 objects; timelines over 25 million segments, SQLite and PostgreSQL
 	@scripts/setup test
 	$(BIN)/python -m bench.catalogue $(BENCH_ARGS)
+
+bench-live: ## CPU per RTP packet and viewer, ours beside stock aiortc: 1 to 64 viewers of a camera, a wall of 24
+	@scripts/setup test
+	$(BIN)/python -m bench.live $(BENCH_ARGS)
 
 bench-profile: ## where the recorder's time goes, by function and by native symbol
 	@scripts/setup test

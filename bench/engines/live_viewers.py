@@ -1,0 +1,115 @@
+"""Viewers that take packets and do as little with them as can be: for measuring who sends.
+
+Usage: python -m bench.engines.live_viewers SOCKET STREAM …   One session for each stream named, over aiortc's ICE and
+DTLS; prints one JSON line when all are connected. Media is counted by its first byte and thrown away unread; only STUN and
+DTLS go to aiortc. Every tenth session keeps the keys busy: its packets are decrypted and failures counted. On SIGTERM a
+second JSON line says what came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import pylibsrtp
+import uvloop
+from aiortc import sdp
+from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsTransport
+from aiortc.rtcicetransport import RTCIceGatherer, RTCIceTransport
+
+CONNECT_SECONDS = 60.0
+AT_ONCE = 8
+DECRYPTED = 10
+
+
+class Viewer:
+    """One session."""
+
+    def __init__(self, number: int, certificate: RTCCertificate) -> None:
+        self.packets = self.bytes = self.failures = 0
+        self._decrypts = number % DECRYPTED == 0
+        self._gatherer = RTCIceGatherer(iceServers=[])
+        self.ice = RTCIceTransport(self._gatherer)
+        self.dtls = RTCDtlsTransport(self.ice, [certificate])
+
+    async def open(self, http: aiohttp.ClientSession, stream: str) -> None:
+        await self._gatherer.gather()
+        body = {"id": str(uuid4()), "stream": stream, "offer": self._offer(), "fallbacks": []}
+        async with http.post("http://live/v1/sessions", json=body) as response:
+            answer = await response.json()
+            if response.status != 201:
+                raise SystemExit(f"no session: {answer}")
+        media = sdp.SessionDescription.parse(answer["answer"]).media[0]
+        assert media.ice is not None
+        assert media.dtls is not None
+        self.ice._connection.ice_controlling = True  # noqa: SLF001
+        for candidate in media.ice_candidates:
+            await self.ice.addRemoteCandidate(candidate)
+        await self.ice.addRemoteCandidate(None)
+        self.dtls._set_role("server" if media.dtls.role == "client" else "client")  # noqa: SLF001
+        await self.ice.start(media.ice)
+        await self.dtls.start(media.dtls)
+        if self.dtls.state != "connected":
+            raise SystemExit("no connection")
+        for protocol in self.ice._connection._protocols:  # noqa: SLF001
+            protocol.datagram_received = self._taking(protocol.datagram_received)  # type: ignore[method-assign]
+
+    def _offer(self) -> str:
+        local, (fingerprint, *_) = self._gatherer.getLocalParameters(), self.dtls.getLocalParameters().fingerprints
+        lines = [
+            "v=0", "o=- 1 2 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0", "a=msid-semantic: WMS",
+            "m=video 9 UDP/TLS/RTP/SAVPF 102 103", "c=IN IP4 0.0.0.0", "a=rtcp:9 IN IP4 0.0.0.0", "a=mid:0",
+            f"a=ice-ufrag:{local.usernameFragment}", f"a=ice-pwd:{local.password}", "a=setup:actpass", "a=recvonly",
+            f"a=fingerprint:{fingerprint.algorithm} {fingerprint.value}", "a=rtcp-mux",
+            "a=extmap:3 http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
+            "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid",
+            *(f"a=candidate:{sdp.candidate_to_sdp(c)}" for c in self._gatherer.getLocalCandidates()),
+            "a=rtpmap:102 H264/90000", "a=rtcp-fb:102 nack", "a=rtcp-fb:102 nack pli",
+            "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+            "a=rtpmap:103 rtx/90000", "a=fmtp:103 apt=102",
+        ]  # fmt: skip
+        return "\r\n".join(lines) + "\r\n"
+
+    def _taking(self, others: Any) -> Any:
+        def take(data: bytes, addr: Any) -> None:
+            if data[0] < 64:
+                others(data, addr)
+            elif not 192 <= data[1] <= 208:
+                self.packets += 1
+                self.bytes += len(data)
+                if self._decrypts:
+                    try:
+                        self.dtls._rx_srtp.unprotect(data)  # noqa: SLF001
+                    except pylibsrtp.Error:
+                        self.failures += 1
+
+        return take
+
+
+async def watch(socket: str, streams: list[str]) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    certificate, turn = RTCCertificate.generateCertificate(), asyncio.Semaphore(AT_ONCE)
+    viewers = [Viewer(number, certificate) for number in range(len(streams))]
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=socket)) as http:
+
+        async def open_one(viewer: Viewer, stream: str) -> None:
+            async with turn:
+                await viewer.open(http, stream)
+
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await asyncio.gather(*(open_one(v, s) for v, s in zip(viewers, streams, strict=True)))
+    print(json.dumps({"connected": len(viewers)}), flush=True)
+    await stop.wait()
+    facts = {name: sum(getattr(v, name) for v in viewers) for name in ("packets", "bytes", "failures")}
+    facts["decrypted"] = sum(v.packets for v in viewers[::DECRYPTED])
+    print(json.dumps(facts), flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(watch(sys.argv[1], sys.argv[2:]))
