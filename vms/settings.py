@@ -10,7 +10,6 @@ time. Order of precedence: environment, then file, then default. A `Secret` neve
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import re
 import socket
 from collections.abc import Callable
@@ -20,6 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from vms.errors import UserError
+from vms.settings_network import (
+    check_endpoint,
+    check_ip_addresses,
+    check_mail_address,
+    check_mail_addresses,
+    check_port_range,
+    check_stun_url,
+    check_turn_url,
+)
 
 MOST_SOCKET_BYTES = 107  # of the path of a Unix socket (unix(7))
 _DAY = 86_400
@@ -159,73 +167,10 @@ def _camera_numbers(text: str) -> str | None:
     return None
 
 
-def ip_addresses(text: str) -> tuple[str, ...]:
-    """`10.0.0.5, fd00::5` as addresses in their usual form. UserError when it is something else."""
-    found = []
-    for part in text.split(",") if text.strip() else ():
-        try:
-            address = ipaddress.ip_address(part.strip())
-        except ValueError as error:
-            raise UserError('must be IP addresses with commas between them, such as "10.0.0.5, fd00::5"') from error
-        if address.is_unspecified or address.is_multicast:
-            raise UserError("must name addresses of this machine, not all of them or a group's")
-        found.append(str(address))
-    return tuple(dict.fromkeys(found))
-
-
-def _ip_addresses(text: str) -> str | None:
-    try:
-        ip_addresses(text)
-    except UserError as error:
-        return str(error)
-    return None
-
-
-def port_range(text: str) -> range | None:
-    """`50000-50199` as ports; None for an empty text. UserError when it is something else."""
-    if not text:
-        return None
-    match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", text, re.ASCII)
-    if match is None or not 1024 <= int(match[1]) <= int(match[2]) <= 65_535:
-        raise UserError('must be ports from 1024 to 65535, such as "50000-50199"')
-    return range(int(match[1]), int(match[2]) + 1)
-
-
-def _port_range(text: str) -> str | None:
-    try:
-        port_range(text)
-    except UserError as error:
-        return str(error)
-    return None
-
-
-def _ice_url(text: str, schemes: str, example: str) -> str | None:
-    host = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
-    if text and not re.fullmatch(rf"({schemes}):{host}(:\d{{1,5}})?(\?transport=(udp|tcp))?", text):
-        return f"must be such as {example}"
-    return None
-
-
-def _stun_url(text: str) -> str | None:
-    return _ice_url(text, "stuns?", "stun:10.0.0.9:3478")
-
-
-def _turn_url(text: str) -> str | None:
-    return _ice_url(text, "turns?", "turn:10.0.0.9:3478?transport=tcp")
-
-
 def _bucket(name: str) -> str | None:
     if name and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name):
         return "must be 3 to 63 lower-case letters, digits, dots and hyphens (Amazon S3 bucket naming rules)"
     return None
-
-
-def _endpoint(text: str) -> str | None:
-    if not text:
-        return None
-    if "://" in text or "/" in text:
-        return 'must be "host:port" without scheme and path; TLS is switched by store.tls'
-    return None if re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", text) else 'must be "host:port"'
 
 
 def _catalogue_url(url: Secret) -> str | None:
@@ -243,17 +188,6 @@ def _webhook_url(url: Secret) -> str | None:
         return "must be https://host/path without user and password"
     if match[1] == "http" and not Listen(match[2].strip("[]"), 80).is_loopback:
         return "must begin with https:// (http:// is for this machine only)"
-    return None
-
-
-def _optional_mail_address(text: str) -> str | None:
-    return _mail_addresses(text) if "," not in text else "must be one address, such as stroz@example.pl"
-
-
-def _mail_addresses(text: str) -> str | None:
-    for address in text.split(",") if text else ():
-        if len(address) > 254 or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+", address.strip()):
-            return "must be mail addresses with commas between them, such as it@example.pl, dyzurny@example.pl"
     return None
 
 
@@ -289,7 +223,7 @@ class StoreSection:
 
     kind: StoreKind = setting(StoreKind.FOLDER, "A folder of this machine, or an S3 server.")
     path: Path = setting(Path("store"), "The folder, for kind `folder`.")
-    endpoint: str = setting("", "S3 server, `host:port`. Required for kind `s3`.", check=_endpoint)
+    endpoint: str = setting("", "S3 server, `host:port`. Required for kind `s3`.", check=check_endpoint)
     bucket: str = setting("", "S3 bucket. Required for kind `s3`.", check=_bucket)
     region: str = setting("us-east-1", "S3 region; most servers of one's own accept any.", check=_short_line)
     tls: bool = setting(True, "Speak HTTPS to the S3 server.")
@@ -440,8 +374,8 @@ class AlarmsSection:
     )
     smtp_user: str = setting("", "User to log in as. Empty: no login.")
     smtp_password: Secret = setting(Secret(), "Password of that user.")
-    email_from: str = setting("", "Address that mails come from.", check=_optional_mail_address)
-    email_to: str = setting("", "Addresses that get them, with commas between.", check=_mail_addresses)
+    email_from: str = setting("", "Address that mails come from.", check=check_mail_address)
+    email_to: str = setting("", "Addresses that get them, with commas between.", check=check_mail_addresses)
     camera_seconds: int = setting(
         60, "A camera must be without recording for so long before it is told.", least=0, most=86_400
     )
@@ -477,17 +411,17 @@ class LiveSection:
         "",
         "IP addresses of this machine to which browsers are told to come, with commas between. Empty: all but loopback, "
         "or loopback alone while `web.listen` is there.",
-        check=_ip_addresses,
+        check=check_ip_addresses,
     )
     udp_ports: str = setting(
         "",
         "UDP ports for them, such as `50000-50199`; a session takes one on each address. Empty: any free ones.",
-        check=_port_range,
+        check=check_port_range,
     )
     max_sessions: int = setting(200, "Sessions at the same time; each tile of a wall is one.", least=1, most=5000)
-    stun_url: str = setting("", "STUN server that browsers are told of, `stun:host:port`.", check=_stun_url)
+    stun_url: str = setting("", "STUN server that browsers are told of, `stun:host:port`.", check=check_stun_url)
     turn_url: str = setting(
-        "", "TURN server for browsers without UDP, `turn:host:port?transport=tcp` or `turns:…`.", check=_turn_url
+        "", "TURN server for browsers without UDP, `turn:host:port?transport=tcp` or `turns:…`.", check=check_turn_url
     )
     turn_secret: Secret = setting(
         Secret(), "Secret shared with the TURN server, from which credentials for an hour are made. Required with it."

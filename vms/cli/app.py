@@ -21,6 +21,7 @@ from vms.cli import (
     cameras,
     check,
     demo,
+    live,
     publish,
     rebuilding,
     records,
@@ -177,4 +178,5 @@ web.register(app)
 status.register(app)
 demo.register(app)
 publish.register(app)
+live.register(app)
 run.register(app)

@@ -13,7 +13,8 @@ from vms.errors import UserError
 from vms.feed import FeedClient
 from vms.metrics import Metrics, MetricsServer
 from vms.processes import run_process, site_of
-from vms.settings import Settings, ip_addresses, port_range
+from vms.settings import Settings
+from vms.settings_network import ip_addresses, port_range
 from vms.site import Site
 from web.live.gateway import GatewayApi, serve
 from web.live.ice import AddressPolicy, policy_of

@@ -27,7 +27,7 @@ from vms.errors import MalformedError
 from vms.media.rtp import sequence_delta
 from web.live.estimate import Allowance, RateLimit
 from web.live.packets import Arena, Layout, LiveUnit, Run
-from web.live.srtp import Scratch
+from web.live.srtp import ProtectError, Scratch
 from web.live.timeline import MediaTimeline
 from web.live.udp_segment import MOST_BYTES, MOST_SEGMENTS, DatagramSender
 
@@ -219,7 +219,7 @@ class Sender:
                 sent = self._send_run(arena, run, range(first, first + count), timestamp, mono_ns)
             except BlockingIOError:
                 break  # the socket's buffer is full: again at the next tick
-            except OSError as error:
+            except (OSError, ProtectError) as error:
                 log.debug("packets could not be sent: %s", error)
                 self.drop_to_key()
                 return
@@ -293,7 +293,7 @@ class Sender:
             self._repeated[sequence] = mono_ns
             try:
                 self._repeat_credit -= self._repeat_one(found, sequence)
-            except OSError:
+            except (OSError, ProtectError):
                 return
 
     def _find(self, sequence: int) -> Sent | None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from vms.errors import UserError
 from vms.settings import Listen, LogFormat, Secret, Settings, StoreKind
+from vms.settings_network import ip_addresses, port_range
 from vms.settings_reader import Setting, all_settings, load_settings
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "settings.md"
@@ -224,3 +225,30 @@ def test_the_reference_describes_every_setting_as_the_code_does() -> None:
     page = REFERENCE.read_text(encoding="utf-8")
     assert all(found.doc.endswith(".") for found in all_settings())
     assert re.findall(r"^\| `[a-z_]+\..*\|$", page, re.MULTILINE) == [reference_row(s) for s in all_settings()]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('live = { addresses = "10.0.0.300" }', "IP addresses"),
+        ('live = { addresses = "0.0.0.0" }', "not all of them"),
+        ('live = { udp_ports = "50000" }', "50000-50199"),
+        ('live = { udp_ports = "50199-50000" }', "50000-50199"),
+        ('live = { udp_ports = "80-90" }', "1024"),
+        ("live = { max_sessions = 0 }", "1"),
+        ('live = { stun_url = "http://x" }', "stun:"),
+        ('live = { turn_url = "turn:x:3478" }', "live.turn_secret"),
+        ('live = { turn_secret = "geheim" }', "live.turn_url"),
+        ('web = { certificate = "a.pem" }', "web.key"),
+    ],
+)
+def test_what_is_wrong_about_live_pictures_is_said(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        load_settings(write(tmp_path, text), {})
+
+
+def test_addresses_and_ports_of_live_pictures() -> None:
+    assert ip_addresses(" 10.0.0.5, FD00::5,10.0.0.5") == ("10.0.0.5", "fd00::5")
+    assert ip_addresses("") == ()
+    assert port_range("50000-50199") == range(50_000, 50_200)
+    assert port_range("") is None
