@@ -38,7 +38,7 @@ from vms.metrics import Metrics
 from vms.model import CodecConfig
 from web.live.ice import AddressPolicy, GuardedGatherer
 from web.live.negotiation import CAPTURE_TIME, MID, PLAYOUT_DELAY, Choice, Offer, Refusal, Side, answer, choose
-from web.live.packets import Layout, LiveUnit, ntp_of
+from web.live.packets import Layout, LiveUnit, ntp_of, shared
 from web.live.sender import Counts, Sender, Wire
 from web.live.source import Source
 from web.live.srtp import TAG_BYTES, Scratch
@@ -170,7 +170,7 @@ class Session:
             playout_delay_id=ids.get(PLAYOUT_DELAY, 0),
         )
         self._sender = Sender(
-            layout,
+            shared(layout),
             ssrc=self._ssrc,
             rtx_ssrc=self._rtx_ssrc,
             rtx_payload_type=self.choice.rtx.payloadType if self.choice.rtx else None,

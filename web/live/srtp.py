@@ -8,6 +8,7 @@ a run is copied, protected and sent without anything else happening in between.
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pylibsrtp
 from pylibsrtp._binding import ffi, lib  # type: ignore[import-not-found]  # a compiled module without stubs
@@ -15,6 +16,7 @@ from pylibsrtp._binding import ffi, lib  # type: ignore[import-not-found]  # a c
 from vms.errors import VmsError
 
 SCRATCH_BYTES = 1 << 16
+MOST_STRIDES = 320  # fragments have at most 300 lengths, by their alignment
 _PATCH = struct.Struct("!HII")  # sequence number, timestamp, SSRC: bytes 2 to 11 of a packet (RFC 3550 §5.1)
 _patch = _PATCH.pack_into
 _protect = lib.srtp_protect
@@ -34,11 +36,13 @@ class ProtectError(VmsError):
 class Scratch:
     """Memory to protect packets in."""
 
-    __slots__ = ("_base", "_length", "view")
+    __slots__ = ("_base", "_first", "_length", "_places", "view")
 
     def __init__(self) -> None:
         self._base = ffi.new("char[]", SCRATCH_BYTES)
         self._length = ffi.new("int *")
+        self._first = [(0, self._base)]
+        self._places: dict[int, list[tuple[int, Any]]] = {}  # stride → where packets begin, as number and as pointer
         self.view = memoryview(ffi.buffer(self._base))
 
     def protect_run(
@@ -50,14 +54,22 @@ class Scratch:
         without its tag; `usual`: how long every other packet is without it.
         """
         sequence, timestamp, ssrc = header
-        base, view, length, context = self._base, self.view, self._length, session._srtp[0]  # noqa: SLF001 - the handle
-        at = 0
-        while at < end:
+        view, length, context = self.view, self._length, session._srtp[0]  # noqa: SLF001 - the handle
+        for at, pointer in self._packets(stride, end):
             _patch(view, at + 2, sequence & 0xFFFF, timestamp, ssrc)
-            left = end - at
-            length[0] = usual if left > stride else left
-            status = _protect(context, base + at, length)
+            length[0] = usual if at + stride < end else end - at
+            status = _protect(context, pointer, length)
             if status != _OK:
                 raise ProtectError(f"SRTP: {pylibsrtp.ERRORS[status]}")
-            at += stride
             sequence += 1
+
+    def _packets(self, stride: int, end: int) -> list[tuple[int, Any]]:
+        """Where the packets up to `end` begin, as number and as pointer."""
+        if end <= stride:
+            return self._first
+        places = self._places.get(stride)
+        if places is None:
+            if len(self._places) >= MOST_STRIDES:
+                self._places.clear()
+            places = self._places[stride] = [(at, self._base + at) for at in range(0, SCRATCH_BYTES, stride)]
+        return places[: (end - 1) // stride + 1]

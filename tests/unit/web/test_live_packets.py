@@ -9,7 +9,7 @@ from tests.support.rtp_received import pictures_of
 from vms.errors import MalformedError
 from vms.media.rtp import parse_rtp, split_nals
 from vms.model import AccessUnit, Codec, TimedUnit
-from web.live.packets import ALIGNMENT, LARGEST_PACKET_BYTES, Arena, Layout, LiveUnit, lay_out, ntp_of
+from web.live.packets import ALIGNMENT, LARGEST_PACKET_BYTES, Arena, Layout, LiveUnit, lay_out, ntp_of, shared
 
 CAPTURE_NS = 1_790_000_000_250_000_000
 
@@ -101,9 +101,9 @@ def test_ntp_counts_from_1900_with_a_binary_fraction() -> None:
 
 def test_a_unit_is_laid_out_once_for_viewers_alike_and_put_away() -> None:
     unit = LiveUnit(unit_of(Codec.H264, [5000], key=True))
-    one, other = Layout(Codec.H264, 102, 16), Layout(Codec.H264, 102, 10)
+    one, other = shared(Layout(Codec.H264, 102, 16)), shared(Layout(Codec.H264, 102, 10))
     first = unit.arena(one)
-    assert unit.arena(Layout(Codec.H264, 102, 16)) is first
+    assert unit.arena(shared(Layout(Codec.H264, 102, 16))) is first
     assert unit.arena(other) is not first
     unit.put_away()
     assert unit.arena(one) is not first
