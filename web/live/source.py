@@ -16,10 +16,11 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 from uuid import UUID
 
-from vms.errors import UserError, VmsError
+from vms.errors import MalformedError, UserError, VmsError
 from vms.feed import Dropped, FeedEvent, StreamState
+from vms.media.rtp import split_nals
 from vms.metrics import Metrics
-from vms.model import CodecConfig, TimedUnit
+from vms.model import Codec, CodecConfig, TimedUnit
 from vms.supervise import Backoff, keep_running
 from web.live.negotiation import Refusal
 from web.live.packets import LiveUnit
@@ -33,6 +34,7 @@ CAUGHT_UP_SECONDS = 0.02  # without a unit: what the subscription began with is 
 MOST_GROUP_BYTES = 16 << 20
 MOST_GROUP_UNITS = 3000
 LIVE_STATES = ("recording", "relaying")
+IDR = 5  # of nal_unit_type
 RETRY = Backoff(first=0.2, longest=1.0, after_bug=5.0, reset_after=5.0)
 RETRY_AFTER_SECONDS = 2  # what viewers are told
 
@@ -58,6 +60,7 @@ class Source:
     def __init__(self, stream_id: UUID, open_units: OpenUnits) -> None:
         self.stream_id = stream_id
         self.config: CodecConfig | None = None
+        self.begins_with_idr = True  # what browsers can begin with; cameras with recovery points alone are seen through
         self.state: StreamState | None = None
         self.holders = 0  # who may still want it, viewers or not yet
         self._open = open_units
@@ -113,6 +116,7 @@ class Source:
         self.config = unit.timed.unit.config
         if unit.key:
             self._forget_group()
+            self.begins_with_idr = has_idr(unit)
         if unit.key or self._group:
             self._group.append(unit)
             self._group_bytes += unit.size_bytes
@@ -202,6 +206,16 @@ class Source:
     def leave(self, viewer: Viewer) -> None:
         if viewer in self._viewers:
             self._viewers.remove(viewer)
+
+
+def has_idr(unit: LiveUnit) -> bool:
+    """Whether a key unit is one that every decoder can begin with, in H.264 an IDR picture (ITU-T H.264 §7.4.1.2.4)."""
+    if unit.timed.unit.config.codec is not Codec.H264:
+        return True
+    try:
+        return any(nal[0] & 31 == IDR for nal in split_nals(unit.timed.unit.data))
+    except MalformedError:
+        return False
 
 
 class Sources:

@@ -177,6 +177,8 @@ class Viewing:
         source = self._sources.hold(key, make)
         try:
             choice = choose(offer, await source.ready())
+            if not source.begins_with_idr:
+                choice = "no_idr"
         except BaseException:
             self._sources.release(key)
             raise
