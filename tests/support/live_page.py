@@ -32,7 +32,7 @@ window.watch = async (name, stream) => {
   const video = document.createElement('video');
   Object.assign(video, {muted: true, autoplay: true, playsInline: true, width: 320});
   document.body.append(video);
-  const tile = window.tiles[name] = {frames: 0, captures: [], sizes: [], gaps: [], state: '', last: 0, firstMs: 0, pc, video};
+  const tile = window.tiles[name] = {frames: 0, captures: [], sizes: [], luma: [], gaps: [], state: '', last: 0, firstMs: 0, pc, video};
   const transceiver = pc.addTransceiver('video', {direction: 'recvonly'});
   const wanted = transceiver.getHeaderExtensionsToNegotiate();
   for (const e of wanted) if (e.uri === CAPTURE) e.direction = 'sendrecv';
@@ -40,7 +40,11 @@ window.watch = async (name, stream) => {
   transceiver.receiver.jitterBufferTarget = 0;
   pc.ontrack = e => { video.srcObject = new MediaStream([e.track]); };
   pc.onconnectionstatechange = () => { tile.state = pc.connectionState; };
+  const canvas = Object.assign(document.createElement('canvas'), {width: 16, height: 9});
+  const paper = canvas.getContext('2d', {willReadFrequently: true});
   const note = (now, frame) => {
+    paper.drawImage(video, 0, 0, 16, 9);
+    tile.luma.push(Math.max(...paper.getImageData(0, 0, 16, 9).data.filter((_, i) => i % 4 < 3)));
     if (!tile.frames) tile.firstMs = now - asked;
     tile.frames++; tile.sizes.push(frame.width + 'x' + frame.height); tile.rtp = frame.rtpTimestamp;
     if (tile.last) tile.gaps.push(now - tile.last);
@@ -59,7 +63,7 @@ window.watch = async (name, stream) => {
 };
 window.seen = name => {
   const t = window.tiles[name];
-  return {frames: t.frames, captures: t.captures.slice(-50), sizes: t.sizes, gaps: t.gaps, state: t.state,
+  return {frames: t.frames, captures: t.captures.slice(-50), sizes: t.sizes, luma: t.luma, gaps: t.gaps, state: t.state,
           sinceMs: performance.now() - t.last, firstMs: t.firstMs, id: t.id, rtp: t.rtp};
 };
 window.stats = async name => [...(await window.tiles[name].pc.getStats()).values()].find(s => s.type === 'inbound-rtp');

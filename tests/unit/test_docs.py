@@ -370,7 +370,7 @@ AT_HOME = {
         "vms/simulate/",
         "web/live/transcoding_child.py",
     ),
-    "aiortc": ("web/live/negotiation.py", "web/live/session.py", "web/live/ice.py", "web/live/viewing.py"),
+    "aiortc": ("web/live/",),
     "aioice": ("web/live/ice.py",),
     "pylibsrtp": ("web/live/srtp.py", "web/live/sender.py"),
 }

@@ -16,13 +16,14 @@ from vms.processes import run_process, site_of
 from vms.settings import Settings
 from vms.settings_network import ip_addresses, port_range
 from vms.site import Site
+from web.live.certificates import Certificates
 from web.live.gateway import GatewayApi, serve
 from web.live.ice import AddressPolicy, policy_of
 from web.live.session import Tools
 from web.live.source import Sources
 from web.live.srtp import Scratch
 from web.live.udp_segment import DatagramSender, kernel_segments
-from web.live.viewing import Certificates, Viewing
+from web.live.viewing import Viewing
 
 log = logging.getLogger(__name__)
 

@@ -8,13 +8,10 @@ way to the first of its fallbacks that can, and the answer says which, and why.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
-
-from aiortc.rtcdtlstransport import RTCCertificate
 
 from vms.errors import UserError
 from vms.feed import FeedClient
@@ -29,7 +26,6 @@ MOST_CONNECTING = 100
 FULL_RETRY_SECONDS = 5
 BUSY_RETRY_SECONDS = 1
 MOST_FALLBACKS = 8
-RENEW_CERTIFICATE = dt.timedelta(days=20)  # of the 30 that aiortc gives one
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +65,6 @@ class _Found:
     stream: UUID
     choice: Choice
     why: str = ""
-
-
-class Certificates:
-    """One certificate for all sessions, made anew in good time: making one for each would cost more than its handshake."""
-
-    def __init__(self) -> None:
-        self._certificate: RTCCertificate | None = None
-
-    def __call__(self) -> RTCCertificate:
-        now = dt.datetime.now(tz=dt.UTC)
-        if self._certificate is None or self._certificate.expires - now < RENEW_CERTIFICATE:
-            self._certificate = RTCCertificate.generateCertificate()
-        return self._certificate
 
 
 class Viewing:
