@@ -75,15 +75,15 @@ async def test_a_switch_in_chromium_has_no_black_picture_and_no_pause(live: Live
         assert stats["packetsLost"] == stats["freezeCount"] == 0
 
 
-async def test_sixteen_tiles_are_there_within_a_second_or_two(live: LiveSite, door: Door) -> None:
+async def test_nine_tiles_at_once_are_all_there(live: LiveSite, door: Door) -> None:
     async with wall(door) as page:
-        names = [f"tile{n}" for n in range(16)]
+        names = [f"tile{n}" for n in range(9)]
         await asyncio.gather(*(page.watch(name, live.stream(0, StreamKind.SUB)) for name in names))
         for name in names:
             await page.frames(name, 10)
         first = sorted([(await page.seen(name))["firstMs"] for name in names])
         assert first[-1] < 5_000, first  # figures are the benchmark's business; this one says that none is forgotten
-        assert len(await door.sessions()) == 16
+        assert len(await door.sessions()) == 9
 
 
 async def test_a_killed_recorder_worker_is_survived_without_a_new_session(live: LiveSite, door: Door) -> None:

@@ -223,3 +223,23 @@ async def empty(door: Door) -> bool:
 async def clear(door: Door) -> None:
     for session in await door.sessions():
         assert await door.delete(session) == 204
+
+
+async def test_a_gateway_that_was_killed_serves_again(live: LiveSite, door: Door) -> None:
+    async with PacketViewer(door) as packets:
+        await packets.open(live.stream(0))
+        live.processes["live"].kill()
+        live.processes.pop("live").wait()
+    live.start("live", "web.live.process")
+    async with Door(live.site.run / "live.sock") as again:
+        await eventually(lambda: answers(again), 15, "the gateway's answer")
+        async with PacketViewer(again) as packets:
+            await packets.open(live.stream(0))
+            await packets.marked(10)
+
+
+async def answers(door: Door) -> bool:
+    try:
+        return await door.sessions() == {}
+    except OSError:
+        return False
