@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Iterator
+from typing import Any, Self
 from uuid import UUID
 
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from tests.support.live_page import wall
 from tests.support.live_site import LiveSite, eventually_sync, live_site
 from tests.support.live_viewers import Door
+from tests.support.udp_relay import UdpRelay
 from tests.support.vms_process import processes_of
 from vms.model import StreamKind
 from vms.simulate import prepare_small
@@ -83,7 +87,60 @@ async def test_nine_tiles_at_once_are_all_there(live: LiveSite, door: Door) -> N
             await page.frames(name, 10)
         first = sorted([(await page.seen(name))["firstMs"] for name in names])
         assert first[-1] < 5_000, first  # figures are the benchmark's business; this one says that none is forgotten
-        assert len(await door.sessions()) == 9
+        assert {UUID((await page.seen(name))["id"]) for name in names} <= set(await door.sessions())
+
+
+class Networks:
+    """A relay for each answer, in order of asking: what it does to the viewer's packets."""
+
+    def __init__(self, *manners: dict[str, Any]) -> None:
+        self._manners = list(manners)
+        self._undo = contextlib.AsyncExitStack()
+        self.relays: list[UdpRelay] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._undo.aclose()
+
+    async def through(self, answer: str) -> str:
+        match = re.search(r"a=candidate:\S+ 1 udp \d+ (\S+) (\d+) typ host", answer)
+        assert match is not None
+        relay = UdpRelay((match[1], int(match[2])), **self._manners.pop(0))
+        self.relays.append(await self._undo.enter_async_context(relay))
+        return answer.replace(f" {match[2]} typ host", f" {relay.port} typ host")
+
+
+@pytest.mark.parametrize("lose", [0.02, 0.05])
+async def test_random_loss_is_repaired_and_no_tile_is_stuck(live: LiveSite, door: Door, lose: float) -> None:
+    async with Networks({"lose": lose}) as networks, wall(door, networks.through) as page:
+        await page.watch("a", live.stream(0))
+        seen = await page.frames("a", 150, seconds=30)
+        stats = await page.stats("a")
+        facts = (await door.sessions())[UUID(seen["id"])]
+        assert networks.relays[0].lost > 0
+        assert facts["rtx"] > 0
+        assert facts["drops"] == 0
+        assert stats["framesDecoded"] >= 140
+        assert max(seen["gaps"][5:]) < 2500
+
+
+async def test_a_viewer_with_too_little_room_harms_no_other(live: LiveSite, door: Door) -> None:
+    narrow: dict[str, Any] = {"bytes_per_s": 6_000}  # a third of the stream
+    async with Networks(narrow, {}) as networks, wall(door, networks.through) as page:
+        await page.watch("slow", live.stream(0))
+        await page.watch("quick", live.stream(0))
+        slow, quick = [UUID((await page.seen(name))["id"]) for name in ("slow", "quick")]
+        async with asyncio.timeout(60):
+            while (await door.sessions())[slow]["drops"] < 20:
+                await asyncio.sleep(0.2)
+        assert networks.relays[0].lost > 0
+        seen = await page.frames("quick", 25)
+        assert (await door.sessions())[quick]["drops"] == 0
+        assert (await page.stats("quick"))["packetsLost"] == 0
+        assert max(seen["gaps"][10:]) < 1500
+        await page.frames("slow", 2, seconds=30)  # it sees something, too
 
 
 async def test_a_killed_recorder_worker_is_survived_without_a_new_session(live: LiveSite, door: Door) -> None:

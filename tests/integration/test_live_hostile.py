@@ -187,9 +187,9 @@ async def test_one_slow_viewer_harms_no_other(live: LiveSite, door: Door) -> Non
         await slow.open(live.stream(0))
         await quick.open(live.stream(0))
         await slow.marked(10)
-        for _ in range(8):
-            await slow.report(236)  # nine of ten packets do not come through
-            await quick.report(0)
+        for n in range(12):
+            await slow.report(n * 55, n * 60)  # nine of ten packets do not come through
+            await quick.report(0, n * 60)
             await quick.marked(8)
         facts = await door.sessions()
         assert facts[slow.id]["drops"] > 10

@@ -188,6 +188,7 @@ class PacketViewer:
     async def pli(self) -> None:
         await self.dtls._send_rtp(bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=self.ssrc)))
 
-    async def report(self, lost_of_256: int, lost: int = 0) -> None:
-        info = RtcpReceiverInfo(self.ssrc, lost_of_256, lost, 0, 0, 0, 0)
+    async def report(self, lost: int, highest: int) -> None:
+        """A receiver report: packets lost so far, and the highest sequence number with its cycles."""
+        info = RtcpReceiverInfo(self.ssrc, 0, lost, highest, 0, 0, 0)
         await self.dtls._send_rtp(bytes(RtcpRrPacket(ssrc=1, reports=[info])))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -98,8 +98,11 @@ class Wall:
 
 
 @contextlib.asynccontextmanager
-async def wall(door: Door) -> AsyncIterator[Wall]:
-    """A page that can watch streams of this gateway. Skips where there is no Chromium."""
+async def wall(door: Door, through: Callable[[str], Awaitable[str]] | None = None) -> AsyncIterator[Wall]:
+    """A page that can watch streams of this gateway. Skips where there is no Chromium.
+
+    `through`: what becomes of an answer before the page gets it.
+    """
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("Chromium is not installed (Debian: chromium)")
@@ -110,6 +113,8 @@ async def wall(door: Door) -> AsyncIterator[Wall]:
     async def watch(request: web.Request) -> web.Response:
         session = uuid4()
         status, answer = await door.offer(UUID(request.match_info["stream"]), await request.text(), session=session)
+        if status == 201 and through is not None:
+            answer["answer"] = await through(answer["answer"])
         return web.json_response({**answer, "id": str(session)}, status=status)
 
     app = web.Application()

@@ -1,43 +1,57 @@
 """What a viewer's network lets through, from its receiver reports. Pure.
 
-Random loss is repaired by retransmission and says nothing about room. Only heavy loss, in two reports in a row, means
-that more is sent than goes through: then what got through is the limit, to be raised again step by step while nothing
-is lost. The stream is not encoded anew for one viewer: within its limit it gets whole groups of pictures or their
-beginnings, never a picture without the one it refers to.
+Random loss is repaired by retransmission and says nothing about room, and of few packets many may be lost by chance. Only
+heavy loss among many packets, twice in a row, means that more is sent than goes through: then what got through is the
+limit, to be raised again step by step while little is lost. The stream is not encoded anew for one viewer: within its
+limit it gets whole groups of pictures or their beginnings, never a picture without the one it refers to.
 """
 
 from __future__ import annotations
 
-HEAVY_LOSS = 26  # of 256: a tenth
-LIGHT_LOSS = 6  # of 256: what Wi-Fi loses on a good day
+HEAVY_LOSS = 0.15
+LIGHT_LOSS = 0.03
+LEAST_PACKETS = 100  # are judged at once; of so many, a network that loses 5 % loses 15 once in 7000 times
 SHARE = 0.85  # of what got through is sent
-RISE = 1.1  # a report
+RISE = 1.1
 LOWEST_LIMIT = 8_000  # bytes a second
-SHORTEST_REPORT_S = 0.2  # loss over less says little
+SHORTEST_S, LONGEST_S = 0.5, 5.0  # of reports gathered: a viewer that is sent little is judged by little
 
 
 class RateLimit:
     """`bytes_per_s` is None while nothing says that there is too little room."""
 
-    __slots__ = ("_heavy", "bytes_per_s")
+    __slots__ = ("_bytes", "_expected", "_heavy", "_lost", "_seconds", "bytes_per_s")
 
     def __init__(self) -> None:
         self.bytes_per_s: float | None = None
         self._heavy = 0
+        self._expected, self._lost, self._bytes, self._seconds = 0, 0, 0.0, 0.0
 
-    def report(self, lost_of_256: int, sent_bytes: int, seconds: float, wanted_bytes_per_s: float) -> None:
-        """A receiver report: of what was sent in `seconds`, so much was lost. `wanted`: what the whole stream takes."""
-        if seconds < SHORTEST_REPORT_S:
+    def report(
+        self, *, expected: int, lost: int, packet_bytes: float, seconds: float, wanted_bytes_per_s: float
+    ) -> None:
+        """Since the last call so many packets were expected by the viewer's own count, and so many did not come.
+
+        `packet_bytes`: their mean size; `wanted…`: what the whole stream takes.
+        """
+        self._expected += expected
+        self._lost += lost
+        self._bytes += max(0, expected - lost) * packet_bytes
+        self._seconds += seconds
+        enough = self._expected >= LEAST_PACKETS and self._seconds >= SHORTEST_S
+        if not enough and (self.bytes_per_s is None or self._seconds < LONGEST_S):
             return
-        if lost_of_256 >= HEAVY_LOSS:
+        loss = self._lost / self._expected if self._expected else 0.0
+        through = self._bytes / self._seconds
+        self._expected, self._lost, self._bytes, self._seconds = 0, 0, 0.0, 0.0
+        if loss >= HEAVY_LOSS and enough:
             self._heavy += 1
             if self._heavy >= 2 or self.bytes_per_s is not None:
-                through = sent_bytes / seconds * (256 - lost_of_256) / 256
                 limit = max(LOWEST_LIMIT, through * SHARE)
                 self.bytes_per_s = limit if self.bytes_per_s is None else min(limit, self.bytes_per_s)
             return
         self._heavy = 0
-        if self.bytes_per_s is not None and lost_of_256 <= LIGHT_LOSS:
+        if self.bytes_per_s is not None and loss <= LIGHT_LOSS:
             self.bytes_per_s *= RISE
             if self.bytes_per_s > wanted_bytes_per_s:
                 self.bytes_per_s = None

@@ -40,10 +40,11 @@ PACE_OVER_STREAM = 12  # times the stream's own rate
 LONGEST_QUEUE_NS = 600_000_000  # what has waited longer is no longer live
 MOST_QUEUED_BYTES = 20 << 20
 HISTORY_PACKETS = 2048
-HISTORY_NS = 1_500_000_000
-REPEAT_AFTER_NS = 15_000_000  # the same packet is not repeated sooner
-REPEAT_BYTES_PER_S = 250_000
-REPEAT_BURST_BYTES = 250_000
+HISTORY_NS = 3_000_000_000
+REPEAT_AFTER_NS = 15_000_000  # the same packet is not repeated sooner, and each time after twice as long
+REPEAT_SHARE = 0.5  # of the stream's rate, or of what goes through where that is less
+LEAST_REPEAT_BYTES_PER_S = 30_000
+REPEAT_BURST_BYTES = 100_000  # a lost key picture
 KEY_REQUEST_NS = 500_000_000  # requests for a key picture are heeded this often, and ever more seldom
 LONGEST_KEY_REQUEST_NS = 8_000_000_000
 CALM_NS = 10_000_000_000  # without such a request: as at the beginning
@@ -119,10 +120,11 @@ class Sender:
         self._timer: asyncio.TimerHandle | None = None
         self._history: deque[Sent] = deque()
         self._history_packets = 0
-        self._repeated: dict[int, int] = {}  # sequence number → when
+        self._repeated: dict[int, tuple[int, int]] = {}  # sequence number → when it may be repeated next, and the wait
         self._repeat_credit, self._repeat_ns = float(REPEAT_BURST_BYTES), 0
         self._key_heeded_ns, self._key_asked_ns, self._key_wait_ns = 0, 0, KEY_REQUEST_NS
         self._rate = _Rate()
+        self._reported: tuple[int, int, int] | None = None  # of the last receiver report: lost, highest, when
 
     @property
     def open_for_units(self) -> bool:
@@ -278,9 +280,12 @@ class Sender:
         if self._wire is None:
             return
         mono_ns = self._clock.mono_ns()
-        self._repeat_credit = min(
-            REPEAT_BURST_BYTES, self._repeat_credit + REPEAT_BYTES_PER_S * (mono_ns - self._repeat_ns) / 1e9
-        )
+        limit = self.limit.bytes_per_s
+        rate = max(LEAST_REPEAT_BYTES_PER_S, REPEAT_SHARE * self._rate.bytes_per_s)
+        if limit is not None:
+            rate = min(rate, REPEAT_SHARE * limit)
+        most = max(REPEAT_BURST_BYTES, rate) if limit is None else rate
+        self._repeat_credit = min(most, self._repeat_credit + rate * (mono_ns - self._repeat_ns) / 1e9)
         self._repeat_ns = mono_ns
         if len(self._repeated) > HISTORY_PACKETS:
             self._repeated.clear()
@@ -288,9 +293,10 @@ class Sender:
             if self._repeat_credit <= 0:
                 return
             found = self._find(sequence)
-            if found is None or mono_ns - self._repeated.get(sequence, 0) < REPEAT_AFTER_NS:
+            not_before, wait = self._repeated.get(sequence, (0, REPEAT_AFTER_NS))
+            if found is None or mono_ns < not_before:
                 continue
-            self._repeated[sequence] = mono_ns
+            self._repeated[sequence] = mono_ns + wait, 2 * wait
             try:
                 self._repeat_credit -= self._repeat_one(found, sequence)
             except (OSError, ProtectError):
@@ -326,6 +332,7 @@ class Sender:
             self._rtx_sequence = self._rtx_sequence + 1 & 0xFFFF
         self._scratch.protect_run(self._wire.srtp, (number, sent.timestamp, ssrc), size + tag, size, size)
         self._datagrams.send(route[0], view[: size + tag], size + tag, route[1])
+        self._allowance.take(size)
         self.counts.rtx += 1
         return size
 
@@ -342,10 +349,26 @@ class Sender:
         self._key_wait_ns = min(2 * self._key_wait_ns, LONGEST_KEY_REQUEST_NS)
         return True
 
-    def reported(self, lost_of_256: int, lost_total: int, sent_bytes: int, seconds: float) -> None:
-        """A receiver report about what was sent since the one before."""
-        self.counts.lost = max(0, lost_total)
-        self.limit.report(lost_of_256, sent_bytes, seconds, self._rate.bytes_per_s)
+    def reported(self, lost: int, highest: int) -> None:
+        """A receiver report: packets lost since the beginning, and the highest sequence number with its cycles.
+
+        The fraction lost that it states as well is of no use: browsers send a report with every NACK, and each begins
+        anew.
+        """
+        counts, mono_ns = self.counts, self._clock.mono_ns()
+        counts.lost = max(0, lost)
+        if self._reported is not None:
+            lost_before, highest_before, since_ns = self._reported
+            expected = highest - highest_before & 0xFFFFFFFF
+            if expected < HISTORY_PACKETS * 100 and counts.packets:
+                self.limit.report(
+                    expected=expected,
+                    lost=lost - lost_before,
+                    packet_bytes=counts.bytes / counts.packets,
+                    seconds=(mono_ns - since_ns) / 1e9,
+                    wanted_bytes_per_s=self._rate.bytes_per_s,
+                )
+        self._reported = lost, highest, mono_ns
 
     def media_time(self, utc_ns: int) -> int:
         """The timestamp of this instant, for a sender report."""

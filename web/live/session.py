@@ -85,7 +85,6 @@ class Session:
         self._config: CodecConfig | None = None
         self._counted = Counts()
         self._unwelcome: dict[str, int] = {}
-        self._reported: tuple[int, int] | None = None  # when, and bytes sent by then
 
     @property
     def counts(self) -> Counts:
@@ -276,6 +275,7 @@ class Session:
     # What the viewer says
 
     def on_feedback(self, packet: AnyRtcpPacket) -> None:
+        self._gatherer.connection.hear()
         sender = self._sender
         if sender is None:
             return
@@ -287,14 +287,7 @@ class Session:
         elif isinstance(packet, RtcpRrPacket | RtcpSrPacket):
             for report in packet.reports:
                 if report.ssrc == self._ssrc:
-                    self._on_report(sender, report.fraction_lost, report.packets_lost)
-
-    def _on_report(self, sender: Sender, fraction_lost: int, lost: int) -> None:
-        now_ns, sent = self._tools.clock.mono_ns(), sender.counts.bytes
-        if self._reported is not None:
-            since_ns, sent_before = self._reported
-            sender.reported(fraction_lost, lost, sent - sent_before, (now_ns - since_ns) / 1e9)
-        self._reported = now_ns, sent
+                    sender.reported(report.packets_lost, report.highest_sequence)
 
 
 class _Feedback:

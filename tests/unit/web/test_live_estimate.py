@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import random
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,18 +12,32 @@ STREAM = 500_000.0  # bytes a second: 4 Mbit/s
 SECOND_NS = 1_000_000_000
 
 
-def test_random_loss_limits_nobody() -> None:
+def tell(limit: RateLimit, lost: int, expected: int = 430, seconds: float = 1.0) -> None:
+    limit.report(expected=expected, lost=lost, packet_bytes=1160, seconds=seconds, wanted_bytes_per_s=STREAM)
+
+
+@pytest.mark.parametrize("packets", [12, 25, 430])
+def test_random_loss_limits_nobody(packets: int) -> None:
+    rng, limit = random.Random(packets), RateLimit()
+    for _ in range(20_000):  # five hours
+        lost = sum(rng.random() < 0.05 for _ in range(packets)) if packets < 100 else round(rng.gauss(21, 4.5))
+        tell(limit, lost, packets)
+        assert limit.bytes_per_s is None
+
+
+def test_reports_that_come_with_every_nack_are_judged_together() -> None:
     limit = RateLimit()
-    for _ in range(100):
-        limit.report(13, 500_000, 1.0, STREAM)  # 5 %
-    assert limit.bytes_per_s is None
+    for n in range(200):  # four seconds of a viewer to whom a third comes through
+        tell(limit, 2 if n % 3 else 0, 2, 0.02)
+    assert limit.bytes_per_s is not None
+    assert 20_000 < limit.bytes_per_s < 60_000
 
 
 def test_one_bad_report_is_chance_two_are_too_little_room() -> None:
     limit = RateLimit()
-    limit.report(236, 500_000, 1.0, STREAM)
+    tell(limit, 396)
     assert limit.bytes_per_s is None
-    limit.report(236, 500_000, 1.0, STREAM)  # 300 kbit/s get through
+    tell(limit, 396)  # 300 kbit/s get through
     assert limit.bytes_per_s is not None
     assert 25_000 < limit.bytes_per_s < 40_000
 
@@ -28,20 +45,31 @@ def test_one_bad_report_is_chance_two_are_too_little_room() -> None:
 def test_room_is_tried_again_until_the_whole_stream_goes() -> None:
     limit = RateLimit()
     for _ in range(2):
-        limit.report(128, 500_000, 1.0, STREAM)
+        tell(limit, 215)
     assert limit.bytes_per_s is not None
     steps = 0
     while limit.bytes_per_s is not None:
-        limit.report(0, int(limit.bytes_per_s), 1.0, STREAM)
+        tell(limit, 0, int(limit.bytes_per_s / 1160))
         steps += 1
     assert 5 < steps < 30
 
 
-@given(st.lists(st.tuples(st.integers(0, 255), st.integers(0, 10**7), st.floats(0.0, 10.0)), max_size=50))
+def test_who_is_sent_almost_nothing_is_judged_all_the_same() -> None:
+    limit = RateLimit()
+    for _ in range(2):
+        tell(limit, 426)
+    low = limit.bytes_per_s
+    assert low == LOWEST_LIMIT
+    for _ in range(60):
+        tell(limit, 0, 6)
+    assert limit.bytes_per_s is None or limit.bytes_per_s > 2 * low
+
+
+@given(st.lists(st.tuples(st.integers(-100, 10**5), st.integers(0, 10**4), st.floats(0.0, 10.0)), max_size=50))
 def test_a_limit_never_starves_a_viewer_for_good(reports: list[tuple[int, int, float]]) -> None:
     limit = RateLimit()
-    for lost, sent, seconds in reports:
-        limit.report(lost, sent, seconds, STREAM)
+    for lost, packets, seconds in reports:
+        tell(limit, lost, packets, seconds)
         assert limit.bytes_per_s is None or limit.bytes_per_s >= LOWEST_LIMIT
 
 
