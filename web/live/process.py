@@ -22,7 +22,7 @@ from web.live.ice import AddressPolicy, policy_of
 from web.live.session import Tools
 from web.live.source import Sources
 from web.live.srtp import Scratch
-from web.live.udp_segment import DatagramSender, kernel_segments
+from web.live.udp_segment import kernel_segments
 from web.live.viewing import Viewing
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ async def run_live(site: Site, on_start: Callable[[AddressPolicy], None] | None 
         if not try_to_take():
             raise UserError(f"a live gateway of {site.path} is running already; stop that process first")
         undo.enter_context(MetricsServer.start(metrics.page, site.run / METRICS_SOCKET))
-        tools = Tools(policy, Certificates(), SystemClock(), Scratch(), DatagramSender(), metrics)
+        tools = Tools(policy, Certificates(), SystemClock(), Scratch(), kernel_segments(), metrics)
         async with asyncio.TaskGroup() as tasks:
             sources = Sources(tasks, metrics)
             viewing = Viewing(FeedClient(settings.feed.socket), sources, tools, settings.live.max_sessions)
@@ -58,7 +58,7 @@ async def run_live(site: Site, on_start: Callable[[AddressPolicy], None] | None 
                     log.info(
                         "live gateway on %s, %s UDP segmentation",
                         ", ".join(policy.addresses),
-                        "with" if kernel_segments() else "without",
+                        "with" if tools.segments else "without",
                     )
                     if on_start is not None:
                         on_start(policy)

@@ -59,7 +59,7 @@ class Tools:
     certificate: Callable[[], RTCCertificate]
     clock: Clock
     scratch: Scratch
-    datagrams: DatagramSender
+    segments: bool  # whether the kernel cuts buffers into datagrams
     metrics: Metrics
 
 
@@ -177,7 +177,7 @@ class Session:
             first_timestamp=secrets.randbelow(2**32),
             clock=tools.clock,
             scratch=tools.scratch,
-            datagrams=tools.datagrams,
+            datagrams=DatagramSender(tools.segments),  # its own: another's route may refuse
         )
         self._sender.open(Wire(dtls._tx_srtp, self._gatherer.connection.route))  # noqa: SLF001 - its keys, our packets
         dtls._register_rtp_sender(_Feedback(self, self._ssrc), RTCRtpSendParameters())  # noqa: SLF001 - what RTCRtpSender does

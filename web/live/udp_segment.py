@@ -1,6 +1,6 @@
 """Many datagrams by one system call: UDP generic segmentation offload of Linux (udp(7), UDP_SEGMENT).
 
-Whether the kernel knows it is asked once, of a socket that is thrown away. A route that refuses it later (a device
+Whether the kernel knows it is asked once, of a socket that is thrown away. A viewer's route that refuses it later (a device
 without checksum offload, a fragment larger than its MTU) is served datagram by datagram from then on.
 """
 
@@ -40,8 +40,8 @@ class DatagramSender:
 
     __slots__ = ("segments",)
 
-    def __init__(self, segments: bool | None = None) -> None:
-        self.segments = kernel_segments() if segments is None else segments
+    def __init__(self, segments: bool) -> None:
+        self.segments = segments
 
     def send(self, sock: socket.socket, packets: memoryview, size: int, address: Any) -> None:
         """`packets` in datagrams of `size` bytes, the last one perhaps shorter; at most `MOST_SEGMENTS` and `MOST_BYTES`.

@@ -15,7 +15,9 @@ def test_each_figure_stands_beside_stock_aiortcs_of_the_same_shape() -> None:
     assert [row["us_per_packet"] for row in rows] == [5.0, 25.0, 10.0]
     assert [row["ratio_to_aiortc"] for row in rows] == [0.2, 1.0, None]
     assert rows[0]["viewers_per_core"] == 480.0
-    assert judge(rows) == ["ours with 24 viewers of one stream: 0.200 × stock aiortc; at most 0.22: met"]
+    (said,) = judge(rows)
+    assert "0.200" in said
+    assert said.endswith("met")
 
 
 def test_a_missed_goal_is_said() -> None:

@@ -67,7 +67,7 @@ def test_every_port_of_the_range_is_used_and_then_there_is_none() -> None:
 
 def test_an_address_of_another_machine_cannot_be_bound() -> None:
     with pytest.raises(OSError, match="assign"):
-        AddressPolicy(("192.0.2.99",), None).bind("192.0.2.99")
+        AddressPolicy(("198.51.100.9",), None).bind("198.51.100.9")
 
 
 @pytest.mark.parametrize("segments", [False, True])
