@@ -231,6 +231,8 @@ def recording(made: BenchSite) -> bool:
 def _sound(outcome: Outcome) -> bool:
     """Whether what was sent came and could be decrypted; says so if not."""
     problems = []
+    if not outcome.packets:
+        problems.append("nothing was sent while it was measured")
     if outcome.failures:
         problems.append(f"{outcome.failures} packets could not be decrypted")
     if outcome.came < LEAST_CAME * outcome.sent:

@@ -20,6 +20,7 @@ from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 
+from vms.errors import SourceError
 from vms.feed import FeedClient
 from vms.media.rtp import split_nals, with_parameter_sets
 from vms.model import TimedUnit
@@ -75,6 +76,14 @@ class Stock:
         return web.json_response(found)
 
     async def _read(self, stream: UUID) -> None:
+        while True:
+            try:
+                await self._read_once(stream)
+            except SourceError as error:
+                print(f"the feed broke off: {error}", file=sys.stderr, flush=True)
+                await asyncio.sleep(0.2)
+
+    async def _read_once(self, stream: UUID) -> None:
         async with contextlib.aclosing(self._feed.units(stream)) as events:
             async for event in events:
                 if not isinstance(event, TimedUnit):

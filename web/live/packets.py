@@ -156,11 +156,14 @@ def lay_out(timed: TimedUnit, layout: Layout) -> Arena:
 
 
 class _Writer:
+    """Gathers the pieces of all packets and joins them once."""
+
     def __init__(self, head: bytes, layout: Layout) -> None:
         self._head, self._tag = head, bytes(layout.tag_bytes)
         self._nal_header = 1 if layout.codec is Codec.H264 else 2
         self._room = (LARGEST_PACKET_BYTES - LARGEST_PACKET_BYTES % ALIGNMENT) - len(head) - layout.tag_bytes
-        self._data = bytearray()
+        self._pieces: list[bytes | memoryview] = []
+        self._at = 0
         self._runs: list[Run] = []
         self._octets = 0
         self._waiting: list[memoryview] = []  # small NALs that may share a packet
@@ -181,17 +184,12 @@ class _Writer:
     def _flush(self) -> None:
         if self._waiting:
             payload = aggregate(self._waiting, self._nal_header)
-            start = len(self._data)
-            size = self._packet(payload)
-            self._runs.append(Run(start, 1, len(self._data) - start, size))
+            self._pieces += (self._head, payload, self._tag)
+            size = len(self._head) + len(payload)
+            self._runs.append(Run(self._at, 1, size + len(self._tag), size))
+            self._at += size + len(self._tag)
+            self._octets += len(payload)
             self._waiting, self._waiting_bytes = [], 0
-
-    def _packet(self, payload: bytes) -> int:
-        self._data += self._head
-        self._data += payload
-        self._data += self._tag
-        self._octets += len(payload)
-        return len(self._head) + len(payload)
 
     def _fragment(self, nal: memoryview) -> None:
         """FU-A or FU: every fragment as long as the first, but for the last."""
@@ -200,20 +198,31 @@ class _Writer:
         else:
             before, kind = bytes((nal[0] & 0x81 | 49 << 1, nal[1])), nal[0] >> 1 & 0x3F
         body = nal[self._nal_header :]
-        around = len(self._head) + len(before) + 1 + len(self._tag)
+        head = self._head + before
+        around = len(head) + 1 + len(self._tag)
         most = self._room - len(before) - 1
         chunk = -(-len(body) // -(-len(body) // most))
         chunk += -(around + chunk) % ALIGNMENT  # at most `most`: with `most` itself the packet is aligned
         count = -(-len(body) // chunk)
-        start, size = len(self._data), 0
-        for i in range(count):
-            flags = (0x80 if i == 0 else 0) | (0x40 if i == count - 1 else 0)
-            size = self._packet(before + bytes((kind | flags,)) + body[i * chunk : (i + 1) * chunk])
-        self._runs.append(Run(start, count, around + chunk, size))
+        last = len(body) - (count - 1) * chunk
+        usual = head + bytes((kind,))
+        tail = self._tag + usual
+        pieces = self._pieces
+        pieces += (head, bytes((kind | (0x80 if count > 1 else 0xC0),)), body[:chunk])
+        for at in range(chunk, (count - 1) * chunk, chunk):
+            pieces += (tail, body[at : at + chunk])
+        if count > 1:
+            pieces += (self._tag, head, bytes((kind | 0x40,)), body[(count - 1) * chunk :])
+        pieces.append(self._tag)
+        size = len(usual) + last
+        self._runs.append(Run(self._at, count, around + chunk, size))
+        self._at += (count - 1) * (around + chunk) + size + len(self._tag)
+        self._octets += len(body) + count * (len(before) + 1)
 
     def finish(self) -> Arena:
         self._flush()
+        data = bytearray().join(self._pieces)
         if self._runs:
             last = self._runs[-1]
-            self._data[last.start + (last.count - 1) * last.stride + 1] |= 0x80
-        return Arena(self._data, tuple(self._runs), self._octets)
+            data[last.start + (last.count - 1) * last.stride + 1] |= 0x80
+        return Arena(data, tuple(self._runs), self._octets)
