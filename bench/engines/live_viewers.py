@@ -23,7 +23,7 @@ from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsTransport
 from aiortc.rtcicetransport import RTCIceGatherer, RTCIceTransport
 
 CONNECT_SECONDS = 60.0
-AT_ONCE = 8
+AT_ONCE = 16
 DECRYPTED = 10
 
 

@@ -29,7 +29,8 @@ from aiortc.rtcicetransport import RTCIceGatherer
 from vms.errors import UserError
 from web.live.negotiation import Refusal
 
-CONSENT_SECONDS = 1.8  # between checks, give or take a fifth
+CONSENT_SECONDS = 1.8  # between checks, give or take a fifth, of a viewer that was not heard of
+HEARD_SECONDS = 5.0  # between checks of one that is: as often as RFC 7675 §5.1 asks
 CONSENT_ANSWER_SECONDS = 1.0
 SILENT_SECONDS = 6.5  # nothing was heard for so long: the viewer is gone, which is noticed within ten
 SEND_BUFFER_BYTES = 2 << 20
@@ -241,8 +242,12 @@ class GuardedConnection(Connection):
         assert self.remote_password is not None
         loop = asyncio.get_running_loop()
         self.hear()
+        checked_at = loop.time()
         while loop.time() - self._heard_at < SILENT_SECONDS:
             await asyncio.sleep(CONSENT_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads the load
+            if loop.time() - self._heard_at < CONSENT_SECONDS and loop.time() - checked_at < HEARD_SECONDS:
+                continue
+            checked_at = loop.time()
             for pair in list(self._nominated.values()):
                 request = self.build_request(pair, nominate=False)
                 with contextlib.suppress(stun.TransactionError, TimeoutError):

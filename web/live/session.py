@@ -47,7 +47,7 @@ from web.live.udp_segment import DatagramSender
 log = logging.getLogger(__name__)
 
 SETUP_SECONDS = 10.0  # from the answer to keys; who has not come by then does not come
-REPORT_SECONDS = 1.0
+REPORT_SECONDS = 2.0  # between sender reports, give or take half
 CNAME = "stroz"
 
 
