@@ -97,14 +97,17 @@ async def _refusals(request: web.Request, handler: _Route) -> web.StreamResponse
 
 @contextlib.asynccontextmanager
 async def serve(app: web.Application, path: Path) -> AsyncIterator[None]:
-    """Serve on a Unix socket that only this user may open."""
+    """Serve on a Unix socket that only this user may open. UserError where that cannot be."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        await web.UnixSite(runner, str(path)).start()
-        os.chmod(path, 0o600)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            await web.UnixSite(runner, str(path)).start()
+            os.chmod(path, 0o600)
+        except OSError as error:
+            raise UserError(f"the live gateway cannot serve at {path}: {error.strerror or error}") from error
         yield
     finally:
         await runner.cleanup()
