@@ -1,0 +1,101 @@
+import { describe, expect, it } from "vitest";
+import { pauseMs } from "./backoff.ts";
+import { captureMs, FrameInterval } from "./captureClock.ts";
+import { afterSecond, CALM, type Overload, renditionFor } from "./overload.ts";
+import { iceServersOf, withoutLocalNames } from "./sdp.ts";
+
+describe("pauses", () => {
+  it("are 0.5, 1, 2, 4, 5, 5 … seconds", () => {
+    expect([0, 1, 2, 3, 4, 5, 60].map((n) => pauseMs(n, () => 0.5))).toEqual([500, 1000, 2000, 4000, 5000, 5000, 5000]);
+  });
+
+  it("are spread by a tenth either way", () => {
+    expect([pauseMs(1, () => 0), pauseMs(1, () => 1)]).toEqual([900, 1100]);
+  });
+});
+
+describe("an offer", () => {
+  const line = (address: string) => `a=candidate:1 1 udp 2122260223 ${address} 54321 typ host generation 0\r\n`;
+
+  it("loses candidates named .local and nothing else", () => {
+    const head = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n";
+    const rest = "a=ice-options:trickle\r\na=note:x.local y\r\n";
+    const offer = head + line("0a1b-2c.local") + line("192.168.1.7") + rest;
+    expect(withoutLocalNames(offer)).toBe(head + line("192.168.1.7") + rest);
+  });
+
+  it("takes relays from Link", () => {
+    const link =
+      '<stun:a:3478>; rel="ice-server", <turn:a:3478?transport=tcp>; rel="ice-server"; username="17:u"; credential="c,d"; credential-type="password", </x>; rel="next"';
+    expect(iceServersOf(link)).toEqual([
+      { urls: "stun:a:3478" },
+      { urls: "turn:a:3478?transport=tcp", username: "17:u", credential: "c,d" },
+    ]);
+    expect(iceServersOf(null)).toEqual([]);
+  });
+});
+
+describe("capture time", () => {
+  const unix = Date.UTC(2026, 10, 21);
+
+  it("counts from 1900 or from 1970", () => {
+    expect(captureMs({ rtpTimestamp: 9, captureTimestamp: unix + 2_208_988_800_000 }, 9)).toBe(unix);
+    expect(captureMs({ rtpTimestamp: 9, captureTimestamp: unix }, undefined)).toBe(unix);
+  });
+
+  it("is that of the frame shown, also across the wrap of RTP time", () => {
+    expect(captureMs({ rtpTimestamp: 900, captureTimestamp: unix }, 4_294_967_296 - 900)).toBe(unix - 20);
+    expect(captureMs({ rtpTimestamp: 4_294_967_296 - 900, captureTimestamp: unix }, 900)).toBe(unix + 20);
+  });
+
+  it("is unknown where the sender says nothing", () => {
+    expect(captureMs(undefined, 1)).toBeNull();
+    expect(captureMs({ rtpTimestamp: 1 }, 1)).toBeNull();
+  });
+
+  it("of a freeze does not look like a slow camera", () => {
+    const interval = new FrameInterval();
+    expect(interval.ms).toBe(0);
+    for (let i = 0; i < 10; i++) interval.shown(i * 40);
+    interval.shown(9 * 40 + 60_000);
+    expect(interval.ms).toBe(40);
+  });
+});
+
+describe("an overloaded station", () => {
+  const fine = [{ decoded: 25, dropped: 0, decodeMs: 100 }];
+  const drops = [{ decoded: 22, dropped: 3, decodeMs: 100 }];
+  const slow = [...fine, { decoded: 25, dropped: 0, decodeMs: 800 }];
+  const run = (start: Overload, seconds: number, tiles: typeof fine) =>
+    Array.from({ length: seconds }).reduce<Overload>((state) => afterSecond(state, tiles), start);
+
+  it("steps down after five bad seconds, one step each time", () => {
+    expect(run(CALM, 4, drops).level).toBe(0);
+    expect(run(CALM, 5, drops).level).toBe(1);
+    expect(run(CALM, 10, slow).level).toBe(2);
+    expect(run(CALM, 60, slow).level).toBe(3);
+  });
+
+  it("forgives single seconds", () => {
+    expect(run(run(run(CALM, 4, drops), 1, fine), 4, drops).level).toBe(0);
+  });
+
+  it("steps back after thirty good ones", () => {
+    const lowered = run(CALM, 5, drops);
+    expect([run(lowered, 29, fine).level, run(lowered, 30, fine).level]).toEqual([1, 0]);
+  });
+
+  it("keeps the spot tile's main stream to the last", () => {
+    expect([0, 1, 2, 3].map((level) => renditionFor(1200, true, level as Overload["level"]))).toEqual([
+      "main",
+      "main",
+      "main",
+      "sub",
+    ]);
+    expect([renditionFor(641, false, 0), renditionFor(641, false, 1), renditionFor(640, false, 0)]).toEqual([
+      "main",
+      "sub",
+      "sub",
+    ]);
+  });
+});

@@ -1,0 +1,60 @@
+/**
+ * What a station that cannot keep up gives up, step by step, and never silently. Pure.
+ *
+ * Level 1: large tiles take the sub-stream, the spot tile excepted. Level 2: tiles nobody sees hold no session. Level 3:
+ * the spot tile takes the sub-stream too. One step after five bad seconds, one step back after thirty good ones.
+ */
+
+export const DROPPED_SHARE = 0.05;
+export const DECODE_SHARE = 0.7;
+const BAD_SECONDS = 5;
+const GOOD_SECONDS = 30;
+const TOP = 3;
+
+/** One tile over the last second. */
+export interface TileLoad {
+  readonly decoded: number;
+  readonly dropped: number;
+  readonly decodeMs: number;
+}
+
+export interface Overload {
+  readonly level: 0 | 1 | 2 | 3;
+  readonly badSeconds: number;
+  readonly goodSeconds: number;
+}
+
+export const CALM: Overload = { level: 0, badSeconds: 0, goodSeconds: 0 };
+
+/** Whether a second in which tiles did this was too much: frames were dropped, or decoding took most of a frame's time. */
+export function tooMuch(tiles: readonly TileLoad[]): boolean {
+  let decoded = 0;
+  let dropped = 0;
+  let slow = 0;
+  for (const tile of tiles) {
+    decoded += tile.decoded;
+    dropped += tile.dropped;
+    if (tile.decoded > 0 && tile.decodeMs > DECODE_SHARE * 1000) slow += 1;
+  }
+  return (decoded + dropped > 0 && dropped / (decoded + dropped) > DROPPED_SHARE) || slow > 0;
+}
+
+export function afterSecond(state: Overload, tiles: readonly TileLoad[]): Overload {
+  const bad = tooMuch(tiles);
+  const badSeconds = bad ? state.badSeconds + 1 : 0;
+  const goodSeconds = bad ? 0 : state.goodSeconds + 1;
+  if (badSeconds >= BAD_SECONDS && state.level < TOP) {
+    return { level: (state.level + 1) as Overload["level"], badSeconds: 0, goodSeconds: 0 };
+  }
+  if (goodSeconds >= GOOD_SECONDS && state.level > 0) {
+    return { level: (state.level - 1) as Overload["level"], badSeconds: 0, goodSeconds: 0 };
+  }
+  return { ...state, badSeconds, goodSeconds };
+}
+
+/** The stream a tile gets: what its width deserves, less what the station cannot bear. */
+export function renditionFor(widthPx: number, spot: boolean, level: Overload["level"]): "main" | "sub" {
+  const deserved = spot || widthPx > 640 ? "main" : "sub";
+  if (deserved === "sub" || level === 0) return deserved;
+  return spot && level < TOP ? "main" : "sub";
+}

@@ -1,0 +1,361 @@
+/**
+ * One camera in one tile: session, retries, watch over its frames, and the verdict that the screen draws.
+ *
+ * Owns a video element, at most one WHEP session and one retry loop. Plain TypeScript: the screen reads `verdict` and
+ * mounts `video`. Invariants: the caption's time comes from a frame that was shown, never from a running clock; a
+ * session that is replaced is closed; after `dispose` nothing runs.
+ */
+
+import { pauseMs } from "./backoff.ts";
+import { captureMs } from "./captureClock.ts";
+import { FrameWatchdog, type ShownFrame } from "./frameWatchdog.ts";
+import { type CameraDown, type Cause, judge, type TileVerdict } from "./tileState.ts";
+import { type FrameCounts, type Rendition, WhepRefused, WhepSession } from "./whep.ts";
+
+export const TICK_MS = 250;
+const FIRST_PICTURE_MS = 4000; // an attempt that shows nothing by then has failed
+const COUNT_EVERY_TICKS = 4;
+const TIME_SHOWN_EVERY_MS = 95;
+
+/** What a tile must know of the world around it. */
+export interface TileWorld {
+  serverNowMs(): number | null;
+  consoleBlind(): boolean;
+  csrf(): string;
+}
+
+export interface TileSource {
+  readonly camera: string;
+  readonly assigned: "camera" | "off" | "masked" | "no_right";
+  readonly purpose: string | null;
+}
+
+export interface TileFigures {
+  readonly width: number;
+  readonly height: number;
+  readonly fps: number;
+  readonly delayMs: number | null;
+  readonly stream: Rendition | null;
+  readonly transcoded: boolean;
+}
+
+export class TileController {
+  readonly video: HTMLVideoElement;
+  verdict: TileVerdict;
+  /** Server time at which the last picture shown was captured. */
+  lastCaptureMs: number | null = null;
+  /** Server time at which the last picture was shown; what a lost tile names when it knows no capture time. */
+  lastShownServerMs: number | null = null;
+  figures: TileFigures = { width: 0, height: 0, fps: 0, delayMs: null, stream: null, transcoded: false };
+  refusal: string | null = null;
+  counts: FrameCounts | null = null;
+  private readonly source: TileSource;
+  private readonly world: TileWorld;
+  private readonly watchdog: FrameWatchdog;
+  private readonly startedAtMs = performance.now();
+  private readonly listeners = new Set<() => void>();
+  private readonly frameListeners = new Set<(captureMs: number | null) => void>();
+  private wanted: Rendition;
+  private session: WhepSession | null = null;
+  private down: CameraDown | null = null;
+  private captureAgeMs: number | null = null;
+  private failure: Cause = null;
+  private failures = 0;
+  private attempting = false;
+  private attemptStartedMs = 0;
+  private retryAtMs: number | null = null;
+  private visibleSinceMs = 0;
+  private paused = false;
+  private disposed = false;
+  private ticks = 0;
+  private timeShownAtMs = 0;
+  private readonly timer: ReturnType<typeof setInterval>;
+
+  constructor(source: TileSource, rendition: Rendition, world: TileWorld) {
+    this.source = source;
+    this.wanted = rendition;
+    this.world = world;
+    this.video = document.createElement("video");
+    this.video.muted = true;
+    this.video.autoplay = true;
+    this.video.playsInline = true;
+    this.video.disablePictureInPicture = true;
+    this.video.setAttribute("aria-hidden", "true");
+    this.watchdog = new FrameWatchdog(this.video, (frame) => this.onFrame(frame));
+    this.verdict = judge(this.facts());
+    this.timer = setInterval(() => this.tick(), TICK_MS);
+    document.addEventListener("visibilitychange", this.onVisibility);
+    window.addEventListener("pagehide", this.onPageHide);
+    if (source.assigned === "camera") void this.attempt();
+  }
+
+  /** Called after every change of the verdict or the figures. */
+  subscribe(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Called for shown frames, at most ten times a second, with the frame's capture time. */
+  onTime(listener: (captureMs: number | null) => void): () => void {
+    this.frameListeners.add(listener);
+    listener(this.lastCaptureMs);
+    return () => this.frameListeners.delete(listener);
+  }
+
+  get hasShown(): boolean {
+    return this.watchdog.firstShownAtMs !== null;
+  }
+
+  get camera(): string {
+    return this.source.camera;
+  }
+
+  get rendition(): Rendition {
+    return this.wanted;
+  }
+
+  /** Main or sub; switched within the session where the server can, else by another session. */
+  setRendition(rendition: Rendition): void {
+    if (rendition === this.wanted || this.disposed) return;
+    this.wanted = rendition;
+    const session = this.session;
+    if (session === null || this.attempting) return;
+    void session.switchTo(rendition).then((done) => {
+      if (done && session === this.session && this.wanted === rendition) {
+        this.figures = { ...this.figures, stream: rendition };
+        this.tell();
+      }
+      if (!done && session === this.session && !this.disposed) void this.attempt();
+    });
+  }
+
+  /** What the recorder says; null: it receives the camera. */
+  setDown(down: Omit<CameraDown, "toldAtMs"> | null): void {
+    if (down === null) {
+      if (this.down === null) return;
+      this.down = null;
+      this.failures = 0;
+      if (this.session === null || this.failure !== null) this.retryAtMs = performance.now();
+    } else {
+      this.down = { ...down, toldAtMs: this.down?.toldAtMs ?? performance.now() };
+    }
+    this.evaluate();
+  }
+
+  /** A paused tile holds no session: nobody sees it, or the station is overloaded. */
+  setPaused(paused: boolean): void {
+    if (paused === this.paused || this.disposed) return;
+    this.paused = paused;
+    if (paused) {
+      this.closeSession();
+      this.retryAtMs = null;
+    } else if (this.source.assigned === "camera") {
+      this.retryAtMs = performance.now();
+    }
+    this.evaluate();
+  }
+
+  /** The server ended this camera's sessions; the reason is asked for by trying once more. */
+  revoked(): void {
+    this.failure = "server";
+    this.closeSession();
+    this.retryAtMs = performance.now();
+    this.evaluate();
+  }
+
+  retryNow(): void {
+    if (this.source.assigned === "camera" && !this.attempting && !this.paused) void this.attempt();
+  }
+
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    clearInterval(this.timer);
+    document.removeEventListener("visibilitychange", this.onVisibility);
+    window.removeEventListener("pagehide", this.onPageHide);
+    this.watchdog.stop();
+    this.closeSession();
+    this.video.srcObject = null;
+    this.listeners.clear();
+    this.frameListeners.clear();
+  }
+
+  private async attempt(): Promise<void> {
+    this.closeSession();
+    this.attempting = true;
+    this.attemptStartedMs = performance.now();
+    this.retryAtMs = null;
+    const asked = this.wanted;
+    const session = new WhepSession({
+      camera: this.source.camera,
+      rendition: asked,
+      purpose: this.source.purpose,
+      csrf: () => this.world.csrf(),
+      onTrack: (stream) => {
+        this.video.srcObject = stream;
+        void this.video.play().catch(() => undefined); // muted video may always play; a detached one says so by raising
+      },
+      onState: (state) => {
+        if (session === this.session && (state === "failed" || state === "closed")) this.failed("network", null);
+      },
+    });
+    this.session = session;
+    this.evaluate();
+    try {
+      const answer = await session.open();
+      if (session !== this.session) return;
+      this.refusal = null;
+      this.figures = { ...this.figures, stream: answer.stream ?? asked, transcoded: answer.transcoded };
+      if (this.wanted !== asked && !(await session.switchTo(this.wanted))) this.failed("server", null);
+      this.tell();
+    } catch (error) {
+      if (session !== this.session) return;
+      if (!(error instanceof WhepRefused)) throw error;
+      this.refusal = error.code;
+      this.failed(causeOf(error.code), error.retryAfterMs);
+    }
+  }
+
+  private failed(cause: Cause, retryAfterMs: number | null): void {
+    this.closeSession();
+    this.attempting = false;
+    this.failure = cause;
+    this.retryAtMs = performance.now() + Math.max(pauseMs(this.failures), Math.min(retryAfterMs ?? 0, 5000));
+    this.failures += 1;
+    this.evaluate();
+  }
+
+  private closeSession(): void {
+    this.session?.close();
+    this.session = null;
+    this.attempting = false;
+    this.counts = null;
+  }
+
+  private onFrame(frame: ShownFrame): void {
+    const server = this.world.serverNowMs();
+    const captured = captureMs(this.session?.captureSource(), frame.rtpTimestamp);
+    this.lastCaptureMs = captured ?? this.lastCaptureMs;
+    this.captureAgeMs = captured === null || server === null ? null : server - captured;
+    this.lastShownServerMs = server ?? this.lastShownServerMs;
+    this.attempting = false;
+    this.failure = null;
+    this.failures = 0;
+    this.retryAtMs = null;
+    if (frame.width !== this.figures.width || frame.height !== this.figures.height) {
+      this.figures = { ...this.figures, width: frame.width, height: frame.height };
+      this.tell();
+    }
+    if (this.verdict.word !== "live" || this.verdict.retryInMs !== null) this.evaluate();
+    if (frame.atMs - this.timeShownAtMs >= TIME_SHOWN_EVERY_MS) {
+      this.timeShownAtMs = frame.atMs;
+      for (const listener of this.frameListeners) listener(captured);
+    }
+  }
+
+  private tick(): void {
+    this.ticks += 1;
+    const now = performance.now();
+    if (this.ticks % COUNT_EVERY_TICKS === 0) void this.count();
+    if (!this.paused && this.source.assigned === "camera") this.drive(now);
+    this.evaluate();
+  }
+
+  /** Starts what is due: a retry, or the end of an attempt or a connection that shows nothing. */
+  private drive(now: number): void {
+    if (this.retryAtMs !== null) {
+      if (now >= this.retryAtMs) void this.attempt();
+      return;
+    }
+    if (this.attempting) {
+      const decodes = now - (this.watchdog.lastDecodedAtMs ?? 0) < FIRST_PICTURE_MS && this.watchdog.lastDecodedAtMs !== null;
+      if (now - this.attemptStartedMs > FIRST_PICTURE_MS && !document.hidden && !decodes) this.failed("network", null);
+      return;
+    }
+    // Connected, and silent for as long as makes a loss. While the recorder itself has nothing, another session would
+    // have nothing either, and this one goes on by itself.
+    if (this.verdict.word === "lost" && this.down === null && !document.hidden) this.failed(this.failure ?? "network", null);
+  }
+
+  private async count(): Promise<void> {
+    const session = this.session;
+    const counts = await session?.counts();
+    if (!counts || session !== this.session) return;
+    this.counts = counts;
+    this.watchdog.countDecoded(counts.decoded, performance.now());
+    const { fps } = counts;
+    const delayMs = this.captureAgeMs;
+    if (Math.round(fps) !== Math.round(this.figures.fps) || delayMs !== this.figures.delayMs) {
+      this.figures = { ...this.figures, fps, delayMs };
+      this.tell();
+    }
+  }
+
+  private evaluate(): void {
+    if (this.disposed) return;
+    const before = this.verdict;
+    this.verdict = judge(this.facts());
+    if (!same(before, this.verdict)) this.tell();
+  }
+
+  private tell(): void {
+    for (const listener of this.listeners) listener();
+  }
+
+  private facts() {
+    return {
+      nowMs: performance.now(),
+      assigned: this.source.assigned,
+      startedAtMs: this.startedAtMs,
+      lastShownAtMs: this.watchdog.lastShownAtMs,
+      firstShownAtMs: this.watchdog.firstShownAtMs,
+      lastDecodedAtMs: this.watchdog.lastDecodedAtMs,
+      frameIntervalMs: this.watchdog.interval.ms,
+      captureAgeMs: this.captureAgeMs,
+      hidden: document.hidden,
+      visibleSinceMs: this.visibleSinceMs,
+      consoleBlind: this.world.consoleBlind(),
+      down: this.down,
+      attempting: this.attempting,
+      retryAtMs: this.retryAtMs,
+      failure: this.failure,
+      wasDelayed: this.verdict?.word === "delayed",
+    };
+  }
+
+  private readonly onVisibility = () => {
+    // A tile that was lost stays lost; one whose frames were only not drawn is asked to prove itself anew.
+    if (!document.hidden && this.verdict.picture) this.visibleSinceMs = performance.now();
+    this.evaluate();
+  };
+
+  private readonly onPageHide = () => this.closeSession();
+}
+
+/** Where the fault is when the server answered with this code. */
+function causeOf(code: string): Cause {
+  if (code === "source_not_live") return "camera";
+  if (code === "codec_unsupported") return "codec";
+  if (code === "too_many_sessions") return "full";
+  if (code === "answer_malformed" || code === "offer_malformed") return "station";
+  return "server";
+}
+
+/** Equal as far as a screen can tell: counters count in whole seconds there, the delay in tenths. */
+function same(a: TileVerdict, b: TileVerdict): boolean {
+  return (
+    a.word === b.word &&
+    a.picture === b.picture &&
+    a.dimmed === b.dimmed &&
+    a.cause === b.cause &&
+    a.reason === b.reason &&
+    a.clockKnown === b.clockKnown &&
+    seconds(a.retryInMs) === seconds(b.retryInMs) &&
+    (a.picture || seconds(a.silentMs) === seconds(b.silentMs)) &&
+    (a.word !== "delayed" || Math.round((a.delayMs ?? 0) / 100) === Math.round((b.delayMs ?? 0) / 100))
+  );
+}
+
+function seconds(ms: number | null): number | null {
+  return ms === null ? null : Math.ceil(ms / 1000);
+}

@@ -1,0 +1,203 @@
+import { describe, expect, it } from "vitest";
+import { judge, patience, type TileFacts } from "./tileState.ts";
+
+const T = 100_000;
+
+/** A tile that has played for a minute and showed a fresh frame 40 ms ago. */
+function playing(changes: Partial<TileFacts> = {}): TileFacts {
+  return {
+    nowMs: T,
+    assigned: "camera",
+    startedAtMs: T - 60_000,
+    lastShownAtMs: T - 40,
+    firstShownAtMs: T - 59_000,
+    lastDecodedAtMs: T - 500,
+    frameIntervalMs: 40,
+    captureAgeMs: 150,
+    hidden: false,
+    visibleSinceMs: 0,
+    consoleBlind: false,
+    down: null,
+    attempting: false,
+    retryAtMs: null,
+    failure: null,
+    wasDelayed: false,
+    ...changes,
+  };
+}
+
+const waiting = (changes: Partial<TileFacts> = {}) =>
+  playing({
+    lastShownAtMs: null,
+    firstShownAtMs: null,
+    lastDecodedAtMs: null,
+    captureAgeMs: null,
+    startedAtMs: T - 200,
+    attempting: true,
+    ...changes,
+  });
+
+const DOWN = { reason: "camera_unreachable", sinceUtcMs: 1, retryAtUtcMs: 2, toldAtMs: T - 30 };
+
+describe("live", () => {
+  it("takes a fresh frame and a small age", () => {
+    expect(judge(playing())).toMatchObject({ word: "live", picture: true, dimmed: false, clockKnown: true });
+  });
+
+  it("has no trusted clock where the capture time is unknown, after a grace in which it is not yet called live", () => {
+    expect(judge(playing({ captureAgeMs: null }))).toMatchObject({ word: "live", clockKnown: false });
+    expect(judge(playing({ captureAgeMs: null, firstShownAtMs: T - 100 }))).toMatchObject({ word: "checking" });
+  });
+
+  it("lasts to just under a second without a frame", () => {
+    expect(judge(playing({ lastShownAtMs: T - 999 })).word).toBe("live");
+  });
+});
+
+describe("delayed", () => {
+  it("begins at two seconds of age and says how much", () => {
+    expect(judge(playing({ captureAgeMs: 1999 })).word).toBe("live");
+    expect(judge(playing({ captureAgeMs: 2000 }))).toMatchObject({ word: "delayed", picture: true, delayMs: 2000 });
+  });
+
+  it("does not flicker at the border", () => {
+    expect(judge(playing({ captureAgeMs: 1950, wasDelayed: true })).word).toBe("delayed");
+    expect(judge(playing({ captureAgeMs: 1899, wasDelayed: true })).word).toBe("live");
+  });
+
+  it("gives way to doubt when frames stop", () => {
+    expect(judge(playing({ captureAgeMs: 4000, lastShownAtMs: T - 1500 })).word).toBe("checking");
+  });
+});
+
+describe("checking", () => {
+  it("dims the picture from one to three seconds without a frame", () => {
+    for (const silent of [1000, 2000, 2999]) {
+      expect(judge(playing({ lastShownAtMs: T - silent }))).toMatchObject({
+        word: "checking",
+        picture: true,
+        dimmed: true,
+      });
+    }
+  });
+
+  it("waits for three intervals of a slow camera", () => {
+    expect(judge(playing({ frameIntervalMs: 500, lastShownAtMs: T - 1400 })).word).toBe("live");
+    expect(judge(playing({ frameIntervalMs: 500, lastShownAtMs: T - 1500 })).word).toBe("checking");
+    expect(patience(1000)).toEqual({ checkMs: 3000, lostMs: 4000 });
+    expect(patience(40)).toEqual({ checkMs: 1000, lostMs: 3000 });
+  });
+
+  it("takes every tile when the console is blind, fresh frames or not", () => {
+    expect(judge(playing({ consoleBlind: true }))).toMatchObject({ word: "checking", dimmed: true, cause: "server" });
+  });
+
+  it("has no picture before the first frame", () => {
+    expect(judge(waiting())).toMatchObject({ word: "checking", picture: false });
+  });
+
+  it("is the way back of a page that was not drawn, until a frame is shown", () => {
+    const back = { visibleSinceMs: T - 100, lastShownAtMs: T - 20_000, lastDecodedAtMs: T - 600 };
+    expect(judge(playing(back)).word).toBe("checking");
+    expect(judge(playing({ ...back, lastShownAtMs: T - 20 })).word).toBe("live");
+    expect(judge(playing({ ...back, visibleSinceMs: T - 3000 })).word).toBe("lost");
+  });
+});
+
+describe("lost", () => {
+  it("removes the picture after three seconds without a frame, whatever else is well", () => {
+    expect(judge(playing({ lastShownAtMs: T - 3000 }))).toMatchObject({
+      word: "lost",
+      picture: false,
+      silentMs: 3000,
+      cause: "network",
+    });
+  });
+
+  it("comes at once when the recorder has lost the camera", () => {
+    expect(judge(playing({ down: DOWN }))).toMatchObject({
+      word: "lost",
+      picture: false,
+      cause: "camera",
+      reason: "camera_unreachable",
+    });
+  });
+
+  it("believes frames that go on a second after the recorder lost the camera", () => {
+    expect(judge(playing({ down: { ...DOWN, toldAtMs: T - 1040 }, lastShownAtMs: T - 40 })).word).toBe("live");
+  });
+
+  it("is told at once when the first answer was a refusal, with its cause", () => {
+    expect(judge(waiting({ attempting: false, failure: "codec", retryAtMs: T + 4500 }))).toMatchObject({
+      word: "lost",
+      cause: "codec",
+      retryInMs: 4500,
+    });
+  });
+
+  it("is told after three seconds of waiting for the first picture", () => {
+    expect(judge(waiting({ startedAtMs: T - 2999 })).word).toBe("checking");
+    expect(judge(waiting({ startedAtMs: T - 3000 })).word).toBe("reconnecting");
+    expect(judge(waiting({ startedAtMs: T - 3000, attempting: false })).word).toBe("lost");
+  });
+
+  it("comes before blindness: a frozen picture stays away", () => {
+    expect(judge(playing({ consoleBlind: true, lastShownAtMs: T - 5000 })).word).toBe("lost");
+  });
+
+  it("ends with the first frame", () => {
+    expect(judge(playing({ lastShownAtMs: T - 10, failure: null })).word).toBe("live");
+  });
+});
+
+describe("reconnecting", () => {
+  it("is lost with an attempt running, and shows no picture either", () => {
+    expect(judge(playing({ lastShownAtMs: T - 4000, attempting: true }))).toMatchObject({
+      word: "reconnecting",
+      picture: false,
+    });
+    expect(judge(playing({ down: DOWN, attempting: true })).word).toBe("reconnecting");
+  });
+
+  it("does not take the picture away within three seconds", () => {
+    expect(judge(playing({ lastShownAtMs: T - 2000, attempting: true })).word).toBe("checking");
+  });
+});
+
+describe("a page that is not drawn", () => {
+  it("raises no alarm while the decoder counts on", () => {
+    expect(judge(playing({ hidden: true, lastShownAtMs: T - 60_000, lastDecodedAtMs: T - 900 })).word).toBe("live");
+  });
+
+  it("is lost when the decoder stopped too", () => {
+    expect(judge(playing({ hidden: true, lastShownAtMs: T - 60_000, lastDecodedAtMs: T - 3100 })).word).toBe("lost");
+  });
+});
+
+describe("no camera", () => {
+  it.each(["off", "masked", "no_right"] as const)("%s is said, without a picture", (assigned) => {
+    expect(judge(playing({ assigned }))).toMatchObject({ word: assigned, picture: false });
+  });
+
+  it("an empty tile says nothing", () => {
+    expect(judge(playing({ assigned: "none" })).word).toBe("empty");
+  });
+});
+
+describe("every combination", () => {
+  it("never calls live or delayed what was not shown within the last second, or while blind or down", () => {
+    for (const silent of [0, 500, 999, 1000, 2500, 3000, 60_000])
+      for (const age of [null, 0, 1999, 2000, 60_000])
+        for (const consoleBlind of [false, true])
+          for (const down of [null, DOWN])
+            for (const attempting of [false, true]) {
+              const verdict = judge(
+                playing({ lastShownAtMs: T - silent, captureAgeMs: age, consoleBlind, down, attempting }),
+              );
+              const proved = silent < 1000 && !consoleBlind && down === null;
+              expect(["live", "delayed"].includes(verdict.word)).toBe(proved);
+              if (verdict.word === "live" && age !== null) expect(age).toBeLessThan(2000);
+              if (silent >= 3000 || down !== null) expect(verdict.picture).toBe(false);
+            }
+  });
+});

@@ -1,0 +1,222 @@
+/**
+ * One WHEP session: offer, answer, end. Owns one RTCPeerConnection and the resource the server made for it.
+ *
+ * Owns no retry and no judgement; a session is used once. Extensions and preferences are asked for before the offer;
+ * candidates are not trickled (the draft lets the server refuse that), and without a relay nothing is waited for.
+ */
+
+import { iceServersOf, withoutLocalNames } from "./sdp.ts";
+import type { CaptureSource } from "./captureClock.ts";
+
+export type Rendition = "main" | "sub";
+
+/** Why a session could not be opened; `code` is the problem's, or one of ours where no answer came. */
+export class WhepRefused extends Error {
+  readonly code: string;
+  readonly retryAfterMs: number | null;
+
+  constructor(code: string, retryAfterMs: number | null) {
+    super(code);
+    this.code = code;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+export interface WhepAnswer {
+  readonly stream: Rendition | null;
+  readonly transcoded: boolean;
+}
+
+export interface WhepRequest {
+  readonly camera: string;
+  readonly rendition: Rendition;
+  readonly purpose: string | null;
+  readonly csrf: () => string;
+  readonly onTrack: (stream: MediaStream) => void;
+  readonly onState: (state: RTCPeerConnectionState) => void;
+}
+
+export interface FrameCounts {
+  readonly decoded: number;
+  readonly dropped: number;
+  readonly decodeSeconds: number;
+  readonly lost: number;
+  readonly freezes: number;
+  readonly width: number;
+  readonly height: number;
+  readonly fps: number;
+}
+
+const ANSWER_TIMEOUT_MS = 8000;
+const GATHER_TIMEOUT_MS = 1500;
+const CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+
+interface HeaderExtension {
+  uri: string;
+  direction: RTCRtpTransceiverDirection;
+}
+interface ExtensibleTransceiver {
+  getHeaderExtensionsToNegotiate?(): HeaderExtension[];
+  setHeaderExtensionsToNegotiate?(extensions: HeaderExtension[]): void;
+}
+
+/** Relays the server named in an earlier answer: they are needed before an offer is made, and known after the first. */
+let knownIceServers: RTCIceServer[] = [];
+
+export class WhepSession {
+  private readonly request: WhepRequest;
+  private readonly peer: RTCPeerConnection;
+  private readonly abort = new AbortController();
+  private location: string | null = null;
+  private receiver: RTCRtpReceiver | null = null;
+  private closed = false;
+
+  constructor(request: WhepRequest) {
+    this.request = request;
+    this.peer = new RTCPeerConnection({ iceServers: knownIceServers, bundlePolicy: "max-bundle" });
+  }
+
+  /** Opens the session, or raises WhepRefused. Closing it meanwhile ends the server's side too. */
+  async open(): Promise<WhepAnswer> {
+    const { peer, request } = this;
+    const transceiver = peer.addTransceiver("video", { direction: "recvonly" });
+    this.receiver = transceiver.receiver;
+    askForCaptureTime(transceiver as ExtensibleTransceiver);
+    preferOurCodecs(transceiver);
+    askForNoBuffer(transceiver.receiver);
+    const stream = new MediaStream([transceiver.receiver.track]);
+    peer.addEventListener("connectionstatechange", () => {
+      if (!this.closed) request.onState(peer.connectionState);
+    });
+    await peer.setLocalDescription(await peer.createOffer());
+    if (knownIceServers.length > 0) await gathered(peer);
+    const response = await this.post(withoutLocalNames(peer.localDescription?.sdp ?? ""));
+    this.location = response.headers.get("Location");
+    const answer = await response.text();
+    if (this.closed) {
+      this.end(); // closed while the server was answering: the resource exists and nobody else knows of it
+      throw new WhepRefused("closed", null);
+    }
+    knownIceServers = iceServersOf(response.headers.get("Link"));
+    try {
+      await peer.setRemoteDescription({ type: "answer", sdp: answer });
+    } catch {
+      throw new WhepRefused("answer_malformed", null);
+    }
+    request.onTrack(stream);
+    const named = response.headers.get("Stroz-Stream");
+    return {
+      stream: named === "main" || named === "sub" ? named : null,
+      transcoded: response.headers.get("Stroz-Transcoded") === "1",
+    };
+  }
+
+  /** Asks the server to send the other stream within the same track. False: this session cannot, open another. */
+  async switchTo(rendition: Rendition): Promise<boolean> {
+    if (this.location === null || this.closed) return false;
+    try {
+      const response = await fetch(`${this.location}/rendition`, {
+        method: "PUT",
+        headers: { "Content-Type": "application/json", "X-CSRF-Token": this.request.csrf() },
+        body: JSON.stringify({ rendition }),
+        signal: AbortSignal.any([this.abort.signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]),
+      });
+      return response.ok;
+    } catch {
+      return false;
+    }
+  }
+
+  /** The latest frame's times, for `captureMs`. */
+  captureSource(): CaptureSource | undefined {
+    return this.receiver?.getSynchronizationSources()[0] as CaptureSource | undefined;
+  }
+
+  async counts(): Promise<FrameCounts | null> {
+    if (this.closed || this.receiver === null) return null;
+    const report = await this.receiver.getStats();
+    for (const entry of report.values()) {
+      if (entry.type === "inbound-rtp" && entry.kind === "video") {
+        return {
+          decoded: entry.framesDecoded ?? 0,
+          dropped: entry.framesDropped ?? 0,
+          decodeSeconds: entry.totalDecodeTime ?? 0,
+          lost: entry.packetsLost ?? 0,
+          freezes: entry.freezeCount ?? 0,
+          width: entry.frameWidth ?? 0,
+          height: entry.frameHeight ?? 0,
+          fps: entry.framesPerSecond ?? 0,
+        };
+      }
+    }
+    return null;
+  }
+
+  /** Ends it on both sides. The request outlives the page (`keepalive`). */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.peer.close();
+    this.end();
+  }
+
+  private end(): void {
+    if (this.location === null) return;
+    const location = this.location;
+    this.location = null;
+    void fetch(location, {
+      method: "DELETE",
+      keepalive: true,
+      headers: { "X-CSRF-Token": this.request.csrf() },
+    }).catch(() => undefined); // the server ends it by itself once consent expires
+  }
+
+  private async post(offer: string): Promise<Response> {
+    const { camera, rendition, purpose, csrf } = this.request;
+    const query = new URLSearchParams({ rendition, ...(purpose !== null && { purpose }) });
+    let response: Response;
+    try {
+      response = await fetch(`/api/v1/whep/${camera}?${query}`, {
+        method: "POST",
+        headers: { "Content-Type": "application/sdp", Accept: "application/sdp", "X-CSRF-Token": csrf() },
+        body: offer,
+        signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+      });
+    } catch {
+      throw new WhepRefused("server_away", null);
+    }
+    if (response.status === 201) return response;
+    const problem = (await response.json().catch(() => ({}))) as { code?: string; retry_after?: number };
+    const seconds = Number(response.headers.get("Retry-After") ?? problem.retry_after ?? Number.NaN);
+    throw new WhepRefused(problem.code ?? `http_${response.status}`, Number.isFinite(seconds) ? seconds * 1000 : null);
+  }
+}
+
+function askForCaptureTime(transceiver: ExtensibleTransceiver): void {
+  const extensions = transceiver.getHeaderExtensionsToNegotiate?.();
+  if (!extensions) return;
+  for (const extension of extensions) if (extension.uri === CAPTURE_TIME) extension.direction = "sendrecv";
+  transceiver.setHeaderExtensionsToNegotiate?.(extensions);
+}
+
+/** A camera sends H.264 or H.265; offering more only makes the offer longer. */
+function preferOurCodecs(transceiver: RTCRtpTransceiver): void {
+  const all = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
+  const ours = all.filter((codec) => /^video\/(h264|h265|rtx)$/i.test(codec.mimeType));
+  if (ours.some((codec) => /h264/i.test(codec.mimeType))) transceiver.setCodecPreferences(ours);
+}
+
+function askForNoBuffer(receiver: RTCRtpReceiver): void {
+  if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+}
+
+async function gathered(peer: RTCPeerConnection): Promise<void> {
+  if (peer.iceGatheringState === "complete") return;
+  const stop = AbortSignal.timeout(GATHER_TIMEOUT_MS);
+  await new Promise<void>((resolve) => {
+    stop.addEventListener("abort", () => resolve(), { once: true });
+    peer.addEventListener("icegatheringstatechange", () => {
+      if (peer.iceGatheringState === "complete") resolve();
+    });
+  });
+}
