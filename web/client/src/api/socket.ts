@@ -14,6 +14,7 @@ const TICK_MS = 250;
 const SAMPLE_EVERY_MS = 120;
 const RESAMPLE_EVERY_MS = 30_000;
 const REOPEN_AFTER_MS = 4000;
+const CLOSED_SIGNED_OUT = 4401;
 
 export interface CameraNews {
   readonly id: string;
@@ -94,8 +95,10 @@ export class LiveSocket {
     socket.addEventListener("message", (event) => {
       if (socket === this.socket) this.receive(String(event.data));
     });
-    socket.addEventListener("close", () => {
-      if (socket === this.socket) this.lost();
+    socket.addEventListener("close", (event) => {
+      if (socket !== this.socket) return;
+      this.lost();
+      if (event.code === CLOSED_SIGNED_OUT) this.each((listener) => listener.onSignedOut?.());
     });
   }
 
@@ -134,6 +137,7 @@ export class LiveSocket {
       case "cameras": {
         const items = (message.items ?? []) as CameraNews[];
         for (const item of items) this.cameras.set(item.id, item);
+        for (const gone of (message.gone ?? []) as string[]) this.cameras.delete(gone);
         this.each((listener) => listener.onCameras?.(items));
         break;
       }
@@ -175,7 +179,7 @@ export class LiveSocket {
   }
 
   private each(tell: (listener: LiveListener) => void): void {
-    for (const listener of [...this.listeners]) tell(listener);
+    for (const listener of this.listeners) tell(listener);
   }
 }
 

@@ -9,13 +9,14 @@
 import { pauseMs } from "./backoff.ts";
 import { captureMs } from "./captureClock.ts";
 import { FrameWatchdog, type ShownFrame } from "./frameWatchdog.ts";
-import { type CameraDown, type Cause, judge, type TileVerdict } from "./tileState.ts";
+import { type CameraDown, type Cause, judge, type TileFacts, type TileVerdict } from "./tileState.ts";
 import { type FrameCounts, type Rendition, WhepRefused, WhepSession } from "./whep.ts";
 
 export const TICK_MS = 250;
 const FIRST_PICTURE_MS = 4000; // an attempt that shows nothing by then has failed
 const COUNT_EVERY_TICKS = 4;
 const TIME_SHOWN_EVERY_MS = 95;
+const LAST_PICTURE_WIDTH = 960;
 
 /** What a tile must know of the world around it. */
 export interface TileWorld {
@@ -26,8 +27,14 @@ export interface TileWorld {
 
 export interface TileSource {
   readonly camera: string;
-  readonly assigned: "camera" | "off" | "masked" | "no_right";
+  readonly assigned: Exclude<TileFacts["assigned"], "none">;
   readonly purpose: string | null;
+}
+
+/** The last picture of a tile that was lost, kept to be shown as what it is: archival. */
+export interface LastPicture {
+  readonly canvas: HTMLCanvasElement;
+  readonly capturedMs: number | null;
 }
 
 export interface TileFigures {
@@ -39,7 +46,11 @@ export interface TileFigures {
   readonly transcoded: boolean;
 }
 
+let made = 0;
+
 export class TileController {
+  /** Another for every controller: screens keep a picture's place by it. */
+  readonly id = ++made;
   readonly video: HTMLVideoElement;
   verdict: TileVerdict;
   /** Server time at which the last picture shown was captured. */
@@ -48,8 +59,11 @@ export class TileController {
   lastShownServerMs: number | null = null;
   figures: TileFigures = { width: 0, height: 0, fps: 0, delayMs: null, stream: null, transcoded: false };
   refusal: string | null = null;
+  lastPicture: LastPicture | null = null;
+  /** It deserves the main stream and does without, because the station is overloaded. */
+  lowered = false;
   counts: FrameCounts | null = null;
-  private readonly source: TileSource;
+  readonly source: TileSource;
   private readonly world: TileWorld;
   private readonly watchdog: FrameWatchdog;
   private readonly startedAtMs = performance.now();
@@ -106,8 +120,22 @@ export class TileController {
     return this.watchdog.firstShownAtMs !== null;
   }
 
+  /** Ms from `startedMs` to the first picture; only once there was one. */
+  firstShownAfter(startedMs: number): number {
+    return (this.watchdog.firstShownAtMs ?? startedMs) - startedMs;
+  }
+
   get camera(): string {
     return this.source.camera;
+  }
+
+  /** The server's name for the running session. */
+  get sessionId(): string | null {
+    return this.session?.id ?? null;
+  }
+
+  get downSinceMs(): number | null {
+    return this.down?.sinceUtcMs ?? null;
   }
 
   get rendition(): Rendition {
@@ -268,13 +296,15 @@ export class TileController {
       return;
     }
     if (this.attempting) {
-      const decodes = now - (this.watchdog.lastDecodedAtMs ?? 0) < FIRST_PICTURE_MS && this.watchdog.lastDecodedAtMs !== null;
+      const decodes =
+        now - (this.watchdog.lastDecodedAtMs ?? 0) < FIRST_PICTURE_MS && this.watchdog.lastDecodedAtMs !== null;
       if (now - this.attemptStartedMs > FIRST_PICTURE_MS && !document.hidden && !decodes) this.failed("network", null);
       return;
     }
     // Connected, and silent for as long as makes a loss. While the recorder itself has nothing, another session would
     // have nothing either, and this one goes on by itself.
-    if (this.verdict.word === "lost" && this.down === null && !document.hidden) this.failed(this.failure ?? "network", null);
+    if (this.verdict.word === "lost" && this.down === null && !document.hidden)
+      this.failed(this.failure ?? "network", null);
   }
 
   private async count(): Promise<void> {
@@ -295,14 +325,26 @@ export class TileController {
     if (this.disposed) return;
     const before = this.verdict;
     this.verdict = judge(this.facts());
+    if (before.picture && !this.verdict.picture) this.keepLastPicture();
     if (!same(before, this.verdict)) this.tell();
+  }
+
+  /** Before another session replaces it: a small copy of what the video element still shows. */
+  private keepLastPicture(): void {
+    const { videoWidth, videoHeight } = this.video;
+    if (videoWidth === 0) return;
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.min(videoWidth, LAST_PICTURE_WIDTH);
+    canvas.height = Math.round((canvas.width * videoHeight) / videoWidth);
+    canvas.getContext("2d")?.drawImage(this.video, 0, 0, canvas.width, canvas.height);
+    this.lastPicture = { canvas, capturedMs: this.lastCaptureMs };
   }
 
   private tell(): void {
     for (const listener of this.listeners) listener();
   }
 
-  private facts() {
+  private facts(): TileFacts {
     return {
       nowMs: performance.now(),
       assigned: this.source.assigned,

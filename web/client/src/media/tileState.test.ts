@@ -175,7 +175,7 @@ describe("a page that is not drawn", () => {
 });
 
 describe("no camera", () => {
-  it.each(["off", "masked", "no_right"] as const)("%s is said, without a picture", (assigned) => {
+  it.each(["off", "masked", "no_right", "purpose"] as const)("%s is said, without a picture", (assigned) => {
     expect(judge(playing({ assigned }))).toMatchObject({ word: assigned, picture: false });
   });
 

@@ -23,7 +23,8 @@ export type TileWord =
   | "playback"
   | "off"
   | "masked"
-  | "no_right";
+  | "no_right"
+  | "purpose";
 
 /** Where the fault is, as far as can be told from here. */
 export type Cause = "camera" | "network" | "server" | "station" | "codec" | "full" | null;
@@ -39,7 +40,7 @@ export interface CameraDown {
 
 export interface TileFacts {
   readonly nowMs: number;
-  readonly assigned: "none" | "camera" | "off" | "masked" | "no_right";
+  readonly assigned: "none" | "camera" | "off" | "masked" | "no_right" | "purpose";
   /** When waiting for the first picture began. */
   readonly startedAtMs: number;
   readonly lastShownAtMs: number | null;

@@ -76,6 +76,11 @@ export class WhepSession {
     this.peer = new RTCPeerConnection({ iceServers: knownIceServers, bundlePolicy: "max-bundle" });
   }
 
+  /** The server's name for it, once it exists. */
+  get id(): string | null {
+    return this.location?.split("/").pop() ?? null;
+  }
+
   /** Opens the session, or raises WhepRefused. Closing it meanwhile ends the server's side too. */
   async open(): Promise<WhepAnswer> {
     const { peer, request } = this;

@@ -5,7 +5,11 @@
  * kept a quarter of an hour at a time, because captions ask ten times a second.
  */
 
-import { Temporal } from "temporal-polyfill";
+import type { Temporal as TemporalType } from "temporal-polyfill";
+
+// Browsers that have Temporal need no other; the polyfill is fetched by those that do not.
+const Temporal =
+  (globalThis as { Temporal?: typeof TemporalType }).Temporal ?? (await import("temporal-polyfill")).Temporal;
 
 const QUARTER_MS = 900_000;
 const NEAR_MS = 3 * 3_600_000;

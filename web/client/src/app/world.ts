@@ -1,0 +1,184 @@
+/**
+ * What all tiles of this window share: the socket, the clock, which tiles there are, how loaded the station is.
+ *
+ * Made at sign-in, closed at sign-out. Hands news of a camera to its tiles, measures once a second, and reports what
+ * operators saw (`tiles`) to the server every ten.
+ */
+
+import { csrf } from "../api/calls.ts";
+import { parseUtc, SiteZone } from "../time/site.ts";
+import { type CameraNews, LiveSocket } from "../api/socket.ts";
+import { afterSecond, CALM, type Overload, type TileLoad } from "../media/overload.ts";
+import type { TileController } from "../media/tileController.ts";
+import type { SlotWorld } from "../media/tileSlot.ts";
+
+const REPORT_EVERY_S = 10;
+
+export interface Decoding {
+  readonly tiles: number;
+  readonly dropped: number;
+  readonly overload: Overload;
+}
+
+export class World implements SlotWorld {
+  readonly zone: SiteZone;
+  readonly socket: LiveSocket;
+  purpose: string | null = null;
+  decoding: Decoding = { tiles: 0, dropped: 0, overload: CALM };
+  private readonly controllers = new Set<TileController>();
+  private readonly earlier = new Map<
+    TileController,
+    { decoded: number; dropped: number; decodeSeconds: number; freezes: number }
+  >();
+  private readonly firstFrames = new Map<TileController, number>();
+  private firstFrameMs: number[] = [];
+  private freezes = 0;
+  private droppedSinceReport = 0;
+  private readonly listeners = new Set<() => void>();
+  private readonly stop: () => void;
+  private readonly timer: ReturnType<typeof setInterval>;
+  private seconds = 0;
+
+  constructor(zone: string, socket: LiveSocket = new LiveSocket()) {
+    this.zone = new SiteZone(zone);
+    this.socket = socket;
+    this.stop = socket.subscribe({
+      onCameras: (changed) => {
+        for (const news of changed) this.pass(news);
+      },
+      onRevoked: (sessions) => {
+        for (const controller of this.controllers) {
+          if (controller.sessionId !== null && sessions.includes(controller.sessionId)) controller.revoked();
+        }
+      },
+    });
+    this.timer = setInterval(() => this.second(), 1000);
+  }
+
+  subscribe = (listener: () => void): (() => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  serverNowMs(): number | null {
+    return this.socket.serverNowMs();
+  }
+
+  /** For what may be a little off: this machine's time until the server's is known. */
+  nowMs(): number {
+    return this.serverNowMs() ?? Date.now();
+  }
+
+  consoleBlind(): boolean {
+    return this.socket.blind;
+  }
+
+  csrf(): string {
+    return csrf();
+  }
+
+  enter(controller: TileController): void {
+    this.controllers.add(controller);
+    this.firstFrames.set(controller, performance.now());
+    const news = this.socket.cameras.get(controller.camera);
+    if (news) this.pass(news);
+  }
+
+  leave(controller: TileController): void {
+    this.controllers.delete(controller);
+    this.earlier.delete(controller);
+    this.firstFrames.delete(controller);
+  }
+
+  /** How many tiles show less than they deserve. */
+  lowered(): number {
+    let count = 0;
+    for (const controller of this.controllers) if (controller.lowered) count += 1;
+    return count;
+  }
+
+  setPurpose(purpose: string): void {
+    this.purpose = purpose;
+    this.tell();
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+    this.stop();
+    this.socket.close();
+    this.listeners.clear();
+  }
+
+  private pass(news: CameraNews): void {
+    for (const controller of this.controllers) {
+      if (controller.camera !== news.id) continue;
+      controller.setDown(
+        news.state === "lost" || news.state === "off"
+          ? {
+              reason: news.reason ?? (news.state === "off" ? "disabled_by_operator" : "unknown"),
+              sinceUtcMs: parseUtc(news.since),
+              retryAtUtcMs: parseUtc(news.retry_at),
+            }
+          : null,
+      );
+    }
+  }
+
+  private second(): void {
+    const loads: TileLoad[] = [];
+    let dropped = 0;
+    const words = { live: 0, delayed: 0, lost: 0 };
+    for (const controller of this.controllers) {
+      const { word } = controller.verdict;
+      if (word === "live" || word === "delayed") words[word] += 1;
+      else if (word === "lost" || word === "reconnecting") words.lost += 1;
+      const started = this.firstFrames.get(controller);
+      if (controller.hasShown && started !== undefined) {
+        this.firstFrames.delete(controller);
+        if (this.firstFrameMs.length < 64) this.firstFrameMs.push(Math.round(controller.firstShownAfter(started)));
+      }
+      const now = controller.counts;
+      if (now === null) {
+        this.earlier.delete(controller);
+        continue;
+      }
+      const before = this.earlier.get(controller);
+      this.earlier.set(controller, now);
+      if (before === undefined || now.decoded < before.decoded) continue;
+      const lost = Math.max(0, now.dropped - before.dropped);
+      dropped += lost;
+      this.freezes += Math.max(0, now.freezes - before.freezes);
+      loads.push({
+        decoded: now.decoded - before.decoded,
+        dropped: lost,
+        decodeMs: (now.decodeSeconds - before.decodeSeconds) * 1000,
+      });
+    }
+    const overload = document.hidden ? this.decoding.overload : afterSecond(this.decoding.overload, loads);
+    const changed =
+      overload.level !== this.decoding.overload.level ||
+      dropped > 0 ||
+      this.decoding.dropped > 0 ||
+      loads.length !== this.decoding.tiles;
+    this.decoding = { tiles: loads.length, dropped, overload };
+    this.droppedSinceReport += dropped;
+    this.seconds += 1;
+    if (this.seconds % REPORT_EVERY_S === 0 && this.controllers.size > 0) {
+      this.socket.send({
+        t: "tiles",
+        ...words,
+        frozen: this.freezes,
+        dropped: this.droppedSinceReport,
+        first_frame_ms: this.firstFrameMs,
+      });
+      this.freezes = 0;
+      this.droppedSinceReport = 0;
+      this.firstFrameMs = [];
+    }
+    if (changed) this.tell();
+  }
+
+  private tell(): void {
+    for (const listener of this.listeners) listener();
+  }
+}

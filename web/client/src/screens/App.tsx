@@ -1,0 +1,97 @@
+/** Who sees what first: set-up, sign-in, a new password, or the shell. The address stays, so that links survive sign-in. */
+
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useMemo, useState } from "react";
+import * as api from "../api/calls.ts";
+import type { Session, Site } from "../api/model.ts";
+import { type Desk, DeskContext } from "../app/context.tsx";
+import { dress, useStation } from "../app/station.ts";
+import { World } from "../app/world.ts";
+import { speak } from "../i18n/i18n.ts";
+import { Failed, Loading } from "../ui/states.tsx";
+import { FirstRun } from "./entry/FirstRun.tsx";
+import { NewPassword } from "./entry/NewPassword.tsx";
+import { SignIn } from "./entry/SignIn.tsx";
+import { Screens } from "./Screens.tsx";
+
+export function App() {
+  const { theme, language, dim } = useStation();
+  useEffect(() => dress({ theme, language, dim }), [theme, language, dim]);
+  useEffect(() => speak(language), [language]);
+
+  const queries = useQueryClient();
+  const site = useQuery({ queryKey: ["site"], queryFn: api.site, staleTime: Number.POSITIVE_INFINITY });
+  const session = useQuery({ queryKey: ["session"], queryFn: api.session, staleTime: Number.POSITIVE_INFINITY });
+  const [notice, setNotice] = useState<"signed_out" | null>(null);
+
+  if (site.isPending || session.isPending) return <Loading />;
+  if (site.isError) return <Failed error={site.error} retry={() => void site.refetch()} />;
+  if (session.isError) return <Failed error={session.error} retry={() => void session.refetch()} />;
+  const refresh = async () => {
+    await queries.invalidateQueries({ queryKey: ["site"] });
+    await queries.invalidateQueries({ queryKey: ["session"] });
+  };
+  if (site.data.setup_needed) return <FirstRun site={site.data} done={refresh} />;
+  const entered = (fresh: Session) => {
+    setNotice(null);
+    queries.clear();
+    queries.setQueryData(["site"], site.data);
+    queries.setQueryData(["session"], fresh);
+  };
+  if (session.data === null) return <SignIn site={site.data} notice={notice} entered={entered} />;
+  if (session.data.user.must_change_password) {
+    return <NewPassword site={site.data} name={session.data.user.name} done={refresh} />;
+  }
+  return (
+    <AtTheDesk
+      key={session.data.user.id}
+      site={site.data}
+      session={session.data}
+      refresh={refresh}
+      left={(why) => {
+        setNotice(why);
+        queries.setQueryData(["session"], null);
+      }}
+    />
+  );
+}
+
+function AtTheDesk({
+  site,
+  session,
+  refresh,
+  left,
+}: {
+  site: Site;
+  session: Session;
+  refresh: () => Promise<void>;
+  left: (why: "signed_out" | null) => void;
+}) {
+  const [world, setWorld] = useState<World | null>(null);
+  useEffect(() => {
+    const made = new World(site.time_zone);
+    setWorld(made);
+    return () => made.close();
+  }, [site.time_zone]);
+  useEffect(() => world?.socket.subscribe({ onSignedOut: () => left("signed_out") }), [world, left]);
+  const desk = useMemo<Desk | null>(
+    () =>
+      world && {
+        site,
+        session,
+        world,
+        refresh,
+        signOut: async () => {
+          await api.signOut();
+          left(null);
+        },
+      },
+    [site, session, world, refresh, left],
+  );
+  if (desk === null) return <Loading />;
+  return (
+    <DeskContext value={desk}>
+      <Screens />
+    </DeskContext>
+  );
+}

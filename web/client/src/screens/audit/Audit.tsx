@@ -1,0 +1,197 @@
+/** Screen 13: who did what. Reading needs a reason, and is itself an entry, which the page says before it reads. */
+
+import { useInfiniteQuery, useMutation } from "@tanstack/react-query";
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+import * as api from "../../api/calls.ts";
+import type { AuditItem } from "../../api/model.ts";
+import { useCameraMap } from "../../app/cameras.ts";
+import { useDesk, useMay } from "../../app/context.tsx";
+import { parseUtc } from "../../time/site.ts";
+import { Button, ChoiceField, TextField } from "../../ui/controls.tsx";
+import { Empty, Failed, Loading, NoRight, problemText } from "../../ui/states.tsx";
+
+interface Asked {
+  readonly reason: string;
+  readonly user: string;
+  readonly act: string;
+  readonly camera: string;
+}
+
+export function Audit() {
+  const { t } = useTranslation();
+  const { world } = useDesk();
+  const may = useMay("read_audit");
+  const cameras = [...useCameraMap().values()];
+  const [form, setForm] = useState<Asked>({ reason: "", user: "", act: "", camera: "" });
+  const [asked, setAsked] = useState<Asked | null>(null);
+  const query = useInfiniteQuery({
+    queryKey: ["audit", asked],
+    enabled: may && asked !== null,
+    initialPageParam: "",
+    queryFn: ({ pageParam }) => api.audit({ ...(asked as Asked), camera: asked?.camera || null, after: pageParam }),
+    getNextPageParam: (page) => page.next,
+    staleTime: Number.POSITIVE_INFINITY, // each reading is an entry: none happens by itself
+    refetchOnWindowFocus: false,
+    retry: false,
+  });
+  const head = useMutation({ mutationFn: api.checkpoint });
+  if (!may) return <NoRight />;
+  const items = query.data?.pages.flatMap((page) => page.items) ?? [];
+  const ready = form.reason.trim().length >= 3;
+  return (
+    <div className="page">
+      <div className="page__head">
+        <h1>{t("audit.title")}</h1>
+        <div className="acts">
+          {items.length > 0 && <Button onClick={() => saveCsv(items)}>{t("audit.csv")}</Button>}
+          <Button onClick={() => head.mutate()} disabled={head.isPending}>
+            {t("audit.sign")}
+          </Button>
+        </div>
+      </div>
+      <form
+        className="tools"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (!ready) return;
+          setAsked({ ...form, reason: form.reason.trim() });
+          if (asked !== null && JSON.stringify(asked) === JSON.stringify({ ...form, reason: form.reason.trim() })) {
+            void query.refetch();
+          }
+        }}
+      >
+        <TextField
+          label={t("audit.reason")}
+          value={form.reason}
+          onChange={(reason) => setForm({ ...form, reason })}
+          required
+          maxLength={300}
+          autoComplete="off"
+        />
+        <TextField
+          label={t("audit.user")}
+          value={form.user}
+          onChange={(user) => setForm({ ...form, user })}
+          autoComplete="off"
+        />
+        <TextField
+          label={t("audit.act")}
+          value={form.act}
+          onChange={(act) => setForm({ ...form, act })}
+          autoComplete="off"
+          placeholder="view_live"
+        />
+        {cameras.length > 0 && (
+          <ChoiceField
+            label={t("audit.camera")}
+            value={form.camera}
+            choices={[
+              { value: "", label: t("audit.any_camera") },
+              ...cameras.map((camera) => ({ value: camera.id, label: `${camera.number} ${camera.name}` })),
+            ]}
+            onChange={(camera) => setForm({ ...form, camera })}
+            searchable
+          />
+        )}
+        <Button kind="primary" type="submit" disabled={!ready || query.isFetching}>
+          {t("audit.read")}
+        </Button>
+      </form>
+      <div className="page__body">
+        {head.isError && (
+          <p className="note note--loud" role="alert">
+            {problemText(t, head.error)}
+          </p>
+        )}
+        {head.isSuccess && (
+          <div className="note" role="status">
+            <b>{t("audit.head", { count: head.data.size })}</b>
+            <pre className="mono" style={{ whiteSpace: "pre-wrap", margin: 0 }}>
+              {head.data.note}
+            </pre>
+          </div>
+        )}
+        {asked === null ? (
+          <Empty what={t("audit.first")} hint={t("audit.first_hint")} />
+        ) : query.isPending ? (
+          <Loading />
+        ) : query.isError ? (
+          <Failed error={query.error} retry={() => void query.refetch()} />
+        ) : items.length === 0 ? (
+          <Empty what={t("audit.none")} />
+        ) : (
+          <>
+            <table className="list">
+              <caption>{t("audit.count", { count: items.length })}</caption>
+              <thead>
+                <tr>
+                  <th scope="col">{t("audit.number")}</th>
+                  <th scope="col">{t("audit.at")}</th>
+                  <th scope="col">{t("audit.who")}</th>
+                  <th scope="col">{t("audit.what")}</th>
+                  <th scope="col">{t("audit.object")}</th>
+                  <th scope="col">{t("audit.purpose")}</th>
+                  <th scope="col">{t("audit.detail")}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {items.map((item) => (
+                  <tr key={item.number} title={item.leaf}>
+                    <td>{item.number}</td>
+                    <td className="tight">{stamp(item.at, world.zone)}</td>
+                    <td>
+                      {item.user || "–"} <span className="dim tight">{item.ip}</span>
+                    </td>
+                    <td>{t(`audit_act.${item.act}`, { defaultValue: item.act })}</td>
+                    <td>{item.object}</td>
+                    <td>{item.purpose || <span className="dim">–</span>}</td>
+                    <td className="mono">{detail(item)}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+            {query.hasNextPage && (
+              <p style={{ padding: "12px 0" }}>
+                <Button onClick={() => void query.fetchNextPage()} disabled={query.isFetchingNextPage}>
+                  {t("audit.more")}
+                </Button>
+              </p>
+            )}
+          </>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function stamp(at: string, zone: { stamp(ms: number): string }): string {
+  const ms = parseUtc(at);
+  return ms === null ? at : zone.stamp(ms);
+}
+
+function detail(item: AuditItem): string {
+  return Object.entries(item.detail)
+    .map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : String(value)}`)
+    .join(" ");
+}
+
+/** What is on the page, as a table for Excel; times in UTC, as the log keeps them. */
+function saveCsv(items: readonly AuditItem[]): void {
+  // A cell that begins like a formula is text: spreadsheets would run it.
+  const cell = (value: unknown) => {
+    const text = String(value ?? "");
+    return `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+  };
+  const rows = items.map((item) =>
+    [item.number, item.at, item.user, item.ip, item.act, item.object, item.purpose, detail(item), item.leaf]
+      .map(cell)
+      .join(";"),
+  );
+  const text = `\uFEFFnumber;at;user;ip;act;object;purpose;detail;leaf\r\n${rows.join("\r\n")}\r\n`;
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  link.download = "audit.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}

@@ -1,0 +1,136 @@
+/** Screen 15: many cameras from a table. First a run that changes nothing and judges every row, then the writing. */
+
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { useRef, useState } from "react";
+import { useTranslation } from "react-i18next";
+import * as api from "../../api/calls.ts";
+import type { ImportReport } from "../../api/model.ts";
+import { useMay } from "../../app/context.tsx";
+import { Button, CheckField } from "../../ui/controls.tsx";
+import { NoRight, problemText } from "../../ui/states.tsx";
+
+export function CameraImport() {
+  const { t } = useTranslation();
+  const may = useMay("manage_cameras");
+  const queries = useQueryClient();
+  const picker = useRef<HTMLInputElement>(null);
+  const [file, setFile] = useState<{ name: string; text: string } | null>(null);
+  const [onlyBad, setOnlyBad] = useState(false);
+  const judge = useMutation({ mutationFn: (text: string) => api.importCameras(text, true) });
+  const write = useMutation({
+    mutationFn: (text: string) => api.importCameras(text, false, true),
+    onSuccess: () => queries.invalidateQueries({ queryKey: ["cameras"] }),
+  });
+  if (!may) return <NoRight />;
+  const report: ImportReport | undefined = write.data ?? judge.data;
+  const bad = report?.rows.filter((row) => isBad(row.verdict)).length ?? 0;
+  const take = async (chosen: File | undefined) => {
+    if (!chosen) return;
+    const text = await chosen.text();
+    setFile({ name: chosen.name, text });
+    write.reset();
+    judge.mutate(text);
+  };
+  return (
+    <div className="page">
+      <div className="page__head">
+        <Link to="/cameras" className="b b--quiet">
+          ‹ {t("cameras.title")}
+        </Link>
+        <h1>{t("import.title")}</h1>
+      </div>
+      <div className="page__body">
+        <p className="dim" style={{ maxWidth: 760 }}>
+          {t("import.why")}
+        </p>
+        <div className="acts" style={{ margin: "12px 0" }}>
+          <input
+            ref={picker}
+            type="file"
+            accept=".csv,text/csv"
+            className="sr"
+            tabIndex={-1}
+            aria-label={t("import.file")}
+            onChange={(event) => void take(event.target.files?.[0])}
+          />
+          <Button kind={report ? "plain" : "primary"} onClick={() => picker.current?.click()}>
+            {t(file ? "import.other_file" : "import.choose")}
+          </Button>
+          {file && <span>{file.name}</span>}
+          {file && judge.isSuccess && !write.isSuccess && (
+            <Button
+              kind="primary"
+              disabled={write.isPending || bad === report?.rows.length}
+              onClick={() => write.mutate(file.text)}
+            >
+              {t("import.write", { count: (report?.rows.length ?? 0) - bad })}
+            </Button>
+          )}
+        </div>
+        <div aria-live="polite">
+          {judge.isPending && <p className="note">{t("import.judging")}</p>}
+          {judge.isError && <p className="note note--loud">{problemText(t, judge.error)}</p>}
+          {write.isError && <p className="note note--loud">{problemText(t, write.error)}</p>}
+          {write.isSuccess && (
+            <p className="note">
+              {write.data.written === null
+                ? t("import.nothing_written")
+                : t("import.written", { count: write.data.written })}
+            </p>
+          )}
+          {report && !write.isSuccess && (
+            <p className={bad > 0 ? "note note--warn" : "note"}>
+              {t("import.judged", { count: report.rows.length })}{" "}
+              {bad > 0 ? t("import.bad", { count: bad }) : t("import.all_good")}
+            </p>
+          )}
+        </div>
+        {report && (
+          <>
+            <p style={{ margin: "12px 0 4px" }}>
+              <CheckField label={t("import.only_bad")} checked={onlyBad} onChange={setOnlyBad} />
+            </p>
+            <table className="list">
+              <caption className="sr">{t("import.rows")}</caption>
+              <thead>
+                <tr>
+                  <th scope="col">{t("import.line")}</th>
+                  <th scope="col">{t("cameras.number")}</th>
+                  <th scope="col">{t("cameras.name")}</th>
+                  <th scope="col">{t("import.verdict")}</th>
+                  <th scope="col">{t("import.column")}</th>
+                  <th scope="col">{t("import.detail")}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {report.rows
+                  .filter((row) => !onlyBad || isBad(row.verdict))
+                  .map((row) => (
+                    <tr key={row.line}>
+                      <td>{row.line}</td>
+                      <td>{row.number}</td>
+                      <td>{row.name}</td>
+                      <td className={isBad(row.verdict) ? "loud" : ""}>
+                        <span aria-hidden="true">{isBad(row.verdict) ? "✕ " : ""}</span>
+                        {t(`verdict.${row.verdict}`, { defaultValue: row.verdict })}
+                      </td>
+                      <td>{row.column}</td>
+                      <td>
+                        {row.detail}
+                        {row.warning && <span className="warn"> {row.warning}</span>}
+                      </td>
+                    </tr>
+                  ))}
+              </tbody>
+            </table>
+          </>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function isBad(verdict: string): boolean {
+  return verdict === "error";
+}

@@ -1,0 +1,61 @@
+/** What a camera sends, as measured from the recorder's network, each finding with the next step. */
+
+import { useTranslation } from "react-i18next";
+import type { StreamReport } from "../../api/model.ts";
+import { tenths } from "../../time/site.ts";
+
+export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
+  const { t } = useTranslation();
+  return (
+    <section aria-label={t("test.title")}>
+      {streams.map((stream) => (
+        <div
+          key={stream.stream}
+          className={`note ${stream.ok ? (stream.advice?.length ? "note--warn" : "") : "note--loud"}`}
+          style={{ marginBottom: 8 }}
+        >
+          <h3>
+            {t(`test.${stream.stream}`)}:{" "}
+            {stream.ok
+              ? t("test.receives")
+              : t(`reason.${stream.reason ?? "unknown"}`, { defaultValue: stream.reason ?? "" })}
+          </h3>
+          <p className="mono dim">{stream.url}</p>
+          {stream.ok ? (
+            <dl className="facts">
+              <dt>{t("test.picture")}</dt>
+              <dd>
+                {{ h264: "H.264", hevc: "H.265" }[stream.codec ?? ""] ?? stream.codec} {stream.profile} {stream.width}×
+                {stream.height}, {tenths(stream.fps_measured ?? 0)}/s, {tenths((stream.bitrate_bps ?? 0) / 1e6)} Mbit/s
+              </dd>
+              <dt>{t("test.keyframes")}</dt>
+              <dd>{stream.gop_seconds ? t("test.every", { seconds: tenths(stream.gop_seconds) }) : t("unknown")}</dd>
+              <dt>{t("test.browser")}</dt>
+              <dd>{t(`browser.${stream.browser ?? "unknown"}`)}</dd>
+              <dt>{t("test.clock")}</dt>
+              <dd>
+                {stream.clock_offset_seconds == null
+                  ? t("unknown")
+                  : `${stream.clock_offset_seconds < 0 ? "−" : "+"}${tenths(Math.abs(stream.clock_offset_seconds))} s`}
+              </dd>
+              <dt>{t("test.lost")}</dt>
+              <dd>{t("test.packets", { count: stream.packets_lost ?? 0 })}</dd>
+            </dl>
+          ) : (
+            <p>{stream.message}</p>
+          )}
+          {(stream.advice?.length ?? 0) > 0 && (
+            <ul>
+              {stream.advice?.map((advice) => (
+                <li key={advice}>
+                  <span aria-hidden="true">→ </span>
+                  {advice}
+                </li>
+              ))}
+            </ul>
+          )}
+        </div>
+      ))}
+    </section>
+  );
+}

@@ -1,0 +1,84 @@
+/** Screen 21: the first administrator, by the code that the server printed once. Nothing can be used before. */
+
+import { useMutation } from "@tanstack/react-query";
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+import * as api from "../../api/calls.ts";
+import type { Site } from "../../api/model.ts";
+import { useStation } from "../../app/station.ts";
+import { Button, PasswordField, TextField } from "../../ui/controls.tsx";
+import { problemText } from "../../ui/states.tsx";
+import { EntryFrame } from "./EntryFrame.tsx";
+
+export function FirstRun({ site, done }: { site: Site; done: () => Promise<void> }) {
+  const { t } = useTranslation();
+  const { language } = useStation();
+  const [code, setCode] = useState("");
+  const [name, setName] = useState("");
+  const [password, setPassword] = useState("");
+  const [again, setAgain] = useState("");
+  const differs = again !== "" && password !== again;
+  const setUp = useMutation({
+    mutationFn: () => api.setUp({ setup_code: code.trim(), name: name.trim(), password, language }),
+    onSuccess: done,
+  });
+  return (
+    <EntryFrame site={site} title={t("entry.first_run")}>
+      <p className="dim">{t("entry.first_run_why")}</p>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (!differs && !setUp.isPending) setUp.mutate();
+        }}
+      >
+        <TextField
+          label={t("entry.setup_code")}
+          description={t("entry.setup_code_where")}
+          value={code}
+          onChange={setCode}
+          autoComplete="off"
+          required
+          autoFocus
+        />
+        <TextField
+          label={t("entry.administrator_name")}
+          description={t("entry.name_rule")}
+          value={name}
+          onChange={setName}
+          autoComplete="username"
+          maxLength={64}
+          required
+        />
+        <PasswordField
+          label={t("entry.password")}
+          description={t("entry.password_rule")}
+          value={password}
+          onChange={setPassword}
+          autoComplete="new-password"
+          required
+        />
+        <PasswordField
+          label={t("entry.again_password")}
+          value={again}
+          onChange={setAgain}
+          autoComplete="new-password"
+          error={differs ? t("entry.passwords_differ") : null}
+          required
+        />
+        {setUp.isError && (
+          <p className="note note--loud" role="alert">
+            {problemText(t, setUp.error)}
+          </p>
+        )}
+        <Button
+          kind="primary"
+          type="submit"
+          disabled={setUp.isPending || !code || !name || !password || !again || differs}
+        >
+          {t("entry.create_administrator")}
+        </Button>
+      </form>
+      <p className="entry__notice">{t("entry.first_run_next")}</p>
+    </EntryFrame>
+  );
+}

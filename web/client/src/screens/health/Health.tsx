@@ -1,0 +1,169 @@
+/** Screen 17: one look. Numbers with their promise, then what needs a person, each with what to do. Unproved is "don't know". */
+
+import "./health.css";
+import { useQuery } from "@tanstack/react-query";
+import { useTranslation } from "react-i18next";
+import * as api from "../../api/calls.ts";
+import type { Health as Facts } from "../../api/model.ts";
+import { useDesk, useMay, useNow } from "../../app/context.tsx";
+import { duration, parseUtc, tenths } from "../../time/site.ts";
+import { Failed, Loading, NoRight } from "../../ui/states.tsx";
+import { counts, PROVED_MS, troubles } from "./judge.ts";
+
+export function Health() {
+  const { t } = useTranslation();
+  const { world } = useDesk();
+  const may = useMay("read_health");
+  const query = useQuery({
+    queryKey: ["health"],
+    queryFn: api.health,
+    enabled: may,
+    refetchInterval: 5000,
+    staleTime: 0,
+  });
+  const now = useNow(2000);
+  if (!may) return <NoRight />;
+  if (query.isPending) return <Loading />;
+  if (query.isError && !query.data) return <Failed error={query.error} retry={() => void query.refetch()} />;
+  const health = query.data;
+  const at = parseUtc(health.at);
+  const proved = at !== null && now - at < PROVED_MS;
+  const rows = troubles(health);
+  return (
+    <div className="page">
+      <div className="page__head">
+        <h1>{t("health.title")}</h1>
+        <span className={proved ? "dim" : "loud"} role="status">
+          {at === null
+            ? t("unknown")
+            : t(proved ? "health.as_of" : "health.stale", { time: world.zone.clock(at), age: duration(now - at) })}
+        </span>
+      </div>
+      <Figures health={health} proved={proved} />
+      <div className="page__body">
+        <table className="list">
+          <caption>
+            {rows.length === 0
+              ? t(proved ? "health.nothing" : "health.nothing_known")
+              : t("health.attention", { count: rows.length })}
+          </caption>
+          {rows.length > 0 && (
+            <>
+              <thead>
+                <tr>
+                  <th scope="col" className="key-cell">
+                    <span className="sr">{t("health.grade")}</span>
+                  </th>
+                  <th scope="col">{t("cameras.number")}</th>
+                  <th scope="col">{t("health.what")}</th>
+                  <th scope="col">{t("health.why_since")}</th>
+                  <th scope="col">{t("health.cause")}</th>
+                  <th scope="col">{t("health.todo")}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {rows.map((row) => {
+                  const since = parseUtc(row.sinceUtc);
+                  const own = row.number === null || row.why === "camera_clock";
+                  return (
+                    <tr key={`${row.number} ${row.what} ${row.why}`}>
+                      <td className={`key-cell ${row.grade === "bad" ? "loud" : "warn"}`}>
+                        <span aria-hidden="true">{row.grade === "bad" ? "✕" : "◔"}</span>
+                        <span className="sr">{t(`health.grade_${row.grade}`)}</span>
+                      </td>
+                      <td>{row.number === null ? "—" : String(row.number).padStart(3, "0")}</td>
+                      <td>{row.number === null ? t(`health.what_${row.what}`) : row.what}</td>
+                      <td>
+                        {own
+                          ? t(`health.why_${row.why}`, row.facts)
+                          : t(`reason.${row.why}`, { defaultValue: t("reason.unknown") })}
+                        {since !== null &&
+                          ` ${t("since", { time: world.zone.day(since) === world.zone.day(now) ? world.zone.clock(since) : world.zone.stamp(since) })}`}
+                      </td>
+                      <td>{t(`health.cause_${row.cause}`)}</td>
+                      <td>
+                        {own
+                          ? t(`health.todo_${row.todo}`)
+                          : t(`todo.${row.todo}`, { defaultValue: t("todo.unknown") })}
+                      </td>
+                    </tr>
+                  );
+                })}
+              </tbody>
+            </>
+          )}
+        </table>
+      </div>
+    </div>
+  );
+}
+
+function Figures({ health, proved }: { health: Facts; proved: boolean }) {
+  const { t } = useTranslation();
+  const { world } = useDesk();
+  const { recording, expected } = counts(health.streams);
+  const gapS = health.streams
+    .filter((stream) => stream.stream === "main")
+    .reduce((sum, stream) => sum + (typeof stream.gap_today_seconds === "number" ? stream.gap_today_seconds : 0), 0);
+  const gapped = health.streams.filter(
+    (stream) => stream.stream === "main" && Number(stream.gap_today_seconds ?? 0) > 0,
+  ).length;
+  const bits = health.streams.reduce((sum, stream) => sum + Number(stream.bits_per_second ?? 0), 0);
+  const oldest = parseUtc(health.store.oldest);
+  const offset = health.clock.offset_seconds;
+  const { recorder, archiver } = health;
+  const figure = (
+    key: string,
+    text: string | null,
+    grade: "" | "warn" | "loud" = "",
+    facts: Record<string, string | number> = {},
+  ) => (
+    <div key={key}>
+      <dt>{t(`figure.${key}`, facts)}</dt>
+      <dd className={text === null || !proved ? "unknown" : grade}>{text === null || !proved ? t("unknown") : text}</dd>
+    </div>
+  );
+  return (
+    <dl className="figures">
+      {figure(
+        "recording",
+        recorder.answers ? t("foot.of", { n: recording, m: expected }) : null,
+        recording < expected ? "loud" : "",
+      )}
+      {figure("gaps", recorder.answers ? duration(gapS * 1000) : null, gapS > 0 ? "warn" : "", { count: gapped })}
+      {figure("ingest", recorder.answers ? `${tenths(bits / 1e6)} Mbit/s` : null)}
+      {figure(
+        "waiting",
+        archiver.answers && health.store.waiting_segments != null
+          ? oldest === null
+            ? t("figure.nothing_waits")
+            : duration(world.nowMs() - oldest)
+          : null,
+        health.store.error ? "loud" : "",
+        { count: health.store.waiting_segments ?? 0 },
+      )}
+      {figure("spool", archiver.answers && health.spool.hours != null ? hours(health.spool.hours) : null)}
+      {figure("disk", health.spool.disk_free_bytes == null ? null : bytes(health.spool.disk_free_bytes))}
+      {figure(
+        "clock",
+        offset == null ? null : `${offset < 0 ? "−" : "+"}${Math.abs(offset * 1000).toFixed(0)} ms`,
+        health.clock.synchronised === false ? "warn" : "",
+      )}
+      {figure("pictures", liveText(world.socket.console))}
+    </dl>
+  );
+}
+
+function liveText(console: Readonly<Record<string, unknown>>): string | null {
+  return typeof console.live === "number" ? String(console.live) : null;
+}
+
+function hours(value: number): string {
+  return value >= 48 ? `${Math.floor(value / 24)} d ${Math.floor(value % 24)} h` : `${tenths(value)} h`;
+}
+
+export function bytes(value: number): string {
+  if (value >= 1e12) return `${tenths(value / 1e12)} TB`;
+  if (value >= 1e9) return `${tenths(value / 1e9)} GB`;
+  return `${tenths(value / 1e6)} MB`;
+}

@@ -1,0 +1,533 @@
+/** Screen 19: who may do what: people, their roles over cameras, and what one of them really sees. */
+
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+import * as api from "../../api/calls.ts";
+import type { Act, Grant, Language, NewGrant, Role, User } from "../../api/model.ts";
+import { useCameraMap } from "../../app/cameras.ts";
+import { useDesk, useMay } from "../../app/context.tsx";
+import { parseUtc } from "../../time/site.ts";
+import { Button, ChoiceField, Dialog, TextField } from "../../ui/controls.tsx";
+import { Empty, Failed, fieldError, Loading, NoRight, problemText } from "../../ui/states.tsx";
+import { fold } from "../../wall/search.ts";
+
+export function People() {
+  const { t } = useTranslation();
+  const { world } = useDesk();
+  const may = useMay("manage_users");
+  const query = useQuery({ queryKey: ["users"], queryFn: api.users, enabled: may });
+  const [chosen, setChosen] = useState<string | null>(null);
+  const [adding, setAdding] = useState(false);
+  const [matrix, setMatrix] = useState(false);
+  const [text, setText] = useState("");
+  if (!may) return <NoRight />;
+  const found = (query.data ?? []).filter((user) => fold(`${user.name} ${user.display_name}`).includes(fold(text)));
+  const user = query.data?.find((candidate) => candidate.id === chosen);
+  return (
+    <div className={user ? "cols" : "page"}>
+      <div className="page">
+        <div className="page__head">
+          <h1>{t("people.title")}</h1>
+          <div className="acts">
+            <Button kind="primary" onClick={() => setAdding(true)}>
+              {t("people.add")}
+            </Button>
+            <Button onClick={() => setMatrix(true)}>{t("people.roles")}</Button>
+          </div>
+        </div>
+        <div className="tools">
+          <TextField label={t("people.find")} value={text} onChange={setText} autoComplete="off" />
+        </div>
+        <div className="page__body">
+          {query.isPending ? (
+            <Loading />
+          ) : query.isError ? (
+            <Failed error={query.error} retry={() => void query.refetch()} />
+          ) : found.length === 0 ? (
+            <Empty what={t("people.none")} />
+          ) : (
+            <table className="list">
+              <caption>{t("people.count", { count: found.length })}</caption>
+              <thead>
+                <tr>
+                  <th scope="col">{t("people.name")}</th>
+                  <th scope="col">{t("people.display_name")}</th>
+                  <th scope="col">{t("people.roles")}</th>
+                  <th scope="col">{t("people.last")}</th>
+                  <th scope="col">{t("people.state")}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {found.map((one) => {
+                  const last = parseUtc(one.last_sign_in_at);
+                  return (
+                    <tr key={one.id} className={one.id === chosen ? "chosen" : ""}>
+                      <td>
+                        <button
+                          type="button"
+                          className="rowlink"
+                          aria-expanded={one.id === chosen}
+                          onClick={() => setChosen(one.id === chosen ? null : one.id)}
+                        >
+                          {one.name}
+                        </button>
+                      </td>
+                      <td>{one.display_name}</td>
+                      <td>
+                        {one.roles.map((role) => t(`role.${role}`)).join(", ") || (
+                          <span className="dim">{t("people.no_role")}</span>
+                        )}
+                      </td>
+                      <td className="tight">
+                        {last === null ? <span className="dim">{t("people.never")}</span> : world.zone.stamp(last)}
+                      </td>
+                      <td>
+                        {one.disabled ? (
+                          <span className="warn">{t("people.disabled")}</span>
+                        ) : one.must_change_password ? (
+                          t("people.one_time")
+                        ) : (
+                          t("people.active")
+                        )}
+                      </td>
+                    </tr>
+                  );
+                })}
+              </tbody>
+            </table>
+          )}
+        </div>
+      </div>
+      {user && <Person key={user.id} user={user} close={() => setChosen(null)} />}
+      {adding && <AddPerson onClose={() => setAdding(false)} chosen={setChosen} />}
+      {matrix && <RoleMatrix onClose={() => setMatrix(false)} />}
+    </div>
+  );
+}
+
+function Person({ user, close }: { user: User; close: () => void }) {
+  const { t } = useTranslation();
+  const { session } = useDesk();
+  const queries = useQueryClient();
+  const [secret, setSecret] = useState<string | null>(null);
+  const [granting, setGranting] = useState(false);
+  const [removing, setRemoving] = useState(false);
+  const again = () => queries.invalidateQueries({ queryKey: ["users"] });
+  const change = useMutation({
+    mutationFn: (disabled: boolean) => api.changeUser(user, { disabled }),
+    onSuccess: again,
+  });
+  const password = useMutation({
+    mutationFn: () => api.newPassword(user.id),
+    onSuccess: ({ password }) => {
+      setSecret(password);
+      void again();
+    },
+  });
+  const remove = useMutation({
+    mutationFn: () => api.removeUser(user.id),
+    onSuccess: () => {
+      close();
+      return again();
+    },
+  });
+  const failed = change.error ?? password.error ?? remove.error;
+  const self = user.id === session.user.id;
+  return (
+    <section className="page" aria-label={user.name}>
+      <div className="page__head">
+        <h2 style={{ marginRight: "auto", fontSize: 15, color: "var(--strong)" }}>{user.display_name || user.name}</h2>
+        <Button kind="quiet" onClick={close}>
+          {t("act.close")}
+        </Button>
+      </div>
+      <div className="page__body" style={{ display: "grid", gap: 20 }}>
+        <div className="acts">
+          <Button onClick={() => password.mutate()} disabled={self || password.isPending}>
+            {t("people.new_password")}
+          </Button>
+          <Button onClick={() => change.mutate(!user.disabled)} disabled={self || change.isPending}>
+            {t(user.disabled ? "people.enable" : "people.disable")}
+          </Button>
+          <Button kind="danger" onClick={() => setRemoving(true)} disabled={self}>
+            {t("people.remove")}
+          </Button>
+        </div>
+        {self && <p className="dim">{t("people.self")}</p>}
+        {failed && (
+          <p className="note note--loud" role="alert">
+            {problemText(t, failed)}
+          </p>
+        )}
+        <Grants user={user} grant={() => setGranting(true)} />
+        <WhatSees user={user} />
+      </div>
+      {granting && <AddGrant user={user} onClose={() => setGranting(false)} />}
+      {secret && <OneTime name={user.name} password={secret} onClose={() => setSecret(null)} />}
+      {removing && (
+        <Dialog title={t("people.remove_title", { name: user.name })} onClose={() => setRemoving(false)}>
+          <p>{t("people.remove_why")}</p>
+          <div className="acts" style={{ marginTop: 16 }}>
+            <Button kind="danger" onClick={() => remove.mutate()} disabled={remove.isPending}>
+              {t("people.remove")}
+            </Button>
+            <Button onClick={() => setRemoving(false)}>{t("act.cancel")}</Button>
+          </div>
+        </Dialog>
+      )}
+    </section>
+  );
+}
+
+function Grants({ user, grant }: { user: User; grant: () => void }) {
+  const { t } = useTranslation();
+  const { world } = useDesk();
+  const queries = useQueryClient();
+  const cameras = useCameraMap();
+  const query = useQuery({ queryKey: ["grants", user.id], queryFn: () => api.grants(user.id) });
+  const remove = useMutation({
+    mutationFn: (id: string) => api.removeGrant(id),
+    onSuccess: async () => {
+      await queries.invalidateQueries({ queryKey: ["grants", user.id] });
+      await queries.invalidateQueries({ queryKey: ["sees", user.id] });
+      await queries.invalidateQueries({ queryKey: ["users"] });
+    },
+  });
+  const where = (one: Grant) => {
+    if (one.scope === "all") return t("grant.all");
+    if (one.scope === "group") return t("grant.group_of", { group: one.group });
+    const camera = one.camera_id ? cameras.get(one.camera_id) : undefined;
+    return camera ? `${camera.number} ${camera.name}` : t("grant.camera");
+  };
+  return (
+    <section>
+      <h2>{t("people.grants")}</h2>
+      {query.isPending ? (
+        <Loading />
+      ) : query.isError ? (
+        <Failed error={query.error} retry={() => void query.refetch()} />
+      ) : query.data.length === 0 ? (
+        <p className="dim">{t("people.no_grants")}</p>
+      ) : (
+        <table className="list">
+          <tbody>
+            {query.data.map((one) => {
+              const until = parseUtc(one.expires_at);
+              return (
+                <tr key={one.id}>
+                  <td>
+                    <b>{t(`role.${one.role}`)}</b>
+                    <div>
+                      {where(one)}
+                      {one.back_hours !== null && `, ${t("grant.back", { count: one.back_hours })}`}
+                      {until !== null && `, ${t("grant.until", { time: world.zone.stamp(until) })}`}
+                    </div>
+                  </td>
+                  <td className="end">
+                    <Button onClick={() => remove.mutate(one.id)} disabled={remove.isPending}>
+                      {t("grant.take")}
+                    </Button>
+                  </td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      )}
+      {remove.isError && (
+        <p className="note note--loud" role="alert">
+          {problemText(t, remove.error)}
+        </p>
+      )}
+      <div className="acts" style={{ marginTop: 8 }}>
+        <Button onClick={grant}>{t("grant.add")}</Button>
+      </div>
+    </section>
+  );
+}
+
+function WhatSees({ user }: { user: User }) {
+  const { t } = useTranslation();
+  const query = useQuery({ queryKey: ["sees", user.id], queryFn: () => api.sees(user.id) });
+  return (
+    <section>
+      <h2>{t("people.sees", { name: user.name })}</h2>
+      {query.isPending ? (
+        <Loading />
+      ) : query.isError ? (
+        <Failed error={query.error} retry={() => void query.refetch()} />
+      ) : (
+        <>
+          <p style={{ margin: "4px 0 8px" }}>
+            {query.data.site_acts.length > 0
+              ? query.data.site_acts.map((act) => t(`acts.${act}`)).join(", ")
+              : t("people.no_site_acts")}
+          </p>
+          {query.data.cameras.length === 0 ? (
+            <p className="dim">{t("people.sees_nothing")}</p>
+          ) : (
+            <table className="list">
+              <caption>{t("people.sees_count", { count: query.data.cameras.length })}</caption>
+              <tbody>
+                {query.data.cameras.map((camera) => (
+                  <tr key={camera.id}>
+                    <td>
+                      <b>{String(camera.number).padStart(3, "0")}</b> {camera.name}
+                      <div className="dim">
+                        {camera.acts
+                          .map(
+                            (act) =>
+                              t(`acts.${act}`) +
+                              (camera.purpose_required.includes(act) ? ` (${t("people.with_purpose")})` : ""),
+                          )
+                          .join(", ")}
+                      </div>
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          )}
+        </>
+      )}
+    </section>
+  );
+}
+
+function AddPerson({ onClose, chosen }: { onClose: () => void; chosen: (id: string) => void }) {
+  const { t } = useTranslation();
+  const queries = useQueryClient();
+  const [name, setName] = useState("");
+  const [display, setDisplay] = useState("");
+  const [language, setLanguage] = useState<Language>("pl");
+  const add = useMutation({
+    mutationFn: () => api.addUser({ name: name.trim(), display_name: display.trim(), language }),
+    onSuccess: async ({ user }) => {
+      await queries.invalidateQueries({ queryKey: ["users"] });
+      chosen(user.id);
+    },
+  });
+  if (add.isSuccess) return <OneTime name={add.data.user.name} password={add.data.password} onClose={onClose} />;
+  return (
+    <Dialog title={t("people.add")} onClose={onClose}>
+      <form
+        className="form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          add.mutate();
+        }}
+      >
+        <TextField
+          label={t("people.name")}
+          description={t("entry.name_rule")}
+          value={name}
+          onChange={setName}
+          error={fieldError(add.error, "name")}
+          autoComplete="off"
+          maxLength={64}
+          required
+          autoFocus
+        />
+        <TextField
+          label={t("people.display_name")}
+          value={display}
+          onChange={setDisplay}
+          autoComplete="off"
+          maxLength={120}
+        />
+        <ChoiceField
+          label={t("people.language")}
+          value={language}
+          choices={[
+            { value: "pl", label: "Polski" },
+            { value: "en", label: "English" },
+          ]}
+          onChange={setLanguage}
+        />
+        {add.isError && (
+          <p className="note note--loud" role="alert">
+            {problemText(t, add.error)}
+          </p>
+        )}
+        <div className="acts">
+          <Button kind="primary" type="submit" disabled={add.isPending || name.trim() === ""}>
+            {t("people.add")}
+          </Button>
+          <Button onClick={onClose}>{t("act.cancel")}</Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+function OneTime({ name, password, onClose }: { name: string; password: string; onClose: () => void }) {
+  const { t } = useTranslation();
+  return (
+    <Dialog title={t("people.one_time_title", { name })} onClose={onClose}>
+      <p className="secret">{password}</p>
+      <p className="dim">{t("people.one_time_why")}</p>
+      <div className="acts" style={{ marginTop: 16 }}>
+        <Button kind="primary" onClick={onClose}>
+          {t("people.one_time_done")}
+        </Button>
+      </div>
+    </Dialog>
+  );
+}
+
+const ROLES: readonly Role[] = [
+  "operator",
+  "shift_lead",
+  "evidence_officer",
+  "data_protection_officer",
+  "auditor",
+  "technician",
+  "vehicle_crew",
+  "recipient",
+  "administrator",
+];
+
+function AddGrant({ user, onClose }: { user: User; onClose: () => void }) {
+  const { t } = useTranslation();
+  const queries = useQueryClient();
+  const cameras = [...useCameraMap().values()];
+  const groups = [...new Set(cameras.map((camera) => camera.group).filter(Boolean))];
+  const [role, setRole] = useState<Role>("operator");
+  const [scope, setScope] = useState<Grant["scope"]>("all");
+  const [group, setGroup] = useState(groups[0] ?? "");
+  const [camera, setCamera] = useState(cameras[0]?.id ?? "");
+  const [days, setDays] = useState("");
+  const add = useMutation({
+    mutationFn: () => {
+      const until = Number(days) > 0 ? new Date(Date.now() + Number(days) * 86_400_000).toISOString() : null;
+      const body: NewGrant = { role, scope, expires_at: until };
+      if (scope === "group") body.group = group;
+      if (scope === "camera") body.camera_id = camera;
+      return api.addGrant(user.id, body);
+    },
+    onSuccess: async () => {
+      await queries.invalidateQueries({ queryKey: ["grants", user.id] });
+      await queries.invalidateQueries({ queryKey: ["sees", user.id] });
+      await queries.invalidateQueries({ queryKey: ["users"] });
+      onClose();
+    },
+  });
+  return (
+    <Dialog title={t("grant.title", { name: user.name })} onClose={onClose}>
+      <form
+        className="form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          add.mutate();
+        }}
+      >
+        <ChoiceField
+          label={t("grant.role")}
+          value={role}
+          choices={ROLES.map((value) => ({ value, label: t(`role.${value}`) }))}
+          description={t(`role_why.${role}`)}
+          onChange={setRole}
+        />
+        <ChoiceField
+          label={t("grant.scope")}
+          value={scope}
+          choices={(["all", "group", "camera"] as const).map((value) => ({ value, label: t(`grant.scope_${value}`) }))}
+          onChange={setScope}
+        />
+        {scope === "group" && (
+          <ChoiceField
+            label={t("cameras.group")}
+            value={group}
+            choices={groups.map((name) => ({ value: name, label: name }))}
+            onChange={setGroup}
+          />
+        )}
+        {scope === "camera" && (
+          <ChoiceField
+            label={t("grant.camera")}
+            value={camera}
+            choices={cameras.map((one) => ({ value: one.id, label: `${one.number} ${one.name}` }))}
+            onChange={setCamera}
+            searchable
+          />
+        )}
+        <TextField
+          label={t("grant.days")}
+          description={t("grant.days_why")}
+          value={days}
+          onChange={setDays}
+          inputMode="numeric"
+          autoComplete="off"
+        />
+        {add.isError && (
+          <p className="note note--loud" role="alert">
+            {problemText(t, add.error)}
+          </p>
+        )}
+        <div className="acts">
+          <Button
+            kind="primary"
+            type="submit"
+            disabled={add.isPending || (scope === "group" && !group) || (scope === "camera" && !camera)}
+          >
+            {t("grant.give")}
+          </Button>
+          <Button onClick={onClose}>{t("act.cancel")}</Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+function RoleMatrix({ onClose }: { onClose: () => void }) {
+  const { t } = useTranslation();
+  const query = useQuery({ queryKey: ["roles"], queryFn: api.roles });
+  return (
+    <Dialog title={t("people.roles_title")} size="90%" onClose={onClose}>
+      {query.isPending ? (
+        <Loading />
+      ) : query.isError ? (
+        <Failed error={query.error} retry={() => void query.refetch()} />
+      ) : (
+        <div style={{ overflowX: "auto" }}>
+          <table className="list">
+            <caption>{t("people.roles_why")}</caption>
+            <thead>
+              <tr>
+                <th scope="col">{t("grant.role")}</th>
+                {acts(query.data).map((act) => (
+                  <th key={act} scope="col" style={{ whiteSpace: "normal", height: "auto" }}>
+                    {t(`acts.${act}`)}
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {query.data.map((one) => (
+                <tr key={one.role}>
+                  <th scope="row" style={{ color: "var(--text)" }}>
+                    {t(`role.${one.role}`)}
+                  </th>
+                  {acts(query.data).map((act) => (
+                    <td key={act}>
+                      {one.acts.includes(act) ? (
+                        t(one.purpose_required.includes(act) ? "people.with_purpose" : "yes")
+                      ) : (
+                        <span className="dim">–</span>
+                      )}
+                    </td>
+                  ))}
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Dialog>
+  );
+}
+
+function acts(roles: readonly { acts: readonly Act[] }[]): Act[] {
+  return [...new Set(roles.flatMap((role) => role.acts))].sort();
+}

@@ -1,0 +1,61 @@
+/** What the whole console must know before anything on it is believed. */
+
+import { useEffect, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { useDecoding, useDesk, useNow, useSocketNews } from "../../app/context.tsx";
+import { differs, tenths } from "../../time/site.ts";
+import { Button } from "../../ui/controls.tsx";
+
+const STATION_CLOCK_OFF_MS = 2000;
+
+export function Banners() {
+  const { t } = useTranslation();
+  const { world, site } = useDesk();
+  const decoding = useDecoding();
+  useSocketNews("onLink");
+  const now = useNow(5000);
+  const [zoneSeen, setZoneSeen] = useState(false);
+  const station = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const error = world.socket.stationErrorMs();
+  const { level } = decoding.overload;
+  return (
+    <div aria-live="assertive">
+      {world.socket.blind && <Blind />}
+      {level > 0 && (
+        <p className="banner" data-banner="overload">
+          {t("banner.overload", { lowered: world.lowered(), count: decoding.tiles, level })}
+        </p>
+      )}
+      {error !== null && Math.abs(error) > STATION_CLOCK_OFF_MS && (
+        <p className="banner" data-banner="clock">
+          {t(error > 0 ? "banner.clock_ahead" : "banner.clock_behind", { seconds: tenths(Math.abs(error) / 1000) })}
+        </p>
+      )}
+      {!zoneSeen && differs(world.zone, station, now) && (
+        <p className="banner banner--quiet" data-banner="zone">
+          {t("banner.zone", { station, site: site.time_zone })}
+          <Button onClick={() => setZoneSeen(true)}>{t("act.understood")}</Button>
+        </p>
+      )}
+    </div>
+  );
+}
+
+function Blind() {
+  const { t } = useTranslation();
+  const [sinceMs] = useState(() => performance.now());
+  const [seconds, setSeconds] = useState(3);
+  useEffect(() => {
+    const timer = setInterval(() => setSeconds(3 + Math.floor((performance.now() - sinceMs) / 1000)), 1000);
+    return () => clearInterval(timer);
+  }, [sinceMs]);
+  return (
+    <p className="banner banner--blind" data-banner="blind">
+      <span>
+        <span aria-hidden="true">▲ </span>
+        {t("banner.blind")}
+      </span>
+      <span aria-hidden="true">{seconds} s</span>
+    </p>
+  );
+}

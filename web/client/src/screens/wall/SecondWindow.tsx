@@ -1,0 +1,77 @@
+/** Screen 3: tiles only, large labels, the site's clock. Its spot tile follows the selection of the other windows. */
+
+import "./wall.css";
+import "../shell/shell.css";
+import { useEffect, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { useCameras } from "../../app/cameras.ts";
+import { useDesk, useNow } from "../../app/context.tsx";
+import { Button } from "../../ui/controls.tsx";
+import { Empty, Failed, Loading } from "../../ui/states.tsx";
+import { GRIDS } from "../../wall/grids.ts";
+import { useWall } from "../../wall/store.ts";
+import { Banners } from "../shell/Banners.tsx";
+import { Wall } from "./WallScreen.tsx";
+
+export function SecondWindow() {
+  const { t } = useTranslation();
+  const { world } = useDesk();
+  const cameras = useCameras();
+  const wall = useWall();
+  const now = useNow(250);
+  const [said, setSaid] = useState("");
+  useStayAwake();
+  if (cameras.isPending) return <Loading />;
+  if (cameras.isError) return <Failed error={cameras.error} retry={() => void cameras.refetch()} />;
+  const seen = cameras.data.filter((camera) => camera.acts.includes("view_live"));
+  return (
+    <main className="secondwindow">
+      <h1 className="sr">{t("wall.second")}</h1>
+      <Banners />
+      {seen.length === 0 ? (
+        <Empty what={t("wall.nothing")} hint={t("wall.nothing_hint")} />
+      ) : (
+        <Wall cameras={seen} say={setSaid} bare />
+      )}
+      <p className="secondwindow__clock">{world.serverNowMs() === null ? "––:––:––" : world.zone.clock(now)}</p>
+      <div className="secondwindow__bar seg">
+        {GRIDS.map((grid) => (
+          <Button key={grid} aria-pressed={wall.grid === grid} onClick={() => wall.setGrid(grid)}>
+            {grid}
+          </Button>
+        ))}
+        <Button onClick={() => wall.setSpot(wall.spot === null ? 0 : null)} aria-pressed={wall.spot !== null}>
+          {t("wall.follow")}
+        </Button>
+        <Button onClick={() => void document.documentElement.requestFullscreen()}>{t("wall.fullscreen")}</Button>
+      </div>
+      <p className="sr" role="status">
+        {said}
+      </p>
+    </main>
+  );
+}
+
+/** The screen must not go dark by itself; where the browser refuses, the desk's own settings decide. */
+function useStayAwake(): void {
+  useEffect(() => {
+    let lock: WakeLockSentinel | null = null;
+    let left = false;
+    const take = async () => {
+      if (document.hidden || !("wakeLock" in navigator)) return;
+      try {
+        lock = await navigator.wakeLock.request("screen");
+        if (left) void lock.release();
+      } catch {
+        lock = null;
+      }
+    };
+    void take();
+    document.addEventListener("visibilitychange", take);
+    return () => {
+      left = true;
+      document.removeEventListener("visibilitychange", take);
+      void lock?.release();
+    };
+  }, []);
+}

@@ -1,0 +1,69 @@
+/** What a list shows when it has nothing to show, and why. */
+
+import { useTranslation } from "react-i18next";
+import { codeOf, isPassing, Problem } from "../api/problems.ts";
+
+export function Loading() {
+  const { t } = useTranslation();
+  return (
+    <p className="state" role="status">
+      {t("state.loading")}
+    </p>
+  );
+}
+
+export function Empty({ what, hint }: { what: string; hint?: string | undefined }) {
+  return (
+    <div className="state">
+      <b>{what}</b>
+      {hint}
+    </div>
+  );
+}
+
+export function NoRight() {
+  const { t } = useTranslation();
+  return (
+    <div className="state" role="alert">
+      <b>{t("state.no_right")}</b>
+      {t("state.no_right_hint")}
+    </div>
+  );
+}
+
+export function Failed({ error, retry }: { error: unknown; retry?: (() => void) | undefined }) {
+  const { t } = useTranslation();
+  if (error instanceof Problem && error.code === "forbidden") return <NoRight />;
+  return (
+    <div className="state" role="alert">
+      <b>{problemText(t, error)}</b>
+      {t(isPassing(error) ? "state.passing_hint" : "state.failed_hint")}
+      {retry && (
+        <div>
+          <button type="button" className="b" onClick={retry}>
+            {t("act.retry")}
+          </button>
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** A problem in the reader's language; the server's own words only where the fault lies in what was typed. */
+export function problemText(t: (key: string, facts?: Record<string, unknown>) => string, error: unknown): string {
+  const code = codeOf(error);
+  const problem = error instanceof Problem ? error : null;
+  const text = t(`problem.${code}`, {
+    seconds: Math.ceil(problem?.retryAfterS ?? 5),
+    defaultValue: t("problem.internal"),
+  });
+  const detail = problem && ["invalid", "conflict"].includes(code) ? problem.detail : "";
+  return detail ? `${text} ${detail}` : text;
+}
+
+/** The complaint about one field, for the text under it. */
+export function fieldError(error: unknown, field: string): string | null {
+  if (!(error instanceof Problem)) return null;
+  const found = error.errors.find((entry) => entry.field === field || entry.field.endsWith(`.${field}`));
+  return found?.detail ?? (error.field === field ? error.detail : null);
+}

@@ -1,0 +1,185 @@
+/**
+ * What stands on the wall of this window, and what is selected in any window of this browser.
+ *
+ * Owns the tiles and the selection, and keeps them over a reload. Layouts that have a name live on the server
+ * (`WallScreen`). The selection travels by BroadcastChannel, so that a second window's spot tile follows it.
+ */
+
+import { create } from "zustand";
+import type { Grid, Layout, TileContent } from "../api/model.ts";
+import { DIVISIONS } from "./grids.ts";
+
+export interface WallFacts {
+  /** Of the stored layout these tiles came from; null: of no name. */
+  readonly id: string | null;
+  readonly version: number | null;
+  readonly name: string;
+  readonly shared: boolean;
+  readonly mine: boolean;
+  readonly grid: Grid;
+  readonly spot: number | null;
+  readonly tiles: readonly TileContent[];
+  readonly changed: boolean;
+}
+
+interface Wall extends WallFacts {
+  readonly selected: number;
+  /** What the spot tile shows: the last selection of any window. */
+  readonly spotCamera: string | null;
+  /** A tile over the whole wall, or null. */
+  readonly alone: number | null;
+  readonly toursPausedUntilMs: number;
+  setGrid(grid: Grid): void;
+  setSpot(index: number | null): void;
+  put(index: number, content: TileContent): void;
+  move(from: number, to: number, copy: boolean): void;
+  select(index: number, camera: string | null): void;
+  toSpot(camera: string): void;
+  toSelected(camera: string): void;
+  toNextFree(camera: string): void;
+  showAlone(index: number | null): void;
+  pauseTours(untilMs: number): void;
+  open(layout: Layout): void;
+  fill(grid: Grid, tiles: readonly TileContent[]): void;
+}
+
+const KEY = "stroz.wall";
+const EMPTY: WallFacts = {
+  id: null,
+  version: null,
+  name: "",
+  shared: false,
+  mine: true,
+  grid: "2x2",
+  spot: null,
+  tiles: [],
+  changed: false,
+};
+
+function stored(): WallFacts {
+  try {
+    const found = JSON.parse(sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY) ?? "null") as WallFacts | null;
+    return found && found.grid in DIVISIONS && Array.isArray(found.tiles) ? { ...EMPTY, ...found } : EMPTY;
+  } catch {
+    return EMPTY;
+  }
+}
+
+const channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel("stroz.selection");
+
+export const useWall = create<Wall>((set, get) => {
+  const announce = (camera: string) => channel?.postMessage({ camera });
+  const change = (part: Partial<WallFacts>) => {
+    set({ ...part, changed: true });
+    keep();
+  };
+  const keep = () => {
+    const { id, version, name, shared, mine, grid, spot, tiles, changed } = get();
+    const text = JSON.stringify({ id, version, name, shared, mine, grid, spot, tiles, changed } satisfies WallFacts);
+    sessionStorage.setItem(KEY, text); // this window's own
+    localStorage.setItem(KEY, text); // what a new window begins with
+  };
+  const fitted = (tiles: readonly TileContent[], grid: Grid) =>
+    Array.from({ length: DIVISIONS[grid].cells.length }, (_, i) => tiles[i] ?? null);
+  const first = stored();
+
+  return {
+    ...first,
+    tiles: fitted(first.tiles, first.grid),
+    selected: first.spot ?? 0,
+    spotCamera: null,
+    alone: null,
+    toursPausedUntilMs: 0,
+
+    setGrid(grid) {
+      const { tiles, spot: before, grid: old } = get();
+      const { spot } = DIVISIONS[grid];
+      // A spot tile holds no camera of its own: what stood around it keeps its order.
+      const cameras = tiles.filter((_, i) => i !== before).filter((content) => content !== null);
+      const fresh: TileContent[] = [];
+      for (let i = 0; i < DIVISIONS[grid].cells.length; i++) fresh.push(i === spot ? null : (cameras.shift() ?? null));
+      if (grid === old) return;
+      set({ selected: spot ?? 0, alone: null });
+      change({ grid, spot, tiles: fresh });
+    },
+    setSpot(spot) {
+      change({ spot });
+      if (spot !== null) set({ selected: spot });
+    },
+    put(index, content) {
+      const tiles = [...get().tiles];
+      tiles[index] = content;
+      change({ tiles, ...(get().spot === index && content !== null && { spot: null }) });
+    },
+    move(from, to, copy) {
+      if (from === to) return;
+      const tiles = [...get().tiles];
+      const held = tiles[from] ?? null;
+      if (!copy) tiles[from] = tiles[to] ?? null;
+      tiles[to] = held;
+      change({ tiles });
+    },
+    select(index, camera) {
+      set({ selected: index });
+      if (camera !== null) {
+        set({ spotCamera: camera });
+        announce(camera);
+      }
+    },
+    toSpot(camera) {
+      const { spot } = get();
+      if (spot === null) {
+        get().toSelected(camera);
+        return;
+      }
+      set({ spotCamera: camera });
+      announce(camera);
+    },
+    toSelected(camera) {
+      const { selected, spot } = get();
+      if (selected !== spot) get().put(selected, camera);
+      set({ spotCamera: camera });
+      announce(camera);
+    },
+    toNextFree(camera) {
+      const { tiles, spot, selected } = get();
+      const free = tiles.findIndex((content, i) => content === null && i !== spot);
+      get().put(free === -1 ? selected : free, camera);
+    },
+    showAlone(alone) {
+      set({ alone });
+    },
+    pauseTours(toursPausedUntilMs) {
+      set({ toursPausedUntilMs });
+    },
+    open(layout) {
+      set({
+        ...layout,
+        tiles: fitted(layout.tiles, layout.grid),
+        selected: layout.spot ?? 0,
+        alone: null,
+        changed: false,
+      });
+      keep();
+    },
+    fill(grid, tiles) {
+      const { spot } = DIVISIONS[grid];
+      set({ ...EMPTY, grid, spot, tiles: fitted(tiles, grid), selected: spot ?? 0, alone: null });
+    },
+  };
+});
+
+if (channel) {
+  channel.addEventListener("message", (event: MessageEvent<{ camera?: unknown }>) => {
+    if (typeof event.data.camera === "string") useWall.setState({ spotCamera: event.data.camera });
+  });
+}
+
+/** The division that holds this many cameras, and their places in it. */
+export function firstWall(cameras: readonly string[]): { grid: Grid; tiles: TileContent[] } {
+  const n = cameras.length;
+  const grid: Grid = n <= 1 ? "1" : n <= 4 ? "2x2" : n <= 5 ? "1+5" : n <= 7 ? "1+7" : "1+12";
+  const { cells, spot } = DIVISIONS[grid];
+  const left = [...cameras];
+  return { grid, tiles: cells.map((_, i) => (i === spot ? null : (left.shift() ?? null))) };
+}

@@ -1,0 +1,86 @@
+import { describe, expect, it } from "vitest";
+import { DIVISIONS, GRIDS, neighbour } from "./grids.ts";
+import { KeySequence } from "./keys.ts";
+import { find, fold } from "./search.ts";
+
+describe("divisions", () => {
+  it("have as many tiles as they say, none over another, none missing", () => {
+    const counts = GRIDS.map((grid) => DIVISIONS[grid].cells.length);
+    expect(counts).toEqual([1, 4, 9, 16, 6, 8, 13, 10]);
+    for (const grid of GRIDS) {
+      const { side, cells } = DIVISIONS[grid];
+      const taken = new Set<string>();
+      for (const cell of cells)
+        for (let x = 0; x < cell.span; x++)
+          for (let y = 0; y < cell.span; y++) taken.add(`${cell.column + x},${cell.row + y}`);
+      expect(taken.size).toBe(side * side);
+      expect(cells.reduce((sum, cell) => sum + cell.span ** 2, 0)).toBe(side * side);
+    }
+  });
+
+  it("are walked by arrows", () => {
+    expect([neighbour("2x2", 0, "right"), neighbour("2x2", 0, "down"), neighbour("2x2", 0, "left")]).toEqual([1, 2, 0]);
+    expect(neighbour("1+5", 5, "up")).toBe(2);
+    for (const grid of GRIDS)
+      DIVISIONS[grid].cells.forEach((_, index) => {
+        const reached = (["left", "right", "up", "down"] as const).map((way) => neighbour(grid, index, way));
+        if (grid !== "1") expect(reached.some((to) => to !== index)).toBe(true);
+      });
+  });
+});
+
+describe("finding a camera", () => {
+  const camera = (number: number, name: string, street = "", group = "") => ({ number, name, street, group });
+  const all = [
+    camera(12, "Łódzka / Żółkiewskiego", "ul. Łódzka"),
+    camera(120, "Rynek, płyta"),
+    camera(3, "Dworzec 12", "Plac Kościuszki", "Śródmieście"),
+    camera(4, "Park Miejski"),
+  ];
+  const numbers = (query: string) => find(all, query).map((found) => found.number);
+
+  it("needs no Polish letters and takes them", () => {
+    expect(fold("ŁÓDŹ Żółć ąęśćńź")).toBe("lodz zolc aescnz");
+    expect(numbers("lodz")).toEqual([12]);
+    expect(numbers("łódz")).toEqual([12]);
+    expect(numbers("zolkiew")).toEqual([12]);
+  });
+
+  it("puts the number that was typed first", () => {
+    expect(numbers("12")).toEqual([12, 3, 120]);
+    expect(numbers("012")[0]).toBe(12);
+    expect(numbers("lodz 12")).toEqual([12]);
+  });
+
+  it("wants every word, forgives one slip, and knows streets and groups", () => {
+    expect(numbers("rynek park")).toEqual([]);
+    expect(numbers("rynke")).toEqual([120]);
+    expect(numbers("kosciuszki")).toEqual([3]);
+    expect(numbers("srodm")).toEqual([3]);
+    expect(numbers("xyz")).toEqual([]);
+  });
+});
+
+describe("keys one after another", () => {
+  const type = (codes: string[], gap = 100) => {
+    const keys = new KeySequence();
+    return codes.map((code, i) => keys.press(code, i * gap)).at(-1);
+  };
+
+  it("digits and Enter are a camera, also on the numeric pad", () => {
+    expect(type(["Digit1", "Numpad2", "NumpadEnter"])).toEqual({ kind: "number", number: 12 });
+    expect(type(["Digit1", "Digit3", "Backspace", "Digit2", "Enter"])).toEqual({ kind: "number", number: 12 });
+  });
+
+  it("W and a digit are a layout, G and a letter a screen", () => {
+    expect(type(["KeyW", "Digit3"])).toEqual({ kind: "window", number: 3 });
+    expect(type(["KeyG", "KeyH"])).toEqual({ kind: "go", letter: "H" });
+    expect(type(["KeyG", "Digit1"])).toEqual({ kind: "none" });
+  });
+
+  it("are forgotten after a while and by any other key", () => {
+    expect(type(["Digit1", "Enter"], 2600)).toEqual({ kind: "none" });
+    expect(type(["Digit1", "KeyZ", "Enter"])).toEqual({ kind: "none" });
+    expect(type(["KeyW", "Digit3"], 2600)).toEqual({ kind: "pending", shown: "3" });
+  });
+});
