@@ -4,26 +4,37 @@ BIN := .venv/bin
 STORE ?= folder
 export DEMO_SECONDS STORE
 
-.PHONY: help demo test check bench bench-ingest bench-scale bench-catalogue bench-live bench-profile fuzz clocks crash-points kills store-faults disk-faults database-away soak power neighbours clean
+.PHONY: help demo test check client browser bench bench-ingest bench-scale bench-catalogue bench-live bench-profile fuzz clocks crash-points kills store-faults disk-faults database-away soak power neighbours clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
 
 demo: ## six simulated cameras, recorded, shown, exported (STORE=folder|seaweedfs|minio, DEMO_SECONDS=60 ends by itself)
 	@scripts/setup demo
+	@scripts/client || echo "the demo goes on without pages in the browser"
 	@[ "$(STORE)" != minio ] || scripts/setup minio
 	@exec $(BIN)/vms demo --store $(STORE) $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
 
 test: ## all tests, against real servers
 	@scripts/setup test
+	@scripts/client
 	$(BIN)/pytest -n 2 --dist loadgroup -q
 
-check: ## lint, types, import directions
+check: ## lint, types, import directions; the client's too, and its unit tests
 	@scripts/setup test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@scripts/client check
+
+client: ## the web client, built into web/client/dist where its sources changed
+	@scripts/client
+
+browser: ## the client in Chromium against a running site, by itself
+	@scripts/setup test
+	@scripts/client
+	$(BIN)/pytest -q tests/browser
 
 bench: bench-ingest bench-scale bench-catalogue bench-live ## all benchmarks; nothing else may run meanwhile (BENCH_ARGS=--force tries them out)
 
@@ -88,5 +99,5 @@ soak: ## an hour of 40 cameras under all faults at random (SOAK_ARGS="--minutes 
 	$(BIN)/python -m tests.support.soak $(SOAK_ARGS)
 
 clean: ## remove .venv, caches and demo data
-	rm -rf .venv .venv-fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build demo-data
+	rm -rf web/client/node_modules web/client/dist .venv .venv-fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build demo-data
 	find vms recorder -name '*.so' -delete; rm -f *__mypyc.*.so
