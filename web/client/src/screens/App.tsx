@@ -34,8 +34,8 @@ export function App() {
   if (site.data.setup_needed) return <FirstRun site={site.data} done={refresh} />;
   const entered = (fresh: Session) => {
     setNotice(null);
-    queries.clear();
-    queries.setQueryData(["site"], site.data);
+    // What the one before was shown is not for the next.
+    queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== "site" && queryKey[0] !== "session" });
     queries.setQueryData(["session"], fresh);
   };
   if (session.data === null) return <SignIn site={site.data} notice={notice} entered={entered} />;

@@ -160,7 +160,7 @@ function Lost({ controller }: { controller: TileController }) {
   const { verdict, lastPicture } = controller;
   const [archive, setArchive] = useState(false);
   const since = controller.lastCaptureMs ?? controller.lastShownServerMs ?? controller.downSinceMs;
-  const head = verdict.cause === "codec" ? "unshowable" : verdict.cause === "full" ? "too_many" : "lost";
+  const head = verdict.cause === "codec" ? "unshowable" : verdict.cause === "full" ? "full" : "lost";
   const why = verdict.reason
     ? t(`reason.${verdict.reason}`, { defaultValue: t("reason.unknown") })
     : controller.refusal && verdict.cause !== "network" && verdict.cause !== "camera"
