@@ -17,11 +17,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -43,6 +44,7 @@ from web.identity.passwords import Passwords
 from web.identity.people import create_user
 from web.identity.signing_in import issue_set_up_code
 
+T = TypeVar("T")
 PASSWORD = "czerwony-rower-pod-wiatr"
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--allow-loopback-in-peer-connection", "--autoplay-policy=no-user-gesture-required",
@@ -149,13 +151,19 @@ def browser_site(
         simulator = undo.enter_context(SimulatorThread(options))
         found = BrowserSite(site, f"http://127.0.0.1:{port}", simulator)
         undo.callback(found.stop)
-        asyncio.run(_register(found, names, people, fresh=fresh))
+        _run(_register(found, names, people, fresh=fresh))
         found.start("recorder", "recorder.host")
         found.start_live()
         found.start_web()
         if names:
             eventually_sync(lambda: _all_live(found), 60, "every camera live")
         yield found
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """On a loop of a thread's own: Playwright's is running in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 async def _register(found: BrowserSite, names: Sequence[str], people: dict[str, Role | None], *, fresh: bool) -> None:
@@ -194,7 +202,7 @@ def _all_live(found: BrowserSite) -> bool:
             return []
 
     wanted = {str(stream.id) for camera in found.cameras for stream in camera.streams}
-    live = {s["stream_id"] for s in asyncio.run(states()) if s["state"] in ("recording", "relaying")}
+    live = {s["stream_id"] for s in _run(states()) if s["state"] in ("recording", "relaying")}
     return wanted <= live
 
 
@@ -234,7 +242,8 @@ class Desk:
         return page
 
     def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+        away = "Failed to load resource" in message.text or message.text.startswith("WebSocket connection to")
+        if message.type in ("error", "warning") and not away:
             self.complaints.append(f"{message.type}: {message.text}")
 
 

@@ -26,6 +26,18 @@ export function captureMs(source: CaptureSource | undefined, rtpTimestamp: numbe
   return Math.abs(ticks) < 10_000 ? unix + ticks : unix;
 }
 
+const STEP_MS = 10_000;
+const FRESH_MS = 2000;
+
+/**
+ * Whether a picture captured at `capturedMs` says anything new after one of `newestMs`. An older one does only when it is
+ * fresh by the server's clock and far from the one before: then the clock was set back. Unknown times count as new.
+ */
+export function isNewPicture(capturedMs: number | null, newestMs: number | null, ageMs: number | null): boolean {
+  if (capturedMs === null || newestMs === null || capturedMs > newestMs) return true;
+  return newestMs - capturedMs > STEP_MS && ageMs !== null && Math.abs(ageMs) < FRESH_MS;
+}
+
 /** The usual distance of frames: the median of the last ones, so that one freeze does not look like a slow camera. */
 export class FrameInterval {
   private readonly gaps: number[] = [];

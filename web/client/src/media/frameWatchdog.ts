@@ -1,6 +1,7 @@
 /**
- * When pictures were really shown. Owns the subscription to `requestVideoFrameCallback` of one video element and the
- * decoder's count as a second opinion; judges nothing.
+ * When new pictures were really shown. Owns the subscription to `requestVideoFrameCallback` of one video element and the
+ * decoder's count as a second opinion; judges nothing. A picture whose capture was shown before is no new one: senders
+ * repeat what they have when a decoder asks for a key picture and the camera is silent.
  */
 
 import { FrameInterval } from "./captureClock.ts";
@@ -16,16 +17,18 @@ export class FrameWatchdog {
   lastShownAtMs: number | null = null;
   firstShownAtMs: number | null = null;
   lastDecodedAtMs: number | null = null;
-  framesShown = 0;
   readonly interval = new FrameInterval();
   private readonly video: HTMLVideoElement;
-  private readonly onShown: (frame: ShownFrame) => void;
+  private readonly onShown: (frame: ShownFrame) => boolean;
+  private readonly afterShown: () => void;
   private handle = 0;
   private decoded = 0;
 
-  constructor(video: HTMLVideoElement, onShown: (frame: ShownFrame) => void) {
+  /** `onShown` answers whether the frame is a new picture; `afterShown` follows once it was counted. */
+  constructor(video: HTMLVideoElement, onShown: (frame: ShownFrame) => boolean, afterShown: () => void) {
     this.video = video;
     this.onShown = onShown;
+    this.afterShown = afterShown;
     this.next();
   }
 
@@ -35,15 +38,6 @@ export class FrameWatchdog {
     this.decoded = frames;
   }
 
-  /** Another source is to be watched: what was shown before says nothing about it. */
-  forget(): void {
-    this.lastShownAtMs = null;
-    this.firstShownAtMs = null;
-    this.lastDecodedAtMs = null;
-    this.decoded = 0;
-    this.interval.reset();
-  }
-
   stop(): void {
     this.video.cancelVideoFrameCallback(this.handle);
   }
@@ -51,16 +45,17 @@ export class FrameWatchdog {
   private next(): void {
     this.handle = this.video.requestVideoFrameCallback((now, metadata) => {
       this.next();
-      this.lastShownAtMs = now;
-      this.firstShownAtMs ??= now;
-      this.framesShown += 1;
-      this.interval.shown(now);
-      this.onShown({
+      const isNew = this.onShown({
         atMs: now,
         rtpTimestamp: metadata.rtpTimestamp,
         width: metadata.width,
         height: metadata.height,
       });
+      if (!isNew) return;
+      this.lastShownAtMs = now;
+      this.firstShownAtMs ??= now;
+      this.interval.shown(now);
+      this.afterShown();
     });
   }
 }

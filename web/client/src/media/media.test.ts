@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { pauseMs } from "./backoff.ts";
-import { captureMs, FrameInterval } from "./captureClock.ts";
+import { captureMs, FrameInterval, isNewPicture } from "./captureClock.ts";
 import { afterSecond, CALM, type Overload, renditionFor } from "./overload.ts";
 import { iceServersOf, withoutLocalNames } from "./sdp.ts";
 
@@ -51,6 +51,14 @@ describe("capture time", () => {
   it("is unknown where the sender says nothing", () => {
     expect(captureMs(undefined, 1)).toBeNull();
     expect(captureMs({ rtpTimestamp: 1 }, 1)).toBeNull();
+  });
+
+  it("shown before makes no picture new, unless the clock was set back", () => {
+    expect(isNewPicture(unix + 40, unix, 100)).toBe(true);
+    expect([isNewPicture(unix, unix, 1000), isNewPicture(unix - 900, unix, 1900)]).toEqual([false, false]);
+    expect(isNewPicture(unix - 60_000, unix, 60_500)).toBe(false);
+    expect(isNewPicture(unix - 60_000, unix, 150)).toBe(true);
+    expect([isNewPicture(null, unix, null), isNewPicture(unix, null, 9e9)]).toEqual([true, true]);
   });
 
   it("of a freeze does not look like a slow camera", () => {

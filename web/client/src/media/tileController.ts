@@ -7,7 +7,7 @@
  */
 
 import { pauseMs } from "./backoff.ts";
-import { captureMs } from "./captureClock.ts";
+import { captureMs, isNewPicture } from "./captureClock.ts";
 import { FrameWatchdog, type ShownFrame } from "./frameWatchdog.ts";
 import { type CameraDown, type Cause, judge, type TileFacts, type TileVerdict } from "./tileState.ts";
 import { type FrameCounts, type Rendition, WhepRefused, WhepSession } from "./whep.ts";
@@ -95,7 +95,11 @@ export class TileController {
     this.video.playsInline = true;
     this.video.disablePictureInPicture = true;
     this.video.setAttribute("aria-hidden", "true");
-    this.watchdog = new FrameWatchdog(this.video, (frame) => this.onFrame(frame));
+    this.watchdog = new FrameWatchdog(
+      this.video,
+      (frame) => this.onFrame(frame),
+      () => this.afterFrame(),
+    );
     this.verdict = judge(this.facts());
     this.timer = setInterval(() => this.tick(), TICK_MS);
     document.addEventListener("visibilitychange", this.onVisibility);
@@ -260,11 +264,14 @@ export class TileController {
     this.counts = null;
   }
 
-  private onFrame(frame: ShownFrame): void {
+  /** Takes a frame's facts; false: it was shown before, and proves nothing. */
+  private onFrame(frame: ShownFrame): boolean {
     const server = this.world.serverNowMs();
     const captured = captureMs(this.session?.captureSource(), frame.rtpTimestamp);
+    const ageMs = captured === null || server === null ? null : server - captured;
+    if (!isNewPicture(captured, this.lastCaptureMs, ageMs)) return false;
     this.lastCaptureMs = captured ?? this.lastCaptureMs;
-    this.captureAgeMs = captured === null || server === null ? null : server - captured;
+    this.captureAgeMs = ageMs;
     this.lastShownServerMs = server ?? this.lastShownServerMs;
     this.attempting = false;
     this.failure = null;
@@ -274,11 +281,15 @@ export class TileController {
       this.figures = { ...this.figures, width: frame.width, height: frame.height };
       this.tell();
     }
-    if (this.verdict.word !== "live" || this.verdict.retryInMs !== null) this.evaluate();
     if (frame.atMs - this.timeShownAtMs >= TIME_SHOWN_EVERY_MS) {
       this.timeShownAtMs = frame.atMs;
       for (const listener of this.frameListeners) listener(captured);
     }
+    return true;
+  }
+
+  private afterFrame(): void {
+    if (this.verdict.word !== "live" || this.verdict.retryInMs !== null) this.evaluate();
   }
 
   private tick(): void {

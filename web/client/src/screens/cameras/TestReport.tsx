@@ -14,12 +14,12 @@ export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
           className={`note ${stream.ok ? (stream.advice?.length ? "note--warn" : "") : "note--loud"}`}
           style={{ marginBottom: 8 }}
         >
-          <h3>
+          <h2>
             {t(`test.${stream.stream}`)}:{" "}
             {stream.ok
               ? t("test.receives")
               : t(`reason.${stream.reason ?? "unknown"}`, { defaultValue: stream.reason ?? "" })}
-          </h3>
+          </h2>
           <p className="mono dim">{stream.url}</p>
           {stream.ok ? (
             <dl className="facts">

@@ -1,0 +1,46 @@
+"""One site, one browser for all tests of the client; each test has a desk of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.support.browser_site import BrowserSite, Desk, browser_site, chromium, desk
+from vms.simulate import Footage, prepare_small
+from web.identity.access import Role
+
+NAMES = ("Rynek, płyta", "Krótka / Niska", "Dworzec, perony", "Łódzka 12", "Park Miejski", "Szkoła nr 6")
+OPERATOR, ADMINISTRATOR, TECHNICIAN = "anna.nowak", "adam.wilk", "tomasz.kos"
+
+
+@pytest.fixture(scope="session")
+def small_footage(tmp_path_factory: pytest.TempPathFactory) -> list[Footage]:
+    folder = tmp_path_factory.getbasetemp().parent / "footage-cache"
+    folder.mkdir(exist_ok=True)
+    return prepare_small(folder, pattern=True)[:1]
+
+
+@pytest.fixture(scope="module")
+def site(small_footage: list[Footage]) -> Iterator[BrowserSite]:
+    people = {OPERATOR: Role.OPERATOR, ADMINISTRATOR: Role.ADMINISTRATOR, TECHNICIAN: Role.TECHNICIAN}
+    with browser_site(small_footage, NAMES, people) as found:
+        yield found
+        for name in ("web", "live", "recorder"):
+            print(f"--- {name}\n{found.log(name)[-4000:]}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def at_desk(browser: Browser, site: BrowserSite) -> Iterator[Desk]:
+    """A desk whose page asked nothing of other hosts and complained of nothing, which is checked at the end."""
+    with desk(browser, site) as found:
+        yield found
+        assert found.foreign == []
+        assert found.complaints == []

@@ -1,0 +1,156 @@
+"""A picture that is not live never looks live: ux.md's checks 1 to 6, against the real chain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.browser.conftest import OPERATOR
+from tests.support.browser_site import BrowserSite, await_words, desk, word
+
+pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
+
+EVERY = {number: "live" for number in range(1, 7)}
+GONE = ("lost", "reconnecting")
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, site: BrowserSite) -> Iterator[Page]:
+    """One page lives through all of it, as an operator's does."""
+    with desk(browser, site) as found:
+        yield found.sign_in(OPERATOR)
+        assert found.foreign == []
+        assert found.complaints == []
+
+
+@pytest.fixture
+def wall(page: Page) -> Page:
+    await_words(page, EVERY, 20)
+    return page
+
+
+def picture_left(page: Page, number: int) -> list[float]:
+    """How much is left of a picture: the shares of pixels, left and right in the tile, that are none of its hatch."""
+    png = page.locator(f'.tile[data-camera="{number}"]').last.screenshot()
+    return page.evaluate(
+        """async (bytes) => {
+            const image = await createImageBitmap(new Blob([new Uint8Array(bytes)], {type: 'image/png'}));
+            const canvas = new OffscreenCanvas(image.width, image.height);
+            const paint = canvas.getContext('2d', {willReadFrequently: true});
+            paint.drawImage(image, 0, 0);
+            const style = getComputedStyle(document.documentElement);
+            const rgb = (name) => style.getPropertyValue(name).trim().match(/[0-9a-f]{2}/g).map((c) => parseInt(c, 16));
+            const [light, dark] = [rgb('--hatch-a'), rgb('--hatch-b')];
+            const shares = [];
+            // Two bands beside the text, where a picture would be and words are not.
+            for (const [x, y, w, h] of [[0.03, 0.3, 0.07, 0.4], [0.9, 0.3, 0.07, 0.4]]) {
+                const data = paint.getImageData(x * image.width, y * image.height, w * image.width, h * image.height).data;
+                let other = 0;
+                for (let i = 0; i < data.length; i += 4) {
+                    const hatched = [0, 1, 2].every((c) => data[i + c] >= dark[c] - 3 && data[i + c] <= light[c] + 3);
+                    if (!hatched) other += 1;
+                }
+                shares.push(other / (data.length / 4));
+            }
+            return shares;
+        }""",
+        list(png),
+    )  # type: ignore[no-any-return]
+
+
+def test_an_unplugged_camera_is_lost_within_three_seconds_and_leaves_no_picture(site: BrowserSite, wall: Page) -> None:
+    assert max(picture_left(wall, 2)) > 0.5, "the measure must see a picture where there is one"
+    site.unplug(1)
+    try:
+        await_words(wall, {2: GONE}, 3.6)  # three seconds, and a look of the tile
+        tile = wall.locator('.tile[data-camera="2"]').last
+        panel = tile.locator(".tile__panel").inner_text()
+        assert re.search(r"BRAK SYGNAŁU", panel)
+        assert re.search(r"od \d\d:\d\d:\d\d CES?T, \d+ s", panel), panel
+        assert max(picture_left(wall, 2)) == 0
+        assert tile.locator(".tile__time").count() == 0
+        await_words(wall, {n: "live" for n in (1, 3, 4, 5, 6)}, 0.1)
+    finally:
+        site.plug(1)
+    await_words(wall, {2: "live"}, 20)
+
+
+def test_a_camera_that_sends_nothing_over_a_standing_connection_is_lost_the_same(site: BrowserSite, wall: Page) -> None:
+    """The silent freeze: nothing in WebRTC tells of it."""
+    site.stall(2, 9.0)
+    took = await_words(wall, {3: GONE}, 4.0)
+    assert took > 2.0, "the picture was there until the camera fell silent"
+    assert max(picture_left(wall, 3)) == 0
+    await_words(wall, {3: "live"}, 20)
+
+
+def test_the_time_in_the_caption_stands_still_with_the_picture(site: BrowserSite, wall: Page) -> None:
+    times = wall.evaluate_handle(
+        """() => {
+            const seen = [];
+            const tile = document.querySelector('.tile[data-camera="4"]');
+            const look = () => {
+                seen.push([performance.now(), tile.dataset.word, tile.querySelector('.tile__time')?.textContent ?? null]);
+                setTimeout(look, 50);
+            };
+            look();
+            return seen;
+        }"""
+    )
+    wall.wait_for_timeout(1500)
+    site.stall(3, 6.0)
+    await_words(wall, {4: GONE}, 5)
+    seen = times.json_value()
+    shown = [(at, said) for at, _, said in seen if said]
+    last = shown[-1][1]
+    stood = [at for at, said in shown if said == last]
+    assert len({said for _, said in shown}) > 10, "it ran while pictures came"
+    assert stood[-1] - stood[0] > 1000, "it was on the screen, standing, while the tile was in doubt"
+    assert [said for at, said in shown if at > stood[0]] == [last] * (len(stood) - 1)
+    await_words(wall, {4: "live"}, 20)
+
+
+def test_a_killed_gateway_takes_every_picture_away_and_all_come_back_without_a_reload(
+    site: BrowserSite, wall: Page
+) -> None:
+    wall.evaluate("window.sameDocument = true")
+    site.kill("live")
+    await_words(wall, {n: (*GONE, "checking") for n in EVERY}, 3.5)
+    await_words(wall, {n: GONE for n in EVERY}, 4)
+    site.start_live()
+    await_words(wall, EVERY, 10)
+    assert wall.evaluate("window.sameDocument") is True
+
+
+def test_a_silent_server_makes_the_console_say_that_it_is_blind(site: BrowserSite, wall: Page) -> None:
+    site.freeze("web")
+    try:
+        wall.locator("[data-banner=blind]").wait_for(timeout=4500)
+        assert "Konsola nie słyszy serwera" in wall.locator("[data-banner=blind]").inner_text()
+        await_words(wall, {n: "checking" for n in EVERY}, 1)
+    finally:
+        site.thaw("web")
+    wall.locator("[data-banner=blind]").wait_for(state="detached", timeout=10_000)
+    await_words(wall, EVERY, 5)
+
+
+def test_a_killed_web_process_costs_no_picture_and_the_console_recovers(site: BrowserSite, wall: Page) -> None:
+    wall.evaluate("window.sameDocument = true")
+    site.kill("web")
+    wall.locator("[data-banner=blind]").wait_for(timeout=4500)
+    await_words(wall, {n: "checking" for n in EVERY}, 1)
+    site.start_web()
+    wall.locator("[data-banner=blind]").wait_for(state="detached", timeout=10_000)
+    await_words(wall, EVERY, 10)
+    assert wall.evaluate("window.sameDocument") is True
+
+
+def test_a_camera_that_returns_is_live_again_soon(site: BrowserSite, wall: Page) -> None:
+    site.unplug(4)
+    await_words(wall, {5: GONE}, 4)
+    site.plug(4)
+    await_words(wall, {5: "live"}, 15)
+    assert word(wall, 5) == "live"
