@@ -70,7 +70,7 @@ def test_an_unplugged_camera_is_lost_within_three_seconds_and_leaves_no_picture(
         panel = tile.locator(".tile__panel").inner_text()
         assert re.search(r"BRAK SYGNAŁU", panel)
         assert re.search(r"od \d\d:\d\d:\d\d CES?T, \d+ s", panel), panel
-        assert max(picture_left(wall, 2)) == 0
+        assert max(picture_left(wall, 2)) < 0.05
         assert tile.locator(".tile__time").count() == 0
         await_words(wall, {n: "live" for n in (1, 3, 4, 5, 6)}, 0.1)
     finally:
@@ -83,7 +83,10 @@ def test_a_camera_that_sends_nothing_over_a_standing_connection_is_lost_the_same
     site.stall(2, 9.0)
     took = await_words(wall, {3: GONE}, 4.0)
     assert took > 2.0, "the picture was there until the camera fell silent"
-    assert max(picture_left(wall, 3)) == 0
+    for _ in range(3):  # tries to connect again go on meanwhile, and show nothing either
+        assert max(picture_left(wall, 3)) < 0.05
+        assert word(wall, 3) in GONE
+        wall.wait_for_timeout(250)
     await_words(wall, {3: "live"}, 20)
 
 

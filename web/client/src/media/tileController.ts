@@ -73,6 +73,8 @@ export class TileController {
   private session: WhepSession | null = null;
   private down: CameraDown | null = null;
   private captureAgeMs: number | null = null;
+  /** The running session's sender names capture times. */
+  private tellsCapture = false;
   private failure: Cause = null;
   private failures = 0;
   private attempting = false;
@@ -261,13 +263,18 @@ export class TileController {
     this.session?.close();
     this.session = null;
     this.attempting = false;
+    this.tellsCapture = false;
     this.counts = null;
   }
 
   /** Takes a frame's facts; false: it was shown before, and proves nothing. */
   private onFrame(frame: ShownFrame): boolean {
     const server = this.world.serverNowMs();
-    const captured = captureMs(this.session?.captureSource(), frame.rtpTimestamp);
+    const source = this.session?.captureSource();
+    if (source === undefined) return false; // a new stream begins with a black frame that nobody sent
+    const captured = captureMs(source, frame.rtpTimestamp);
+    if (captured === null && this.tellsCapture) return false;
+    this.tellsCapture = captured !== null;
     const ageMs = captured === null || server === null ? null : server - captured;
     if (!isNewPicture(captured, this.lastCaptureMs, ageMs)) return false;
     this.lastCaptureMs = captured ?? this.lastCaptureMs;
