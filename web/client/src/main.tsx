@@ -3,7 +3,6 @@
 import "@mantine/core/styles.css";
 import "./ui/tokens.css";
 import "./ui/base.css";
-import { MantineProvider } from "@mantine/core";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
@@ -11,7 +10,6 @@ import { isPassing } from "./api/problems.ts";
 import { dress, useStation } from "./app/station.ts";
 import { startLanguages } from "./i18n/i18n.ts";
 import { App } from "./screens/App.tsx";
-import { theme } from "./ui/theme.ts";
 
 const queries = new QueryClient({
   defaultOptions: {
@@ -31,11 +29,8 @@ const root = document.getElementById("root");
 if (root === null) throw new Error("the page has no root");
 createRoot(root).render(
   <StrictMode>
-    {/* No style element is ever inserted: variables stand in tokens.css, because the page's policy is style-src 'self'. */}
-    <MantineProvider theme={theme} withCssVariables={false} withGlobalClasses={false} forceColorScheme="dark">
-      <QueryClientProvider client={queries}>
-        <App />
-      </QueryClientProvider>
-    </MantineProvider>
+    <QueryClientProvider client={queries}>
+      <App />
+    </QueryClientProvider>
   </StrictMode>,
 );

@@ -8,6 +8,7 @@ import { type Desk, DeskContext } from "../app/context.tsx";
 import { dress, useStation } from "../app/station.ts";
 import { World } from "../app/world.ts";
 import { speak } from "../i18n/i18n.ts";
+import { Kit } from "../ui/Kit.tsx";
 import { Failed, Loading } from "../ui/states.tsx";
 import { FirstRun } from "./entry/FirstRun.tsx";
 import { NewPassword } from "./entry/NewPassword.tsx";
@@ -18,7 +19,14 @@ export function App() {
   const { theme, language, dim } = useStation();
   useEffect(() => dress({ theme, language, dim }), [theme, language, dim]);
   useEffect(() => speak(language), [language]);
+  return (
+    <Kit dark={theme === "noc"}>
+      <Door />
+    </Kit>
+  );
+}
 
+function Door() {
   const queries = useQueryClient();
   const site = useQuery({ queryKey: ["site"], queryFn: api.site, staleTime: Number.POSITIVE_INFINITY });
   const session = useQuery({ queryKey: ["session"], queryFn: api.session, staleTime: Number.POSITIVE_INFINITY });

@@ -11,7 +11,7 @@ import { Empty, Failed, Loading } from "../../ui/states.tsx";
 import { GRIDS } from "../../wall/grids.ts";
 import { useWall } from "../../wall/store.ts";
 import { Banners } from "../shell/Banners.tsx";
-import { Wall } from "./WallScreen.tsx";
+import { useFirstWall, Wall } from "./WallScreen.tsx";
 
 export function SecondWindow() {
   const { t } = useTranslation();
@@ -21,6 +21,7 @@ export function SecondWindow() {
   const now = useNow(250);
   const [said, setSaid] = useState("");
   useStayAwake();
+  useFirstWall(cameras.data);
   if (cameras.isPending) return <Loading />;
   if (cameras.isError) return <Failed error={cameras.error} retry={() => void cameras.refetch()} />;
   const seen = cameras.data.filter((camera) => camera.acts.includes("view_live"));

@@ -53,7 +53,7 @@ export function WallScreen() {
 }
 
 /** The first time, the wall shows what there is, in the order of streets. */
-function useFirstWall(cameras: readonly Camera[] | undefined): void {
+export function useFirstWall(cameras: readonly Camera[] | undefined): void {
   useEffect(() => {
     if (!cameras) return;
     const wall = useWall.getState();

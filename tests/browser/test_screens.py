@@ -1,0 +1,180 @@
+"""Every screen: accessibility by axe in both themes and languages, rights, and a first day from the set-up code on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import ADMINISTRATOR, OPERATOR, TECHNICIAN
+from tests.support.browser_site import PASSWORD, BrowserSite, await_words, browser_site, desk
+from tests.support.live_site import ROOT
+from vms.simulate import Footage
+
+pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+PATHS = ("/cameras", "/cameras/new", "/cameras/import", "/health", "/people", "/audit", "/account", "/about", "/window")
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds, one line each."""
+    page.evaluate((ROOT / "web/client/node_modules/axe-core/axe.min.js").read_text())
+    return page.evaluate(
+        """async (rules) => (await axe.run(document, {runOnly: rules})).violations.flatMap((v) =>
+            v.nodes.map((n) => `${v.id}: ${n.target.join(' ')} ${n.failureSummary}`))""",
+        RULES,
+    )  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("theme", ["noc", "dzien"])
+@pytest.mark.parametrize("language", ["pl", "en"])
+def test_axe_finds_nothing_on_any_screen(browser: Browser, site: BrowserSite, language: str, theme: str) -> None:
+    found: dict[str, list[str]] = {}
+    with desk(browser, site, language=language, theme=theme) as at:
+        page = at.page()
+        page.goto(site.url)
+        page.locator("input[name=username]").wait_for()
+        found["sign-in"] = violations(page)
+        page.close()
+        page = at.sign_in(ADMINISTRATOR)
+        page.locator(".tile").first.wait_for()
+        found["wall"] = violations(page)
+        for path in PATHS:
+            page.goto(site.url + path)
+            page.locator("h1").first.wait_for()
+            expect(page.get_by_text(re.compile("^(Wczytuję|Loading)…$"))).to_have_count(0)
+            found[path] = violations(page)
+        page.goto(f"{site.url}/cameras/{site.cameras[0].id}")
+        page.locator("form").wait_for()
+        found["camera"] = violations(page)
+        page.goto(site.url + "/people")
+        page.get_by_role("button", name=OPERATOR).click()
+        page.locator(".cols table").nth(1).wait_for()
+        found["person"] = violations(page)
+        assert at.foreign == []
+        assert at.complaints == []
+    with desk(browser, site, language=language, theme=theme) as at:
+        page = at.sign_in(OPERATOR)
+        await_words(page, {1: "live", 2: "live"}, 20)
+        found["live wall"] = violations(page)
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_a_technician_sees_no_picture_and_only_the_screens_of_the_role(browser: Browser, site: BrowserSite) -> None:
+    with desk(browser, site) as at:
+        page = at.sign_in(TECHNICIAN)
+        expect(page.get_by_text("Nie masz kamer, które możesz oglądać na żywo.")).to_be_visible()
+        rail = page.locator(".shell__rail").inner_text()
+        assert "Kamery" in rail
+        assert "Zdrowie" in rail
+        assert "Audyt" not in rail
+        for path in ("/audit", "/people"):
+            page.goto(site.url + path)
+            expect(page.get_by_text("Nie masz prawa do tego ekranu.")).to_be_visible()
+        assert at.complaints == []
+
+
+def test_a_wrong_password_is_told_in_both_languages(browser: Browser, site: BrowserSite) -> None:
+    for language, text in (("pl", "Nazwa lub hasło są niepoprawne."), ("en", "Name or password is wrong.")):
+        with desk(browser, site, language=language) as at:
+            page = at.page()
+            page.goto(site.url)
+            page.locator("input[name=username]").fill("nobody.here")
+            page.locator("input[name=password]").fill("wrong-password")
+            page.keyboard.press("Enter")
+            expect(page.get_by_role("alert")).to_have_text(text)
+
+
+@pytest.fixture(scope="module")
+def fresh(small_footage: list[Footage]) -> Iterator[BrowserSite]:
+    with browser_site(small_footage, (), {}, fresh=True) as found:
+        yield found
+
+
+def test_a_first_day(browser: Browser, fresh: BrowserSite) -> None:
+    """Set-up code, administrator, a camera tested and added, a table of cameras, a person with a role, who then watches."""
+    with desk(browser, fresh) as at:
+        page = at.page()
+        page.goto(fresh.url)
+        page.get_by_label("Kod instalacyjny").fill("wrong-code")
+        page.get_by_label("Nazwa administratora").fill("adam.wilk")
+        page.get_by_label("Hasło *", exact=True).fill(PASSWORD)
+        page.get_by_label("Hasło jeszcze raz").fill(PASSWORD)
+        page.get_by_role("button", name="Utwórz administratora").click()
+        page.get_by_role("alert").wait_for()
+        page.get_by_label("Kod instalacyjny").fill(fresh.setup_code or "")
+        page.get_by_role("button", name="Utwórz administratora").click()
+        page.locator("input[name=username]").fill("adam.wilk")
+        page.locator("input[name=password]").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        page.locator(".shell__rail").wait_for()
+
+        page.goto(fresh.url + "/cameras")
+        expect(page.get_by_text("Nie ma jeszcze kamer.")).to_be_visible()
+        page.get_by_role("link", name="Dodaj kamerę").click()
+        main, sub = fresh.simulator.call(lambda sim: (sim.url("cam0"), sim.url("cam0", sub=True)))
+        page.get_by_label("Nazwa").fill("Rynek, płyta")
+        page.get_by_label("Adres strumienia głównego").fill(main)
+        page.get_by_label("Adres strumienia pomocniczego").fill(sub)
+        page.get_by_role("button", name="Sprawdź kamerę").click()
+        expect(page.get_by_role("heading", name="Strumień główny: obraz przychodzi")).to_be_visible(timeout=40_000)
+        page.locator("form").get_by_role("button", name="Dodaj kamerę").click()
+        expect(page.get_by_role("heading", name="001 Rynek, płyta")).to_be_visible()
+
+        page.goto(fresh.url + "/cameras/import")
+        page.locator("input[type=file]").set_input_files(
+            {"name": "kamery.csv", "mimeType": "text/csv", "buffer": TABLE.encode()}
+        )
+        expect(page.get_by_text("2 wiersze z błędem; nie zostaną zapisane.")).to_be_visible()
+        assert page.locator("td.loud").count() == 2
+        page.get_by_role("button", name="Zapisz 1 dobry wiersz").click()
+        expect(page.get_by_text("Zapisano 1 kamerę.")).to_be_visible()
+
+        page.goto(fresh.url + "/people")
+        page.get_by_role("button", name="Dodaj osobę").click()
+        page.get_by_role("dialog").get_by_label("Nazwa użytkownika").fill("anna.nowak")
+        page.get_by_role("dialog").get_by_role("button", name="Dodaj osobę").click()
+        confirm = page.get_by_role("dialog", name="Potwierdź hasłem")
+        secret = page.locator(".secret")
+        expect(confirm.or_(secret)).to_be_visible()
+        if confirm.is_visible():
+            confirm.locator("input").first.fill(PASSWORD)
+            page.keyboard.press("Enter")
+        one_time = secret.inner_text()
+        page.get_by_role("button", name="Zapisane, zamknij").click()
+        page.get_by_role("button", name="Nadaj rolę").click()
+        page.get_by_role("button", name="Nadaj", exact=True).click()
+        expect(page.locator("section", has_text="Co widzi anna.nowak").last).to_contain_text("oglądanie na żywo")
+
+        page.goto(fresh.url + "/audit")
+        page.get_by_label("Powód odczytu").fill("kontrola pierwszego dnia")
+        page.keyboard.press("Enter")
+        expect(page.locator("tbody tr").first).to_contain_text("czytał rejestr")
+        assert at.foreign == []
+        assert at.complaints == []
+    with desk(browser, fresh) as at:
+        page = at.page()
+        page.goto(fresh.url)
+        page.locator("input[name=username]").fill("anna.nowak")
+        page.locator("input[name=password]").fill(one_time)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Nowe hasło")).to_be_visible()
+        fields = page.locator("input[type=password]")
+        for index, text in enumerate((one_time, PASSWORD, PASSWORD)):
+            fields.nth(index).fill(text)
+        page.get_by_role("button", name="Ustaw hasło").click()
+        page.locator(".shell__rail").wait_for()
+        assert at.complaints == []
+
+
+TABLE = "\n".join(
+    (
+        "number;name;main_url",
+        "20;Park;rtsp://192.0.2.7/a",
+        "21;Most;http://192.0.2.8/a",
+        "dwa;Dworzec;rtsp://192.0.2.9/a",
+    )
+)
