@@ -172,9 +172,9 @@ def test_a_first_day(browser: Browser, fresh: BrowserSite) -> None:
 
 TABLE = "\n".join(
     (
-        "number;name;main_url",
-        "20;Park;rtsp://192.0.2.7/a",
-        "21;Most;http://192.0.2.8/a",
-        "dwa;Dworzec;rtsp://192.0.2.9/a",
+        "numer;nazwa;adres;profil_main",
+        "20;Park;192.0.2.7;/a",
+        "21;Most;;/a",
+        "dwa;Dworzec;192.0.2.9;/a",
     )
 )

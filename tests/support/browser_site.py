@@ -255,7 +255,9 @@ def desk(
     """A fresh profile in which nothing is remembered but the desk's language and theme."""
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, timezone_id=zone)
     station = json.dumps({"language": language, "theme": theme})
-    context.add_init_script(f"localStorage.getItem('stroz.station') ?? localStorage.setItem('stroz.station', '{station}')")
+    context.add_init_script(
+        f"localStorage.getItem('stroz.station') ?? localStorage.setItem('stroz.station', '{station}')"
+    )
     found = Desk(context, site)
     context.on("request", lambda request: _own(request.url, site.url) or found.foreign.append(request.url))
     try:

@@ -20,7 +20,8 @@ export function About() {
   const { t } = useTranslation();
   const { site } = useDesk();
   return (
-    <div className="page">
+    // Nothing in it takes the focus, so the region itself does: it must scroll by keys.
+    <section className="page" tabIndex={0} aria-label={t("about.title")}>
       <div className="page__head">
         <h1>{t("about.title")}</h1>
       </div>
@@ -52,7 +53,7 @@ export function About() {
           </ul>
         </section>
       </div>
-    </div>
+    </section>
   );
 }
 
