@@ -13,7 +13,7 @@ from tests.support.browser_site import BrowserSite, await_words, desk, word
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
 
-EVERY = {number: "live" for number in range(1, 7)}
+EVERY = dict.fromkeys(range(1, 7), "live")
 GONE = ("lost", "reconnecting")
 
 
@@ -72,7 +72,7 @@ def test_an_unplugged_camera_is_lost_within_three_seconds_and_leaves_no_picture(
         assert re.search(r"od \d\d:\d\d:\d\d CES?T, \d+ s", panel), panel
         assert max(picture_left(wall, 2)) < 0.05
         assert tile.locator(".tile__time").count() == 0
-        await_words(wall, {n: "live" for n in (1, 3, 4, 5, 6)}, 0.1)
+        await_words(wall, dict.fromkeys((1, 3, 4, 5, 6), "live"), 0.1)
     finally:
         site.plug(1)
     await_words(wall, {2: "live"}, 20)
@@ -121,8 +121,8 @@ def test_a_killed_gateway_takes_every_picture_away_and_all_come_back_without_a_r
 ) -> None:
     wall.evaluate("window.sameDocument = true")
     site.kill("live")
-    await_words(wall, {n: (*GONE, "checking") for n in EVERY}, 3.5)
-    await_words(wall, {n: GONE for n in EVERY}, 4)
+    await_words(wall, dict.fromkeys(EVERY, (*GONE, "checking")), 3.5)
+    await_words(wall, dict.fromkeys(EVERY, GONE), 4)
     site.start_live()
     await_words(wall, EVERY, 10)
     assert wall.evaluate("window.sameDocument") is True
@@ -133,7 +133,7 @@ def test_a_silent_server_makes_the_console_say_that_it_is_blind(site: BrowserSit
     try:
         wall.locator("[data-banner=blind]").wait_for(timeout=4500)
         assert "Konsola nie słyszy serwera" in wall.locator("[data-banner=blind]").inner_text()
-        await_words(wall, {n: "checking" for n in EVERY}, 1)
+        await_words(wall, dict.fromkeys(EVERY, "checking"), 1)
     finally:
         site.thaw("web")
     wall.locator("[data-banner=blind]").wait_for(state="detached", timeout=10_000)
@@ -144,7 +144,7 @@ def test_a_killed_web_process_costs_no_picture_and_the_console_recovers(site: Br
     wall.evaluate("window.sameDocument = true")
     site.kill("web")
     wall.locator("[data-banner=blind]").wait_for(timeout=4500)
-    await_words(wall, {n: "checking" for n in EVERY}, 1)
+    await_words(wall, dict.fromkeys(EVERY, "checking"), 1)
     site.start_web()
     wall.locator("[data-banner=blind]").wait_for(state="detached", timeout=10_000)
     await_words(wall, EVERY, 10)

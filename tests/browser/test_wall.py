@@ -15,7 +15,7 @@ from tests.support.browser_site import PASSWORD, BrowserSite, Desk, await_words,
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
 
-EVERY = {number: "live" for number in range(1, 7)}
+EVERY = dict.fromkeys(range(1, 7), "live")
 
 
 @pytest.fixture(scope="module")
