@@ -170,11 +170,9 @@ def test_a_first_day(browser: Browser, fresh: BrowserSite) -> None:
         assert at.complaints == []
 
 
-TABLE = "\n".join(
-    (
-        "numer;nazwa;adres;profil_main",
-        "20;Park;192.0.2.7;/a",
-        "21;Most;;/a",
-        "dwa;Dworzec;192.0.2.9;/a",
-    )
-)
+TABLE = """\
+numer;nazwa;adres;profil_main
+20;Park;192.0.2.7;/a
+21;Most;;/a
+dwa;Dworzec;192.0.2.9;/a
+"""

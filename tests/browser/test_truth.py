@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import OPERATOR
 from tests.support.browser_site import BrowserSite, await_words, desk, word
+from tests.support.slow_feed import slow_feed
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
 
@@ -157,3 +158,37 @@ def test_a_camera_that_returns_is_live_again_soon(site: BrowserSite, wall: Page)
     site.plug(4)
     await_words(wall, {5: "live"}, 15)
     assert word(wall, 5) == "live"
+
+
+def test_a_picture_that_comes_four_seconds_late_is_never_called_live(site: BrowserSite, wall: Page) -> None:
+    """Delayed on the way from recorder to gateway; the badge says by how much."""
+    at = site.site.run / "slow.sock"
+    with slow_feed(site.site.settings.feed.socket, at) as slow:
+        slow.delay_s = 4.0
+        site.kill("live")
+        await_words(wall, {n: GONE for n in EVERY}, 8)
+        said = wall.evaluate_handle(WORDS)
+        site.start_live(at)
+        await_words(wall, {n: "delayed" for n in EVERY}, 25)
+        wall.wait_for_timeout(2000)
+        badges = wall.locator(".tile__badge--delayed").all_inner_texts()
+        seconds = [float(re.findall(r"(\d+,\d) s", badge)[0].replace(",", ".")) for badge in badges]
+        assert all(3.7 <= late <= 4.3 for late in seconds), seconds
+        assert "live" not in said.json_value()
+        site.kill("live")
+    site.start_live()
+    await_words(wall, EVERY, 20)
+
+
+WORDS = """() => {
+    const seen = new Set(), list = [];
+    const look = () => {
+        for (const tile of document.querySelectorAll('.tile[data-camera]')) {
+            if (!seen.has(tile.dataset.word)) list.push(tile.dataset.word);
+            seen.add(tile.dataset.word);
+        }
+        requestAnimationFrame(look);
+    };
+    look();
+    return list;
+}"""

@@ -63,16 +63,18 @@ class BrowserSite:
     setup_code: str | None = None
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, name: str, module: str) -> None:
+    def start(self, name: str, module: str, **environment: str) -> None:
         with (self.site.path / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [sys.executable, "-m", module, "--data", str(self.site.path)],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env=os.environ | environment,
             )  # fmt: skip
 
-    def start_live(self) -> None:
+    def start_live(self, feed: Path | None = None) -> None:
+        """`feed`: a socket that stands for the recorder's."""
         (self.site.run / "live.sock").unlink(missing_ok=True)
-        self.start("live", "web.live.process")
+        self.start("live", "web.live.process", **({} if feed is None else {"VMS_FEED_SOCKET": str(feed)}))
         eventually_sync((self.site.run / "live.sock").exists, 20, "the gateway's door")
 
     def start_web(self) -> None:
