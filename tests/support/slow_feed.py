@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,14 +21,15 @@ class SlowFeed:
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answers, asks = await asyncio.open_unix_connection(str(self._feed))
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            try:
-                async with asyncio.TaskGroup() as ways:
-                    ways.create_task(self._pass(reader, asks, late=False))
-                    ways.create_task(self._pass(answers, writer, late=True))
-            finally:
-                asks.close()
-                writer.close()
+        try:
+            async with asyncio.TaskGroup() as ways:
+                ways.create_task(self._pass(reader, asks, late=False))
+                ways.create_task(self._pass(answers, writer, late=True))
+        except* OSError:
+            pass  # one end hung up
+        finally:
+            asks.close()
+            writer.close()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, late: bool) -> None:
         clock = asyncio.get_running_loop().time
@@ -66,8 +66,10 @@ def slow_feed(feed: Path, at: Path) -> Iterator[SlowFeed]:
         ready.set()
         await stop.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(main()), name="slow feed")
     thread.start()
