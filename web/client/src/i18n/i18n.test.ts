@@ -68,4 +68,12 @@ describe("texts", () => {
     for (const [key, text] of [...polish, ...english])
       if (!key.endsWith("_zero")) expect(text.trim(), key).not.toBe("");
   });
+
+  it("tell every state of a tile apart by its word alone", () => {
+    for (const found of [polish, english]) {
+      const words = [...found].filter(([key]) => key.startsWith("word.")).map(([, text]) => text.toLowerCase());
+      expect(words.length).toBe(11);
+      expect(new Set(words).size).toBe(words.length);
+    }
+  });
 });
