@@ -73,6 +73,9 @@ def test_an_unplugged_camera_is_lost_within_three_seconds_and_leaves_no_picture(
         assert re.search(r"od \d\d:\d\d:\d\d CES?T, \d+ s", panel), panel
         assert max(picture_left(wall, 2)) < 0.05
         assert tile.locator(".tile__time").count() == 0
+        tile.get_by_role("button", name="Pokaż ostatni obraz").click()
+        assert "OBRAZ ARCHIWALNY" in tile.inner_text()
+        tile.get_by_role("button", name="Ukryj ostatni obraz").last.click()
         await_words(wall, dict.fromkeys((1, 3, 4, 5, 6), "live"), 0.1)
     finally:
         site.plug(1)
