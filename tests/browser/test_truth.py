@@ -114,7 +114,7 @@ def test_the_time_in_the_caption_stands_still_with_the_picture(site: BrowserSite
     shown = [(at, said) for at, _, said in seen if said]
     last = shown[-1][1]
     stood = [at for at, said in shown if said == last]
-    assert len({said for _, said in shown}) > 10, "it ran while pictures came"
+    assert len({said for _, said in shown}) > 4, "it ran while pictures came"
     assert stood[-1] - stood[0] > 1000, "it was on the screen, standing, while the tile was in doubt"
     assert [said for at, said in shown if at > stood[0]] == [last] * (len(stood) - 1)
     await_words(wall, {4: "live"}, 20)

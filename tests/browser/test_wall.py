@@ -65,6 +65,13 @@ def test_a_camera_is_found_in_six_keystrokes_with_polish_letters_and_without(wal
         expect(wall.locator('.tile[data-spot="true"]')).to_have_attribute("data-camera", number, timeout=2000)
 
 
+def test_a_camera_is_found_with_the_mouse(wall: Page) -> None:
+    wall.get_by_role("combobox", name="Znajdź kamerę").click()
+    wall.keyboard.insert_text("szkola")
+    wall.get_by_role("option", name="Szkoła nr 6").click()
+    expect(wall.locator('.tile[data-spot="true"]')).to_have_attribute("data-camera", "6", timeout=2000)
+
+
 def test_the_spot_tile_never_shows_one_picture_under_anothers_name(wall: Page) -> None:
     seen = wall.evaluate_handle(
         """() => {
