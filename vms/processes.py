@@ -42,7 +42,8 @@ LIVED_SECONDS = 3.0  # a child that lived this long did its work: it is restarte
 class ChildSpec:
     """How to run one child. Seconds: until the first beat, between beats before it counts as hung, to stop in order.
 
-    `log_file`: its standard error is appended there; else it goes where ours goes.
+    `log_file`: its standard error is appended there; else it goes where ours goes. `fds`: descriptors that it inherits
+    under the same numbers, however often it is replaced.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ChildSpec:
     hang_seconds: float = 5.0
     stop_seconds: float = 10.0
     log_file: Path | None = None
+    fds: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ async def _run_child(spec: ChildSpec, state: ChildState) -> str:
                 process = await asyncio.create_subprocess_exec(
                     *spec.argv,
                     env={**os.environ, **spec.env, HEARTBEAT_ENV: str(writer)},
-                    pass_fds=(writer,),
+                    pass_fds=(writer, *spec.fds),
                     stderr=log_file,
                     start_new_session=True,  # the terminal's Ctrl-C is for us; we pass it on as SIGTERM
                 )

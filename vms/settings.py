@@ -327,6 +327,7 @@ class PublishingSection:
 class WebSection:
     """The one door for people: pages, interface, live pictures' signalling. Beyond loopback over TLS only."""
 
+    enabled: bool = setting(True, "Have `vms up` serve pages and live pictures.")
     listen: Listen = setting(
         Listen("127.0.0.1", 8080), "Where browsers and programs connect. Port 0 takes any free one."
     )
@@ -391,19 +392,6 @@ class AlarmsSection:
 
 
 @dataclass(frozen=True, slots=True)
-class WebSection:
-    """The one door for browsers."""
-
-    listen: Listen = setting(
-        Listen("127.0.0.1", 8080), "Where the web interface is served. Beyond loopback it is served over TLS only."
-    )
-    certificate: Path | None = setting(
-        None, "PEM file of the certificate, with its chain. Absent: one of an authority of the site's own is made."
-    )
-    key: Path | None = setting(None, "PEM file of its private key.")
-
-
-@dataclass(frozen=True, slots=True)
 class LiveSection:
     """Live pictures in browsers, over WebRTC."""
 
@@ -448,7 +436,6 @@ class Settings:
     feed: FeedSection = field(default_factory=FeedSection)
     metrics: MetricsSection = field(default_factory=MetricsSection)
     publishing: PublishingSection = field(default_factory=PublishingSection)
-    web: WebSection = field(default_factory=WebSection)
     legal: LegalSection = field(default_factory=LegalSection)
     alarms: AlarmsSection = field(default_factory=AlarmsSection)
     web: WebSection = field(default_factory=WebSection)
@@ -503,10 +490,8 @@ def _check_alarms(alarms: AlarmsSection) -> list[str]:
 
 
 def _check_live(settings: Settings) -> list[str]:
-    web, live = settings.web, settings.live
+    live = settings.live
     problems = []
-    if bool(web.certificate) != bool(web.key):
-        problems.append("web.certificate and web.key must be set together")
     if bool(live.turn_url) != bool(live.turn_secret):
         problems.append("live.turn_url and live.turn_secret must be set together")
     return problems

@@ -43,7 +43,7 @@ def up_site(cameras: int) -> Iterator[AccountedSite]:
         data.mkdir(mode=0o700)
         site = accounted_data(data, 1)
         with (data / "site.toml").open("a") as file:
-            file.write('[metrics]\nlisten = "127.0.0.1:0"\n')
+            file.write('[metrics]\nlisten = "127.0.0.1:0"\n[web]\nenabled = false\n')
         thread = SimulatorThread(SimulatorOptions(tuple(prepare_small()[:2]), cameras=cameras, port=0))
         sent = SentLog()
         thread.journal = sent  # type: ignore[assignment]

@@ -140,7 +140,7 @@ def _settings(
 ) -> str:
     location = server.location
     return (
-        f'[site]\nhost = "rejestrator"\n[metrics]\nlisten = "127.0.0.1:0"\n[publishing]\nenabled = false\n'
+        f'[site]\nhost = "rejestrator"\n[metrics]\nlisten = "127.0.0.1:0"\n[web]\nenabled = false\n[publishing]\nenabled = false\n'
         f"[recorder]\nworkers = {workers}\nsegment_seconds = {segment_seconds}\nstall_timeout_seconds = 5\n"
         f"[spool]\nreserve_bytes = 67108864\nbudget_bytes = {budget_bytes}\n"
         f'shed_first = "{cameras * 3 // 4 + 1}-{cameras + len(NEIGHBOURS)}"\n'

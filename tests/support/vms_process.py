@@ -37,11 +37,11 @@ def command(*arguments: object) -> list[str]:
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Ours without settings of a site, and metrics on any free port."""
+    """Ours without settings of a site, metrics on any free port, and no web but where a test is about it."""
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith(("VMS_", "DEMO_")) or k in ("VMS_CACHE", "VMS_MINIO")
     }
-    return kept | {"VMS_METRICS_LISTEN": "127.0.0.1:0"} | dict(changes or {})
+    return kept | {"VMS_METRICS_LISTEN": "127.0.0.1:0", "VMS_WEB_ENABLED": "false"} | dict(changes or {})
 
 
 async def vms(*arguments: object, env: Mapping[str, str] | None = None) -> Answer:

@@ -576,7 +576,7 @@ def s3_settings(there: S3Location, access_key: str) -> str:
     return (
         f"[store]\nkind = 's3'\nendpoint = '{there.netloc}'\ntls = {str(there.secure).lower()}\n"
         f"bucket = '{there.bucket}'\naccess_key = '{access_key}'\nsecret_key_file = '../secret-store'\n"
-        "[metrics]\nenabled = false\n"
+        "[metrics]\nenabled = false\n[web]\nenabled = false\n"
     )
 
 

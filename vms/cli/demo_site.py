@@ -78,10 +78,14 @@ class Demo:
             configure_logging(site.settings.log, site.zone, log_stream)
             undo.callback(logging.getLogger().handlers.clear)
             await register_cameras(site, simulator, self._footage)
+            people = await add_people(site)
             site_runs = await undo.enter_async_context(supervised(site, tell=say, log_file=self._log_file))
             say(
                 f"{len(DEMO_CAMERAS)} cameras at {simulator.url('cam0')} to {simulator.url(f'cam{len(DEMO_CAMERAS) - 1}')}"
             )
+            say(f"open {site_runs.address} and sign in; each password is for once, and you choose your own then:")
+            for name, role, password in people:
+                say(f"  {name} ({role})  password {password}")
             if site_runs.metrics is not None:
                 say(f"metrics http://{site_runs.metrics}/metrics, log {self._log_file}; Ctrl-C ends")
             clips = Clips(site, self._folder / "clips", say, self._seconds)
@@ -114,6 +118,8 @@ class Demo:
             "[site]",
             'name = "Demo"',
             "[metrics]",
+            'listen = "127.0.0.1:0"',
+            "[web]",
             'listen = "127.0.0.1:0"',
             "[recorder]",
             f"segment_seconds = {SEGMENT_SECONDS}",
@@ -188,6 +194,23 @@ async def register_cameras(site: Site, simulator: Simulator, footage: Sequence[F
             await registry.add(
                 Camera(camera_id, index + 1, demo_camera.name, profile.id, tuple(streams), street=demo_camera.street)
             )
+
+
+async def add_people(site: Site) -> list[tuple[str, str, str]]:
+    """An operator and an administrator: login name, role, one-time password."""
+    from vms.cli.identity import people_of, whoever_runs_this
+    from web.identity.access import Role
+    from web.identity.passwords import Passwords
+    from web.identity.people import create_user
+
+    made = []
+    async with people_of(site) as catalogue:
+        for name, role in (("operator", Role.OPERATOR), ("admin", Role.ADMINISTRATOR)):
+            _, password = await create_user(
+                catalogue, Passwords(), whoever_runs_this(), time.time_ns(), name=name, role=role
+            )
+            made.append((name, role.value, password))
+    return made
 
 
 def check_folder(folder: Path) -> None:

@@ -19,6 +19,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from vms.assignment import read_assignment
@@ -38,7 +39,8 @@ ARCHIVER_STOP_SECONDS = 10.0
 LAST_PORT = 65_535
 LONGEST_SOCKET = "recorder-host.metrics"  # of those in the data folder
 ALARMS_STOP_SECONDS = 1.5  # what it knows is on disk already
-ROLES = ("alarms", "recorder", "archiver")  # in the order of ending: an end in order alarms nobody
+ROLES = ("alarms", "web", "live", "recorder", "archiver")  # in the order of ending: an end in order alarms nobody
+PEOPLE_STOP_SECONDS = 6.0  # open answers get a moment
 
 Tell = Callable[[str], None]
 
@@ -46,9 +48,10 @@ Tell = Callable[[str], None]
 class RunningSite:
     """The processes of a site that `supervised` started."""
 
-    def __init__(self, site: Site, metrics: Listen | None, tell: Tell) -> None:
+    def __init__(self, site: Site, metrics: Listen | None, door: socket.socket | None, tell: Tell) -> None:
         self.site = site
         self.metrics = metrics  # where the page of all processes is, with its real port
+        self.door = door  # where browsers come in; None where the web is off
         self.states = {role: ChildState() for role in ROLES}
         self._tell = tell
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -84,6 +87,29 @@ class RunningSite:
     def start_alarms(self, log_file: Path | None) -> None:
         spec = _child("alarms", "vms.cli.alarm_watch", self.site, ALARMS_STOP_SECONDS, log_file)
         self._tasks["alarms"] = asyncio.create_task(keep_child(spec, self.states["alarms"]), name="alarms")
+
+    def start_web(self, log_file: Path | None) -> None:
+        """Pages, interface and live pictures. The door stays open while the process behind it is replaced."""
+        if self.door is None:
+            return
+        fd = self.door.fileno()
+        for role, module, more, fds in (
+            ("live", "web.live.process", (), ()),
+            ("web", "web.api.process", ("--socket", str(fd)), (fd,)),
+        ):
+            spec = _child(role, module, self.site, PEOPLE_STOP_SECONDS, log_file)
+            spec = replace(spec, argv=(*spec.argv, *more), fds=fds)
+            self._tasks[role] = asyncio.create_task(keep_child(spec, self.states[role]), name=role)
+
+    @property
+    def address(self) -> str | None:
+        """Where a browser goes."""
+        if self.door is None:
+            return None
+        from web.api.door import address_of
+
+        section = self.site.settings.web
+        return address_of(self.door, tls=not section.listen.is_loopback or section.certificate is not None)
 
     def start_archiver(self, log_file: Path | None, preparing: asyncio.Task[None], *, prepared: bool) -> None:
         """Start it once the catalogue is as it must be, however long that takes. `preparing`: the first try at that."""
@@ -123,12 +149,15 @@ async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) ->
     UserError when the site cannot run like this; then nothing was started. Neither store nor catalogue is a reason for
     that once a camera is assigned: the recorder starts before they are asked.
     """
+    from web.api.door import open_socket
+
     with contextlib.ExitStack() as held:
         held.enter_context(site.lock())
         for role in ROLES:
             held.enter_context(alone(site, role))
         metrics = held.enter_context(metrics_page(site))  # a port that is taken: refused before anything starts
-        running = RunningSite(site, metrics, tell)
+        door = held.enter_context(open_socket(site.settings.web.listen)) if site.settings.web.enabled else None
+        running = RunningSite(site, metrics, door, tell)
         preparing: asyncio.Task[None] | None = None
         garbage = asyncio.create_task(collect_garbage(), name="garbage")
         try:
@@ -147,6 +176,7 @@ async def supervised(site: Site, *, tell: Tell, log_file: Path | None = None) ->
                 running.start_recorder(log_file)
             running.start_archiver(log_file, preparing, prepared=catalogue is None)
             running.start_alarms(log_file)
+            running.start_web(log_file)
             yield running
         finally:
             garbage.cancel()

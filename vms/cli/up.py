@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def up(ctx: typer.Context) -> None:
-    """Run the site: recorder, archiver and metrics, watched and restarted. Ctrl-C ends all of it in order."""
+    """Run the site: recorder, archiver, pages, live pictures and metrics, watched and restarted. Ctrl-C ends all in order."""
     import uvloop
 
     from vms.observe import configure_logging
@@ -34,11 +34,16 @@ def up(ctx: typer.Context) -> None:
 
 async def _run(site: Site) -> None:
     from vms.cli.running import stop_on_signals, supervised
+    from vms.cli.web import introduction
 
     stop = stop_on_signals()
     say("preparing the catalogue, looking for the store")
     async with supervised(site, tell=say) as running:
         _introduce(running)
+        if running.address is not None:
+            for line in await introduction(site):
+                say(line)
+            say(f"open {running.address}")
         await running.wait(stop)
     say("ended; everything recorded is sealed")
 

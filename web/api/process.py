@@ -20,15 +20,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from storage.catalogue import Catalogue, check
 from vms.clock import Clock, SystemClock
-from vms.errors import CatalogueError, CatalogueUnavailable, UserError
+from vms.errors import CatalogueError, CatalogueUnavailable
 from vms.feed import FeedClient
 from vms.metrics import Metrics, MetricsServer
 from vms.processes import run_process, site_of
-from vms.settings import Listen
 from vms.site import Site
 from vms.supervise import Backoff, keep_running
 from web.api.app import create_app, edged
 from web.api.client_files import ClientFiles
+from web.api.door import BACKLOG, address_of, open_socket
 from web.api.ice import IceServers
 from web.api.live_gateway import LiveGateway
 from web.api.live_views import LiveViews
@@ -46,7 +46,6 @@ KEEP_ALIVE_SECONDS = 30
 FIRST_REQUEST_SECONDS = 10.0
 MOST_CONNECTIONS = 2000
 STOP_SECONDS = 3
-BACKLOG = 256
 PACE = Backoff(first=1.0, longest=10.0, after_bug=2.0)  # rights that were taken away must not wait for a bug
 Listening = Callable[[str], None]
 
@@ -79,8 +78,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def run_web(site: Site, on_listening: Listening | None = None) -> None:
+async def run_web(site: Site, on_listening: Listening | None = None, *, listening: socket.socket | None = None) -> None:
     """Build, serve until cancelled, undo in reverse. `on_listening` hears the address with its real port.
+
+    `listening`: a socket that somebody opened for us; else the one of `web.listen`.
 
     Raises UserError when the port is taken, the certificate cannot be used, or the catalogue's schema is not ours.
     """
@@ -91,7 +92,7 @@ async def run_web(site: Site, on_listening: Listening | None = None) -> None:
     metrics = Metrics.create()
     metrics.web_sockets.set(0)
     async with AsyncExitStack() as undo:
-        listening = undo.enter_context(open_socket(site.settings.web.listen))
+        door = listening or undo.enter_context(open_socket(site.settings.web.listen))
         parts = await build(site, clock, metrics, undo, tls=tls is not None)
         undo.enter_context(MetricsServer.start(metrics.page, site.run / "web.metrics"))
         server = _Server(server_config(parts, tls))
@@ -102,9 +103,9 @@ async def run_web(site: Site, on_listening: Listening | None = None) -> None:
                 tasks.create_task(_sign_heads(parts), name="checkpoints"),
             ]
             if on_listening is not None:
-                on_listening(address_of(listening, tls=tls is not None))
+                on_listening(address_of(door, tls=tls is not None))
             try:
-                await serve(server, listening)
+                await serve(server, door)
             finally:
                 for task in running:
                     task.cancel()
@@ -146,29 +147,6 @@ async def serve(server: uvicorn.Server, listening: socket.socket) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
-@contextmanager
-def open_socket(listen: Listen) -> Iterator[socket.socket]:
-    """A listening socket; UserError when the address cannot be had."""
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    opened = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            opened.bind((listen.host, listen.port))
-            opened.listen(BACKLOG)
-        except OSError as error:
-            raise UserError(f"nothing can be served at {listen}: {error.strerror}; set web.listen") from error
-        opened.setblocking(False)
-        yield opened
-    finally:
-        opened.close()
-
-
-def address_of(listening: socket.socket, *, tls: bool) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"{'https' if tls else 'http'}://{Listen(host, port)}"
-
-
 async def _sign_heads(parts: Parts) -> None:
     """A signed head of the audit log every ten minutes in which it grew."""
 
@@ -185,9 +163,12 @@ async def _sign_heads(parts: Parts) -> None:
 
 
 def main() -> None:
-    """`python -m web.api.process --data DIR`; `vms web` and `vms up` start it."""
-    site, _ = site_of(argparse.ArgumentParser(prog="web.api.process"))
-    run_process(lambda: run_web(site, lambda address: log.info("serving at %s", address)))
+    """`python -m web.api.process --data DIR --socket FD`; `vms up` starts it with the socket that it holds open."""
+    parser = argparse.ArgumentParser(prog="web.api.process")
+    parser.add_argument("--socket", type=int, required=True)
+    site, arguments = site_of(parser)
+    with socket.socket(fileno=arguments.socket) as listening:
+        run_process(lambda: run_web(site, lambda address: log.info("serving at %s", address), listening=listening))
 
 
 if __name__ == "__main__":
