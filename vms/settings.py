@@ -324,22 +324,6 @@ class PublishingSection:
 
 
 @dataclass(frozen=True, slots=True)
-class WebSection:
-    """The one door for people: pages, interface, live pictures' signalling. Beyond loopback over TLS only."""
-
-    enabled: bool = setting(True, "Have `vms up` serve pages and live pictures.")
-    listen: Listen = setting(
-        Listen("127.0.0.1", 8080), "Where browsers and programs connect. Port 0 takes any free one."
-    )
-    certificate: Path | None = setting(
-        None,
-        "PEM file of the certificate, with its chain. Absent: plain HTTP on loopback; beyond it a certificate of an "
-        "authority of the site's own, made in the folder `tls` of the data folder.",
-    )
-    key: Path | None = setting(None, "PEM file of its private key.")
-
-
-@dataclass(frozen=True, slots=True)
 class LegalSection:
     """The legal profile that a camera gets when none is named."""
 
@@ -389,6 +373,19 @@ class AlarmsSection:
     clear_seconds: int = setting(
         30, "What was told must be well again for so long before its end is told.", least=0, most=86_400
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WebSection:
+    """The one door for people: pages, interface, live pictures' signalling. Beyond loopback over TLS only."""
+
+    enabled: bool = setting(True, "Have `vms up` serve pages and live pictures.")
+    listen: Listen = setting(Listen("127.0.0.1", 8080), "Where browsers and programs connect. Port 0: any free one.")
+    certificate: Path | None = setting(
+        None,
+        "PEM file of the certificate, with its chain. Absent: plain HTTP on loopback, else one that the site makes in `tls`.",
+    )
+    key: Path | None = setting(None, "PEM file of its private key.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,8 +459,6 @@ def check_together(settings: Settings) -> list[str]:
     problems += [f'publishing.consumers: "{c.name}" has no password' for c in publishing.consumers if not c.password]
     if settings.feed.listen and not (settings.feed.certificate and settings.feed.key):
         problems.append("feed.listen is served over TLS only, so feed.certificate and feed.key must be set")
-    if bool(settings.web.certificate) != bool(settings.web.key):
-        problems.append("web.certificate and web.key must be set together")
     if len(str(settings.feed.socket).encode()) > MOST_SOCKET_BYTES:
         problems.append(
             f"feed.socket: a Unix socket path has at most {MOST_SOCKET_BYTES} bytes; set a shorter one, such as "
@@ -490,8 +485,10 @@ def _check_alarms(alarms: AlarmsSection) -> list[str]:
 
 
 def _check_live(settings: Settings) -> list[str]:
-    live = settings.live
+    web, live = settings.web, settings.live
     problems = []
+    if bool(web.certificate) != bool(web.key):
+        problems.append("web.certificate and web.key must be set together")
     if bool(live.turn_url) != bool(live.turn_secret):
         problems.append("live.turn_url and live.turn_secret must be set together")
     return problems

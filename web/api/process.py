@@ -24,6 +24,7 @@ from vms.errors import CatalogueError, CatalogueUnavailable
 from vms.feed import FeedClient
 from vms.metrics import Metrics, MetricsServer
 from vms.processes import run_process, site_of
+from vms.settings import LiveSection
 from vms.site import Site
 from vms.supervise import Backoff, keep_running
 from web.api.app import create_app, edged
@@ -119,9 +120,13 @@ async def build(site: Site, clock: Clock, metrics: Metrics, undo: AsyncExitStack
     watch = Watch(catalogue, feed, clock)
     return Parts(
         site=site, catalogue=catalogue, identity=Identity(catalogue, site.key, clock), watch=watch,
-        views=LiveViews(catalogue, gateway, watch, clock, metrics), gateway=gateway, feed=feed, ice=IceServers(),
+        views=LiveViews(catalogue, gateway, watch, clock, metrics), gateway=gateway, feed=feed, ice=ice_servers(site.settings.live),
         audit_key=AuditKey.open(site.path, site.sealer), metrics=metrics, clock=clock, tls=tls,
     )  # fmt: skip
+
+
+def ice_servers(section: LiveSection) -> IceServers:
+    return IceServers(section.stun_url, section.turn_url, section.turn_secret.reveal())
 
 
 def server_config(parts: Parts, tls: TlsFiles | None) -> uvicorn.Config:
