@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import socket
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         await asyncio.Event().wait()
 
     monkeypatch.setenv("VMS_METRICS_ENABLED", "false")
+    monkeypatch.setenv("VMS_WEB_ENABLED", "false")
     monkeypatch.setattr(running, "keep_child", keep_child)
     monkeypatch.setattr(running, "CATALOGUE_PACE", Backoff(first=0.01, longest=0.02))
     return names
@@ -183,3 +185,27 @@ async def test_an_assignment_that_cannot_be_read_is_waited_for(data: Path, start
     damaged(data)
     async with supervised(site, tell=lambda _: None):
         await eventually(lambda: started == ["recorder", "alarms"])
+
+
+async def test_the_door_for_people_is_held_open_for_the_processes_behind_it(
+    data: Path, started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VMS_WEB_ENABLED", "true")
+    monkeypatch.setenv("VMS_WEB_LISTEN", "127.0.0.1:0")
+    async with supervised(Site.open(data), tell=lambda _: None) as site:
+        await eventually(lambda: sorted(started) == ["alarms", "archiver", "live", "recorder", "web"])
+        assert site.address is not None
+        host, port = site.address.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))  # nobody serves yet: who comes waits
+        writer.close()
+        await writer.wait_closed()
+        started.clear()
+        with socket.socket() as taken:
+            taken.bind((host, 0))
+            taken.listen()
+            monkeypatch.setenv("VMS_WEB_LISTEN", f"{host}:{taken.getsockname()[1]}")
+            other = Site.create(data.parent / "other")
+            with pytest.raises(UserError, match=r"set web\.listen"):
+                async with supervised(other, tell=lambda _: None):
+                    pass
+        assert started == []
