@@ -17,13 +17,15 @@ def register(app: typer.Typer) -> None:
 
 def live(ctx: typer.Context) -> None:
     """Serve live pictures to browsers over WebRTC, until Ctrl-C. `vms up` does it; this is for a host of its own."""
+    from vms.cli.running import alone
     from vms.observe import configure_logging
     from vms.processes import run_process
     from web.live.process import run_live
 
     site = ctx.obj.open_site()
     configure_logging(site.settings.log, site.zone)
-    run_process(lambda: run_live(site, _introduce))
+    with alone(site, "live"):
+        run_process(lambda: run_live(site, _introduce))
 
 
 def _introduce(policy: AddressPolicy) -> None:

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 
 from vms.clock import SystemClock
-from vms.errors import UserError
 from vms.feed import FeedClient
 from vms.metrics import Metrics, MetricsServer
 from vms.processes import run_process, site_of
@@ -45,9 +44,6 @@ async def run_live(site: Site, on_start: Callable[[AddressPolicy], None] | None 
     logging.getLogger("aioice").setLevel(logging.WARNING)  # it tells of every check
     policy = address_policy(settings)
     async with contextlib.AsyncExitStack() as undo:
-        try_to_take = undo.enter_context(site.hold("live"))
-        if not try_to_take():
-            raise UserError(f"a live gateway of {site.path} is running already; stop that process first")
         undo.enter_context(MetricsServer.start(metrics.page, site.run / METRICS_SOCKET))
         tools = Tools(policy, Certificates(), SystemClock(), Scratch(), kernel_segments(), metrics)
         async with asyncio.TaskGroup() as tasks:
