@@ -168,12 +168,13 @@ async def _sign_heads(parts: Parts) -> None:
 
 
 def main() -> None:
-    """`python -m web.api.process --data DIR --socket FD`; `vms up` starts it with the socket that it holds open."""
+    """`python -m web.api.process --data DIR`; `vms up` adds `--socket FD`, the door that it holds open."""
     parser = argparse.ArgumentParser(prog="web.api.process")
-    parser.add_argument("--socket", type=int, required=True)
+    parser.add_argument("--socket", type=int)
     site, arguments = site_of(parser)
-    with socket.socket(fileno=arguments.socket) as listening:
-        run_process(lambda: run_web(site, lambda address: log.info("serving at %s", address), listening=listening))
+    with contextlib.ExitStack() as held:
+        door = None if arguments.socket is None else held.enter_context(socket.socket(fileno=arguments.socket))
+        run_process(lambda: run_web(site, lambda address: log.info("serving at %s", address), listening=door))
 
 
 if __name__ == "__main__":
