@@ -31,8 +31,9 @@ def site(small_footage: list[Footage]) -> Iterator[BrowserSite]:
             print(f"--- {name}\n{found.log(name)[-4000:]}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not for the session: while it is open, no test with an event loop of its own can run in this process."""
     with chromium() as found:
         yield found
 

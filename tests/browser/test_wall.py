@@ -141,8 +141,11 @@ def test_a_layout_is_stored_on_the_server_and_opened_by_its_key(wall: Page) -> N
     wall.evaluate("sessionStorage.clear(); localStorage.removeItem('stroz.wall')")
     wall.reload()
     expect(wall.locator(".tile")).to_have_count(8)
-    wall.keyboard.press("w")
-    wall.keyboard.press("1")
+    deadline = time.monotonic() + 15
+    while wall.locator(".tile").count() != 9 and time.monotonic() < deadline:  # the list of layouts may still come
+        wall.keyboard.press("w")
+        wall.keyboard.press("1")
+        wall.wait_for_timeout(300)
     expect(wall.locator(".tile")).to_have_count(9)
     wall.evaluate("sessionStorage.clear(); localStorage.removeItem('stroz.wall')")
     wall.reload()
