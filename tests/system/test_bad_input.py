@@ -387,6 +387,7 @@ def test_a_catalogue_of_a_newer_version(new_desk: Desk) -> None:
         ran = desk.run(*command)
         assert ran.code in (1, 2)
         check_message(ran, "newer")
+    desk.settings("[metrics]\nenabled = false\n[web]\nenabled = false\n")
     desk.refused("up", says="newer")
 
 
@@ -402,6 +403,7 @@ def test_a_catalogue_that_is_corrupt(new_desk: Desk) -> None:
         ("timeline", "1", "--day", "today"),
     ):
         desk.refused(*command, says="catalogue.*backup", code=1)
+    desk.settings("[metrics]\nenabled = false\n[web]\nenabled = false\n")
     desk.refused("up", says="catalogue.*backup.*[Nn]othing was started")
 
 

@@ -138,7 +138,7 @@ async def test_a_damaged_catalogue_is_told_and_recording_goes_on(data: Path, tmp
     (data / "catalogue.db").write_bytes(b"kotek" * 4096)
     async with vms_running(tmp_path / "up", "--data", data, "up") as up:
         await recording(data, up)
-        assert re.search("damaged: restore it from your backup; the cameras last assigned are recorded", up.out)
+        assert re.search("damaged: restore it from your backup.*the cameras last assigned are recorded", up.out)
         assert "Nothing was started" not in up.out + up.err
         await until("archiving says that it waits", lambda: "archiving waits" in up.err)
         code, _ = await up.stop()
