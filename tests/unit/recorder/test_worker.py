@@ -213,7 +213,9 @@ async def test_leftovers_of_a_removed_camera_are_sealed_at_start_by_one_worker(s
     clock = SimulatedClock()
     async with Stage(tmp_path / "before", clock, play(70)) as stage:
         await stage.go(66)
-        await stage.spool.drained()  # else a busy machine may not have written a fragment of the second segment
+        await until(lambda: stage.track._open is not None and stage.track._open.number == 1)  # however busy the machine
+        await stage.go(3)
+        await stage.spool.drained()
         await crash(stage, site.spool)
     write_assignment(site.assignment_file, Assignment(), site.sealer)
     spool = Spool(site.spool)
