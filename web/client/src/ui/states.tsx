@@ -31,6 +31,16 @@ export function NoRight() {
   );
 }
 
+/** Why an act was refused, beside what asked for it; nothing while it was not. */
+export function Refused({ by }: { by: { readonly isError: boolean; readonly error: unknown } }) {
+  const { t } = useTranslation();
+  return by.isError ? (
+    <p className="note note--loud" role="alert">
+      {problemText(t, by.error)}
+    </p>
+  ) : null;
+}
+
 export function Failed({ error, retry }: { error: unknown; retry?: (() => void) | undefined }) {
   const { t } = useTranslation();
   if (error instanceof Problem && error.code === "forbidden") return <NoRight />;

@@ -9,7 +9,7 @@ import { useDesk } from "../../app/context.tsx";
 import { useStation } from "../../app/station.ts";
 import { parseUtc } from "../../time/site.ts";
 import { Button, CheckField, ChoiceField, Dialog, TextField } from "../../ui/controls.tsx";
-import { Empty, Failed, Loading, problemText } from "../../ui/states.tsx";
+import { Empty, Failed, Loading, Refused } from "../../ui/states.tsx";
 import { PasswordForm } from "../entry/NewPassword.tsx";
 
 export function Account() {
@@ -166,11 +166,7 @@ function OpenSessions() {
           </tbody>
         </table>
       )}
-      {end.isError && (
-        <p className="note note--loud" role="alert">
-          {problemText(t, end.error)}
-        </p>
-      )}
+      <Refused by={end} />
     </section>
   );
 }
@@ -234,11 +230,7 @@ function Tokens() {
           </tbody>
         </table>
       )}
-      {end.isError && (
-        <p className="note note--loud" role="alert">
-          {problemText(t, end.error)}
-        </p>
-      )}
+      <Refused by={end} />
       <div className="acts" style={{ marginTop: 8 }}>
         <Button onClick={() => setAdding(true)}>{t("token.add")}</Button>
       </div>
@@ -295,11 +287,7 @@ function AddToken({ onClose, added }: { onClose: () => void; added: () => void }
           ))}
         </fieldset>
         <TextField label={t("token.days")} value={days} onChange={setDays} inputMode="numeric" autoComplete="off" />
-        {add.isError && (
-          <p className="note note--loud" role="alert">
-            {problemText(t, add.error)}
-          </p>
-        )}
+        <Refused by={add} />
         <div className="acts">
           <Button
             kind="primary"

@@ -9,7 +9,7 @@ import { useCameraMap } from "../../app/cameras.ts";
 import { useDesk, useMay } from "../../app/context.tsx";
 import { parseUtc } from "../../time/site.ts";
 import { Button, ChoiceField, TextField } from "../../ui/controls.tsx";
-import { Empty, Failed, Loading, NoRight, problemText } from "../../ui/states.tsx";
+import { Empty, Failed, Loading, NoRight, Refused } from "../../ui/states.tsx";
 
 interface Asked {
   readonly reason: string;
@@ -99,11 +99,7 @@ export function Audit() {
         </Button>
       </form>
       <div className="page__body">
-        {head.isError && (
-          <p className="note note--loud" role="alert">
-            {problemText(t, head.error)}
-          </p>
-        )}
+        <Refused by={head} />
         {head.isSuccess && (
           <div className="note" role="status">
             <b>{t("audit.head", { count: head.data.size })}</b>

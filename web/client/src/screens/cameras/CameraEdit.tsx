@@ -8,7 +8,7 @@ import * as api from "../../api/calls.ts";
 import type { Camera, CameraFields } from "../../api/model.ts";
 import { useMay } from "../../app/context.tsx";
 import { Button, CheckField, ChoiceField, Dialog, PasswordField, TextField } from "../../ui/controls.tsx";
-import { Failed, fieldError, Loading, NoRight, problemText } from "../../ui/states.tsx";
+import { Failed, fieldError, Loading, NoRight, problemText, Refused } from "../../ui/states.tsx";
 import { BrowserVerdict, streamText } from "./Cameras.tsx";
 import { TestReport } from "./TestReport.tsx";
 
@@ -254,11 +254,7 @@ function Retire({ camera, onClose }: { camera: Camera; onClose: () => void }) {
   return (
     <Dialog title={t("camera.retire_title", { number: camera.number })} onClose={onClose}>
       <p>{t("camera.retire_why", { name: camera.name })}</p>
-      {retire.isError && (
-        <p className="note note--loud" role="alert">
-          {problemText(t, retire.error)}
-        </p>
-      )}
+      <Refused by={retire} />
       <div className="acts" style={{ marginTop: 16 }}>
         <Button kind="danger" onClick={() => retire.mutate()} disabled={retire.isPending}>
           {t("camera.retire")}

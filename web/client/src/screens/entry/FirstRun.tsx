@@ -7,7 +7,7 @@ import * as api from "../../api/calls.ts";
 import type { Site } from "../../api/model.ts";
 import { useStation } from "../../app/station.ts";
 import { Button, PasswordField, TextField } from "../../ui/controls.tsx";
-import { problemText } from "../../ui/states.tsx";
+import { Refused } from "../../ui/states.tsx";
 import { EntryFrame } from "./EntryFrame.tsx";
 
 export function FirstRun({ site, done }: { site: Site; done: () => Promise<void> }) {
@@ -65,11 +65,7 @@ export function FirstRun({ site, done }: { site: Site; done: () => Promise<void>
           error={differs ? t("entry.passwords_differ") : null}
           required
         />
-        {setUp.isError && (
-          <p className="note note--loud" role="alert">
-            {problemText(t, setUp.error)}
-          </p>
-        )}
+        <Refused by={setUp} />
         <Button
           kind="primary"
           type="submit"

@@ -6,7 +6,7 @@ import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
 import type { Site } from "../../api/model.ts";
 import { Button, PasswordField } from "../../ui/controls.tsx";
-import { problemText } from "../../ui/states.tsx";
+import { Refused } from "../../ui/states.tsx";
 import { EntryFrame } from "./EntryFrame.tsx";
 
 export function NewPassword({ site, name, done }: { site: Site; name: string; done: () => Promise<void> }) {
@@ -60,11 +60,7 @@ export function PasswordForm({ name, done }: { name: string; done: () => void })
         error={differs ? t("entry.passwords_differ") : null}
         required
       />
-      {change.isError && (
-        <p className="note note--loud" role="alert">
-          {problemText(t, change.error)}
-        </p>
-      )}
+      <Refused by={change} />
       <Button
         kind="primary"
         type="submit"

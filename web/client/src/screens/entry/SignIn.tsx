@@ -6,7 +6,7 @@ import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
 import type { Session, Site } from "../../api/model.ts";
 import { Button, PasswordField, TextField } from "../../ui/controls.tsx";
-import { problemText } from "../../ui/states.tsx";
+import { Refused } from "../../ui/states.tsx";
 import { EntryFrame } from "./EntryFrame.tsx";
 
 export function SignIn({
@@ -56,11 +56,7 @@ export function SignIn({
           name="password"
           required
         />
-        {entry.isError && (
-          <p className="note note--loud" role="alert">
-            {problemText(t, entry.error)}
-          </p>
-        )}
+        <Refused by={entry} />
         <Button kind="primary" type="submit" disabled={entry.isPending || name.trim() === "" || password === ""}>
           {t(entry.isPending ? "entry.signing_in" : "entry.sign_in_act")}
         </Button>

@@ -9,7 +9,7 @@ import { useCameraMap } from "../../app/cameras.ts";
 import { useDesk, useMay } from "../../app/context.tsx";
 import { parseUtc } from "../../time/site.ts";
 import { Button, ChoiceField, Dialog, TextField } from "../../ui/controls.tsx";
-import { Empty, Failed, fieldError, Loading, NoRight, problemText } from "../../ui/states.tsx";
+import { Empty, Failed, fieldError, Loading, NoRight, problemText, Refused } from "../../ui/states.tsx";
 import { fold } from "../../wall/search.ts";
 
 export function People() {
@@ -235,11 +235,7 @@ function Grants({ user, grant }: { user: User; grant: () => void }) {
           </tbody>
         </table>
       )}
-      {remove.isError && (
-        <p className="note note--loud" role="alert">
-          {problemText(t, remove.error)}
-        </p>
-      )}
+      <Refused by={remove} />
       <div className="acts" style={{ marginTop: 8 }}>
         <Button onClick={grant}>{t("grant.add")}</Button>
       </div>
@@ -345,11 +341,7 @@ function AddPerson({ onClose, chosen }: { onClose: () => void; chosen: (id: stri
           ]}
           onChange={setLanguage}
         />
-        {add.isError && (
-          <p className="note note--loud" role="alert">
-            {problemText(t, add.error)}
-          </p>
-        )}
+        <Refused by={add} />
         <div className="acts">
           <Button kind="primary" type="submit" disabled={add.isPending || name.trim() === ""}>
             {t("people.add")}
@@ -460,11 +452,7 @@ function AddGrant({ user, onClose }: { user: User; onClose: () => void }) {
           inputMode="numeric"
           autoComplete="off"
         />
-        {add.isError && (
-          <p className="note note--loud" role="alert">
-            {problemText(t, add.error)}
-          </p>
-        )}
+        <Refused by={add} />
         <div className="acts">
           <Button
             kind="primary"

@@ -5,7 +5,7 @@ import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
 import { Button, Dialog, PasswordField } from "../../ui/controls.tsx";
-import { problemText } from "../../ui/states.tsx";
+import { Refused } from "../../ui/states.tsx";
 
 export function ConfirmPassword() {
   const { t } = useTranslation();
@@ -41,11 +41,7 @@ export function ConfirmPassword() {
           required
           autoFocus
         />
-        {confirm.isError && (
-          <p className="note note--loud" role="alert">
-            {problemText(t, confirm.error)}
-          </p>
-        )}
+        <Refused by={confirm} />
         <div className="acts">
           <Button kind="primary" type="submit" disabled={confirm.isPending || password === ""}>
             {t("confirm.act")}
