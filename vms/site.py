@@ -100,6 +100,11 @@ class Site:
         return self.path / "run"
 
     @property
+    def live_socket(self) -> Path:
+        """The live gateway's inner door, for the web process."""
+        return self.run / "live.sock"
+
+    @property
     def assignment_file(self) -> Path:
         return self.path / "assignment.sealed"
 

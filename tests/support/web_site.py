@@ -215,7 +215,7 @@ async def running(template: Path, folder: Path) -> AsyncIterator[WebSite]:
     site = Site.open(folder, {})
     gateway, feed = InnerGateway(), Feed()
     async with AsyncExitStack() as undo:
-        await undo.enter_async_context(serving(gateway.application(), site.run / process.LIVE_SOCKET))
+        await undo.enter_async_context(serving(gateway.application(), site.live_socket))
         await undo.enter_async_context(serving(feed.application(), site.settings.feed.socket))
         listening = undo.enter_context(process.open_socket(Listen("127.0.0.1", 0)))
         parts = await process.build(site, SystemClock(), Metrics.create(), undo, tls=False)

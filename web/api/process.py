@@ -41,7 +41,6 @@ from web.identity.signing_in import Identity
 
 log = logging.getLogger(__name__)
 
-LIVE_SOCKET = "live.sock"
 CHECKPOINT_SECONDS = 600.0
 KEEP_ALIVE_SECONDS = 30
 FIRST_REQUEST_SECONDS = 10.0
@@ -115,7 +114,7 @@ async def run_web(site: Site, on_listening: Listening | None = None, *, listenin
 async def build(site: Site, clock: Clock, metrics: Metrics, undo: AsyncExitStack, *, tls: bool) -> Parts:
     """The parts of a site's web process; `undo` closes what they open."""
     catalogue = await undo.enter_async_context(Catalogue(site.catalogue_url, site.sealer))
-    gateway = await undo.enter_async_context(LiveGateway(site.run / LIVE_SOCKET))
+    gateway = await undo.enter_async_context(LiveGateway(site.live_socket))
     feed = FeedClient(site.settings.feed.socket)
     watch = Watch(catalogue, feed, clock)
     return Parts(

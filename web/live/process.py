@@ -26,7 +26,6 @@ from web.live.viewing import Viewing
 
 log = logging.getLogger(__name__)
 
-SOCKET = "live.sock"  # in the site's run folder
 METRICS_SOCKET = "live.metrics"
 
 
@@ -50,7 +49,7 @@ async def run_live(site: Site, on_start: Callable[[AddressPolicy], None] | None 
             sources = Sources(tasks, metrics)
             viewing = Viewing(FeedClient(settings.feed.socket), sources, tools, settings.live.max_sessions)
             try:
-                async with serve(GatewayApi(viewing).application(), site.run / SOCKET):
+                async with serve(GatewayApi(viewing).application(), site.live_socket):
                     log.info(
                         "live gateway on %s, %s UDP segmentation",
                         ", ".join(policy.addresses),
