@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compile the recorder's hot path with mypyc, beside its sources. Usage: scripts/compile.py [--check | --remove]
+"""Compile the hot path of recorder and live sender with mypyc, beside its sources. Usage: scripts/compile.py [--check | --remove]
 
 The sources are ordinary Python and run without this, at half again the cost. What is compiled goes by the name of its
 sources' digest: when they changed it is made anew, and where that cannot be (no compiler, no headers) it is removed, so
@@ -31,6 +31,12 @@ HOT = (
     "recorder/relay.py",
     "recorder/segmenter.py",
     "recorder/track.py",
+    "web/live/estimate.py",
+    "web/live/packets.py",
+    "web/live/sender.py",
+    "web/live/srtp.py",
+    "web/live/timeline.py",
+    "web/live/udp_segment.py",
 )
 BUILD = ROOT / "build" / "compiled"
 STAMP = BUILD / "sources.sha256"
@@ -105,9 +111,9 @@ def main() -> int:
         return 0
     remove()
     if reason := why_not():
-        print(f"[compile] skipped: {reason}; the recorder runs from its sources, at half again the cost")
+        print(f"[compile] skipped: {reason}; the hot path runs from its sources, at half again the cost")
         return 0
-    print("[compile] compiling the recorder's hot path (half a minute, after each change of it)")
+    print("[compile] compiling the hot path (half a minute, after each change of it)")
     shutil.rmtree(BUILD, ignore_errors=True)
     BUILD.mkdir(parents=True)
     done = subprocess.run([sys.executable, __file__, "--build"], capture_output=True, text=True, check=False)
@@ -115,7 +121,7 @@ def main() -> int:
     if done.returncode:
         remove()
         print("\n".join((done.stdout + done.stderr).splitlines()[-20:]))
-        print("[compile] failed (above); the recorder runs from its sources, at half again the cost")
+        print("[compile] failed (above); the hot path runs from its sources, at half again the cost")
         return 0
     STAMP.write_text(wanted())
     return 0

@@ -92,9 +92,17 @@ def base_url(request_url: str, headers: Headers) -> str:
     """What relative control URLs are relative to: Content-Base, Content-Location, the request's (RFC 2326 §C.1.1)."""
     for name in ("Content-Base", "Content-Location"):
         value = headers.get(name)
-        if is_absolute(value) and re.fullmatch(r"[!-~]{1,2048}", value):
+        if is_absolute(value) and re.fullmatch(r"[!-~]{1,2048}", value) and _can_be_split(value):
             return without_credentials(value)
     return request_url
+
+
+def _can_be_split(url: str) -> bool:
+    try:
+        urlsplit(url)
+    except ValueError:  # an address in brackets that is none
+        return False
+    return True
 
 
 def control_url(base: str, control: str) -> str:

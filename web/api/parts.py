@@ -128,7 +128,10 @@ def require_same_origin(connection: HTTPConnection) -> None:
         if connection.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise Refusal(Code.CSRF, "the request comes from another site")
         return
-    parts = urlsplit(origin) if len(origin) < 512 else urlsplit("")
+    try:
+        parts = urlsplit(origin if len(origin) < 512 else "")
+    except ValueError:  # an address in brackets that is none
+        parts = urlsplit("")
     secure = {"https": True, "wss": True}.get(connection.url.scheme, False)
     if parts.netloc.lower() != connection.headers.get("host", "").lower() or (parts.scheme == "https") != secure:
         raise Refusal(Code.CSRF, "the request comes from another site")

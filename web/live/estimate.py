@@ -14,6 +14,7 @@ LEAST_PACKETS = 100  # are judged at once; of so many, a network that loses 5 % 
 SHARE = 0.85  # of what got through is sent
 RISE = 1.1
 LOWEST_LIMIT = 8_000  # bytes a second
+LONGEST_DEBT_S = 4.0  # at the limit: however large a key picture was, the next one is sent after so long
 SHORTEST_S, LONGEST_S = 0.5, 5.0  # of reports gathered: a viewer that is sent little is judged by little
 
 
@@ -71,7 +72,8 @@ class Allowance:
         if limit is None:
             self._bytes, self._mono_ns = 0.0, mono_ns
             return True
-        self._bytes = min(limit, self._bytes + limit * (mono_ns - self._mono_ns) / 1e9)
+        debt = max(self._bytes, -limit * LONGEST_DEBT_S)
+        self._bytes = min(limit, debt + limit * (mono_ns - self._mono_ns) / 1e9)
         self._mono_ns = mono_ns
         return self._bytes >= 0
 

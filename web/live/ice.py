@@ -40,6 +40,7 @@ SHORTEST_DATAGRAM_BYTES = 12
 MOST_QUEUED = 256
 MOST_REMOTE_CANDIDATES = 40
 STUN_PER_S, STUN_BURST = 50, 150  # a browser sends a few a second
+_TRANSACTION_ID = slice(8, 20)  # of a STUN message (RFC 8489 §5)
 
 
 @dataclass(slots=True)
@@ -140,7 +141,15 @@ class GuardedProtocol(StunProtocol):
         else:
             self.receiver.data_received(datagram, self.local_candidate.component)
 
+    def _concerns_us(self, datagram: bytes) -> bool:
+        """Whether a message answers one of our checks or names this session: nothing else can be its viewer's, and a
+        stranger who sends much does not use up what the viewer may send."""
+        return datagram[_TRANSACTION_ID] in self.transactions or self._connection.local_name in datagram
+
     def _stun(self, datagram: bytes, addr: tuple[Any, ...]) -> None:
+        if not self._concerns_us(datagram):
+            self._connection.unwelcome.note("stun")
+            return
         now = asyncio.get_running_loop().time()
         self._credit = min(STUN_BURST, self._credit + STUN_PER_S * (now - self._credit_at))
         self._credit_at = now
@@ -165,6 +174,7 @@ class GuardedConnection(Connection):
     def __init__(self, policy: AddressPolicy, **options: Any) -> None:
         super().__init__(**options)
         self.unwelcome = Unwelcome()
+        self.local_name = f"{self.local_username}:".encode()  # how a check's USERNAME begins (RFC 8445 §7.2.2)
         self._policy = policy
         self._heard_at = 0.0
 

@@ -37,6 +37,7 @@ CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 EXTENSIONS = (MID, CAPTURE_TIME, PLAYOUT_DELAY)
 LARGEST_ONE_BYTE_ID = 14
+PAYLOAD_TYPES = frozenset((*range(35, 64), *range(96, 128)))  # dynamic, and no RTCP packet type beside it (RFC 5761 §4)
 
 _ICE_NAME = re.compile(r"[A-Za-z0-9+/]{4,256}")
 _ICE_PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
@@ -69,6 +70,11 @@ class Offer:
     @property
     def section(self) -> sdp.MediaDescription:
         return self.media[self.video]
+
+    @property
+    def codecs(self) -> list[RTCRtpCodecParameters]:
+        """Those whose payload type can be used."""
+        return _usable(self.section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ def read_offer(text: str, *, loopback: bool) -> Offer:
         raise Refusal("offer_malformed", "the offer asks for no video")
     section = parsed.media[wanted[0]]
     _check(section)
-    if not any(c.mimeType.lower() == "video/h264" for c in section.rtp.codecs):
+    if not any(c.mimeType.lower() == "video/h264" for c in _usable(section)):
         raise Refusal("codec_unsupported", "the offer has no H.264, which every browser can play")
     assert section.ice is not None
     assert section.dtls is not None
@@ -114,6 +120,10 @@ def read_offer(text: str, *, loopback: bool) -> Offer:
         _candidates(section.ice_candidates, loopback=loopback),
         tuple(str(item) for item in bundle.items) if bundle else (),
     )  # fmt: skip
+
+
+def _usable(section: sdp.MediaDescription) -> list[RTCRtpCodecParameters]:
+    return [c for c in section.rtp.codecs if c.payloadType in PAYLOAD_TYPES]
 
 
 def _check(section: sdp.MediaDescription) -> None:
@@ -157,7 +167,7 @@ def choose(offer: Offer, config: CodecConfig) -> Choice | str:
     """How this stream can be sent to that viewer, or in one word why not: `h265`, `b_frames`, `h264_mode`."""
     if config.reorder_depth > 0:
         return "b_frames"
-    codecs = offer.section.rtp.codecs
+    codecs = offer.codecs
     if config.codec is Codec.H265:
         found = _choose_h265(codecs, config)
         if found is None:

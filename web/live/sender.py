@@ -15,6 +15,7 @@ import asyncio
 import logging
 import socket
 import struct
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ REPEAT_AFTER_NS = 15_000_000  # the same packet is not repeated sooner, and each
 REPEAT_SHARE = 0.5  # of the stream's rate, or of what goes through where that is less
 LEAST_REPEAT_BYTES_PER_S = 30_000
 REPEAT_BURST_BYTES = 100_000  # a lost key picture
+LOOK_BYTES = 100  # what asking for a packet that there is not costs of the room for repeats
 KEY_REQUEST_NS = 500_000_000  # requests for a key picture are heeded this often, and ever more seldom
 LONGEST_KEY_REQUEST_NS = 8_000_000_000
 CALM_NS = 10_000_000_000  # without such a request: as at the beginning
@@ -53,17 +55,20 @@ RATE_NS = 2_000_000_000  # the stream's rate is measured over at least so long
 _U16 = struct.Struct("!H")
 
 
-@dataclass(frozen=True, slots=True)
 class Sent:
-    """Packets of one run that went out, for repeating them."""
+    """Packets of one run that went out, for repeating them. `first`: which of the run the first one is.
 
-    sequence: int
-    count: int
-    arena: Arena
-    run: Run
-    first: int  # which of the run the first one is
-    timestamp: int
-    mono_ns: int
+    Not a dataclass: one is made for each run and viewer, and compiled this costs a tenth of it.
+    """
+
+    __slots__ = ("arena", "count", "first", "mono_ns", "run", "sequence", "timestamp")
+
+    def __init__(
+        self, arena: Arena, run: Run, *, sequence: int, count: int, first: int, timestamp: int, mono_ns: int
+    ) -> None:
+        self.sequence, self.count = sequence, count
+        self.arena, self.run, self.first = arena, run, first
+        self.timestamp, self.mono_ns = timestamp, mono_ns
 
 
 @dataclass(slots=True)
@@ -126,10 +131,6 @@ class Sender:
         self._rate = _Rate()
         self._reported: tuple[int, int, int] | None = None  # of the last receiver report: lost, highest, when
 
-    @property
-    def open_for_units(self) -> bool:
-        return self._wire is not None
-
     def open(self, wire: Wire) -> None:
         """There are keys and a route: units can be pushed from now on, from a key picture."""
         self._wire = wire
@@ -147,12 +148,16 @@ class Sender:
     def begin(self, units: Sequence[LiveUnit]) -> None:
         """Begin, or begin anew, with a group of pictures that is under way: the first unit is a key unit.
 
-        What was queued of before is left out, so that a switch shows the new stream at once.
+        What was queued of before is left out, so that a switch shows the new stream at once. A viewer with little room
+        waits for the next key picture: the group would take its room for many seconds.
         """
         if self._wire is None or not units:
             return
         mono_ns = self._clock.mono_ns()
         self._clear_queue()
+        if self.limit.bytes_per_s is not None:
+            self.awaits_key = True
+            return
         self.awaits_key = False
         for unit, ticks in zip(units, self._timeline.next([u.capture_ns for u in units], mono_ns), strict=True):
             self._enqueue(unit, ticks & 0xFFFFFFFF, mono_ns)
@@ -218,7 +223,7 @@ class Sender:
             arena, run, first, timestamp, since = self._queue[0]
             count = min(run.count - first, MOST_SEGMENTS, MOST_BYTES // run.stride)
             try:
-                sent = self._send_run(arena, run, range(first, first + count), timestamp, mono_ns)
+                sent = self._send_run(arena, run, first=first, count=count, timestamp=timestamp, mono_ns=mono_ns)
             except BlockingIOError:
                 break  # the socket's buffer is full: again at the next tick
             except (OSError, ProtectError) as error:
@@ -239,8 +244,8 @@ class Sender:
         if self._wire is not None:
             self._flush(self._clock.mono_ns())
 
-    def _send_run(self, arena: Arena, run: Run, packets: range, timestamp: int, mono_ns: int) -> int:
-        """These packets of a run; how many bytes went.
+    def _send_run(self, arena: Arena, run: Run, *, first: int, count: int, timestamp: int, mono_ns: int) -> int:
+        """`count` packets of a run from its packet `first` on; how many bytes went.
 
         Where that fails, the same packets are tried again under the same numbers, or `_clear_queue` uses these up: no
         number ever protects two different packets.
@@ -249,7 +254,7 @@ class Sender:
         route = self._wire.route()
         if route is None:
             raise ConnectionError("there is no route to the viewer any more")
-        tag, stride, first, count = self.layout.tag_bytes, run.stride, packets.start, len(packets)
+        tag, stride = self.layout.tag_bytes, run.stride
         start = run.start + first * stride
         last = run.last_bytes if first + count == run.count else stride - tag
         end = (count - 1) * stride + last
@@ -259,7 +264,9 @@ class Sender:
         self._attempted = count
         self._datagrams.send(route[0], self._scratch.view[:size], stride, route[1])
         self._attempted = 0
-        self._remember(Sent(self._sequence, count, arena, run, first, timestamp, mono_ns))
+        self._remember(
+            Sent(arena, run, sequence=self._sequence, count=count, first=first, timestamp=timestamp, mono_ns=mono_ns)
+        )
         self._sequence = self._sequence + count & 0xFFFF
         self.counts.packets += count
         self.counts.bytes += size
@@ -292,9 +299,12 @@ class Sender:
         for sequence in sequences:
             if self._repeat_credit <= 0:
                 return
-            found = self._find(sequence)
             not_before, wait = self._repeated.get(sequence, (0, REPEAT_AFTER_NS))
-            if found is None or mono_ns < not_before:
+            if mono_ns < not_before:
+                continue
+            found = self._find(sequence)
+            if found is None:
+                self._repeat_credit -= LOOK_BYTES
                 continue
             self._repeated[sequence] = mono_ns + wait, 2 * wait
             try:
@@ -303,10 +313,12 @@ class Sender:
                 return
 
     def _find(self, sequence: int) -> Sent | None:
-        for sent in reversed(self._history):
-            if 0 <= sequence_delta(sequence, sent.sequence) < sent.count:
-                return sent
-        return None
+        if not self._history:
+            return None
+        oldest = self._history[0].sequence
+        at = bisect_right(self._history, sequence - oldest & 0xFFFF, key=lambda s: s.sequence - oldest & 0xFFFF)
+        sent = self._history[at - 1]
+        return sent if 0 <= sequence_delta(sequence, sent.sequence) < sent.count else None
 
     def _repeat_one(self, sent: Sent, sequence: int) -> int:
         assert self._wire is not None

@@ -248,6 +248,9 @@ class Session:
         if self._sender is not None:
             self._sender.drop_to_key()
 
+    def give_up(self) -> None:
+        self.end("bug")
+
     def _fits(self, unit: LiveUnit) -> bool:
         """Whether the stream still is what was negotiated. A camera that was set to another codec ends the session, so
         that the viewer asks anew."""

@@ -53,6 +53,9 @@ class Viewer(Protocol):
     def drop_to_key(self) -> None:
         """Units are missing; the next one is a key unit."""
 
+    def give_up(self) -> None:
+        """Serving it met a bug: it ends, and nobody else is the worse for it."""
+
 
 class Source:
     """The units of one stream. `run` until nobody wants it any more."""
@@ -130,7 +133,10 @@ class Source:
             self._expect_more()
         else:
             for viewer in list(self._viewers):
-                viewer.push(unit)
+                try:
+                    viewer.push(unit)
+                except Exception as error:  # noqa: BLE001 - whatever one viewer brings about concerns no other
+                    self._lose(viewer, error)
             unit.put_away()
 
     def _expect_more(self) -> None:
@@ -198,10 +204,18 @@ class Source:
         """Give a viewer the group of pictures under way; False when there is none and it has to wait for the next."""
         if not self._group:
             return False
-        viewer.begin(self._group)
+        try:
+            viewer.begin(self._group)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._lose(viewer, error)
         for unit in self._group:
             unit.put_away()
         return True
+
+    def _lose(self, viewer: Viewer, error: Exception) -> None:
+        log.error("a viewer of stream %s met a bug and is given up", self.stream_id, exc_info=error)
+        self.leave(viewer)
+        viewer.give_up()
 
     def leave(self, viewer: Viewer) -> None:
         if viewer in self._viewers:

@@ -203,6 +203,8 @@ class Viewing:
             session = self._sessions.get(session_id)
             if session is None:
                 raise Refusal("not_found", "the session has ended")
+            if not source.begins_with_idr:
+                raise Refusal("codec_unsupported", "browsers cannot begin with any of the other stream's pictures")
             before = session.key
             session.switch(source, stream)
         except BaseException:

@@ -171,6 +171,7 @@ async def test_channels_other_than_asked_for(transport: bytes, channel: int) -> 
         (b"rtsp://c/live/", b"/video", "rtsp://c/live/video", "rtsp://c/live/"),
         (b"rtsp://u:p@c/live/", b"*", "rtsp://c/live/", "rtsp://c/live/"),
         (b"nonsense", b"a", "rtsp://127.0.0.1:{port}/kam/a", "rtsp://127.0.0.1:{port}/kam"),
+        (b"rtsp://10.0.[0.5/kam/", b"a", "rtsp://127.0.0.1:{port}/kam/a", "rtsp://127.0.0.1:{port}/kam"),
     ],
 )
 async def test_control_urls(base: bytes, control: bytes, track: str, aggregate: str | None) -> None:

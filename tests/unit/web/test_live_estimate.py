@@ -73,6 +73,14 @@ def test_a_limit_never_starves_a_viewer_for_good(reports: list[tuple[int, int, f
         assert limit.bytes_per_s is None or limit.bytes_per_s >= LOWEST_LIMIT
 
 
+def test_after_however_large_a_picture_there_is_room_again_soon() -> None:
+    allowance = Allowance()
+    allowance.has_room(30_000.0, 0)
+    allowance.take(10**9)
+    assert not allowance.has_room(30_000.0, 3 * SECOND_NS)
+    assert allowance.has_room(30_000.0, 8 * SECOND_NS)
+
+
 def test_an_allowance_keeps_to_its_limit_over_time() -> None:
     allowance, sent = Allowance(), 0
     allowance.has_room(None, 0)

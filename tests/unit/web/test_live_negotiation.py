@@ -38,6 +38,17 @@ def refusal_of(text: str) -> Refusal:
     return caught.value
 
 
+@pytest.mark.parametrize("kind", [0, 34, 64, 72, 95, 128, 300])
+def test_payload_types_that_rtp_has_no_room_for_are_passed_over(kind: int) -> None:
+    offered = (h264(kind, "42e01f"), h264(110, "42e01f"))
+    text = offer_text(codecs=offered, rtx=False).replace(f"SAVPF {kind}", "SAVPF 110")
+    choice = choose(read_offer(text, loopback=False), BASELINE)
+    assert isinstance(choice, Choice)
+    assert choice.payload_type == 110
+    alone = offer_text(codecs=offered[:1], rtx=False).replace(f"SAVPF {kind}", "SAVPF 110")
+    assert refusal_of(alone).code == "codec_unsupported"
+
+
 def test_an_offer_of_chromium_is_answered() -> None:
     offer = read_offer(offer_text(), loopback=False)
     choice = choose(offer, BASELINE)

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from aioice import stun
 
 from vms.errors import UserError
-from web.live.ice import AddressPolicy, own_addresses, policy_of
+from web.live.ice import STUN_BURST, AddressPolicy, GuardedConnection, GuardedProtocol, own_addresses, policy_of
 from web.live.negotiation import Refusal
 from web.live.udp_segment import DatagramSender, kernel_segments
 
@@ -112,3 +113,25 @@ def test_other_errors_are_not_taken_for_a_refusal(pair: tuple[socket.socket, soc
     with pytest.raises(OSError, match="refused"):
         sender.send(Refusing(pair[0], errno.ENETUNREACH), memoryview(b"x" * 2500), 1000, ("127.0.0.1", 9))  # type: ignore[arg-type]
     assert sender.segments
+
+
+async def test_strangers_use_up_nothing_of_what_the_viewer_may_send() -> None:
+    connection = GuardedConnection(AddressPolicy(("127.0.0.1",), None), ice_controlling=False)
+    await connection.gather_candidates()
+    try:
+        (protocol,) = connection._protocols
+        assert isinstance(protocol, GuardedProtocol)
+        check = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+        check.attributes |= {"USERNAME": f"{connection.local_username}:abcd", "PRIORITY": 1, "ICE-CONTROLLING": 1}
+        check.add_message_integrity(connection.local_password.encode())
+        check.add_fingerprint()
+        for _ in range(10 * STUN_BURST):
+            protocol.datagram_received(b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12), ("192.0.2.9", 999))
+        protocol.datagram_received(bytes(check), ("192.0.2.1", 5000))
+        assert [sender for _, sender, _ in connection._early_checks] == [("192.0.2.1", 5000)]
+        for _ in range(2 * STUN_BURST):  # who knows the name has its own limit
+            protocol.datagram_received(bytes(check), ("192.0.2.1", 5000))
+        assert connection.unwelcome.counts["stun"] == 10 * STUN_BURST
+        assert connection.unwelcome.counts["stun_flood"] > STUN_BURST // 2
+    finally:
+        await connection.close()

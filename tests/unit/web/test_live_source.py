@@ -58,6 +58,9 @@ class Watching:
     def drop_to_key(self) -> None:
         self.words.append("drop")
 
+    def give_up(self) -> None:
+        self.words.append("given up")
+
     async def has(self, *words: str) -> None:
         async with asyncio.timeout(5):
             while self.words != list(words):
@@ -117,6 +120,37 @@ async def test_an_interruption_ends_the_group_and_everybody_begins_anew() -> Non
         await one.has("[K1 P2]", "[K10 P11]")
         assert late.words == ["[K10 P11]"]
         assert hand.opened == 2
+
+
+class Broken(Watching):
+    """A viewer that can be served nothing."""
+
+    def begin(self, units: list[LiveUnit]) -> None:
+        raise ZeroDivisionError
+
+    def push(self, unit: LiveUnit) -> None:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("joins", ["first", "later", "without a group"])
+async def test_a_viewer_that_meets_a_bug_is_given_up_and_costs_no_other_a_unit(joins: str) -> None:
+    hand, one, broken = Hand(), Watching(), Broken()
+    async with running(hand) as source:
+        source.join(one)
+        if joins == "first":
+            source.join(broken)
+        hand.put(LIVE, unit(1, key=True), unit(2))
+        await one.has("[K1 P2]")
+        if joins == "without a group":
+            hand.put(Dropped(1))
+            await one.has("[K1 P2]", "drop")
+        if joins != "first":
+            source.join(broken)
+        hand.put(unit(3, key=True), unit(4))
+        words = ["[K1 P2]", *(["drop"] if joins == "without a group" else []), "K3", "P4"]
+        await one.has(*words)
+        assert broken.words == ["given up"]
+        assert hand.opened == 1
 
 
 async def test_units_missing_in_the_feed_are_told() -> None:

@@ -82,6 +82,7 @@ async def test_unsafe_requests_come_from_our_own_page(web_site: WebSite) -> None
     layout = {"name": "x", "grid": "1", "tiles": [None]}
     for headers in (
         {"X-CSRF-Token": None}, {"X-CSRF-Token": "0" * 64}, {"Origin": "https://zly.example"}, {"Origin": "null"},
+        {"Origin": "http://[::1"},
         {"Origin": web_site.base.replace("http", "https")}, {"Sec-Fetch-Site": "cross-site"},
     ):  # fmt: skip
         assert (await client("POST", "/layouts", json=layout, headers=headers)).code == "csrf", headers
