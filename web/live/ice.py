@@ -219,7 +219,8 @@ class GuardedConnection(Connection):
         pair = self._nominated.get(1)
         if pair is None:
             return None
-        return cast("GuardedProtocol", pair.protocol).sock, pair.remote_addr
+        protocol: Any = pair.protocol
+        return protocol.sock, pair.remote_addr
 
     def request_received(self, message: stun.Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
         """As aioice does it, but a viewer cannot fill our memory with addresses of its own."""

@@ -47,7 +47,7 @@ from web.live.udp_segment import DatagramSender
 log = logging.getLogger(__name__)
 
 SETUP_SECONDS = 10.0  # from the answer to keys; who has not come by then does not come
-REPORT_SECONDS = 2.0  # between sender reports, give or take half
+FIRST_REPORT_SECONDS, REPORT_SECONDS = 1.0, 5.0  # between sender reports, give or take half (RFC 3550 §6.2)
 CNAME = "stroz"
 
 
@@ -183,13 +183,15 @@ class Session:
         dtls._register_rtp_sender(_Feedback(self, self._ssrc), RTCRtpSendParameters())  # noqa: SLF001 - what RTCRtpSender does
 
     async def _serve(self) -> None:
+        seconds = FIRST_REPORT_SECONDS
         while not self._ended.is_set():
             try:
-                async with asyncio.timeout(REPORT_SECONDS * random.uniform(0.5, 1.5)):  # noqa: S311 - RFC 3550 §6.2
+                async with asyncio.timeout(seconds * random.uniform(0.5, 1.5)):  # noqa: S311 - spreads the load
                     await self._ended.wait()
             except TimeoutError:
                 await self._report()
                 self._count()
+                seconds = REPORT_SECONDS
 
     async def _report(self) -> None:
         assert self._sender is not None

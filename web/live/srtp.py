@@ -8,6 +8,7 @@ a run is copied, protected and sent without anything else happening in between.
 from __future__ import annotations
 
 import struct
+from array import array
 from typing import Any
 
 import pylibsrtp
@@ -17,7 +18,9 @@ from vms.errors import VmsError
 
 SCRATCH_BYTES = 1 << 16
 MOST_STRIDES = 320  # fragments have at most 300 lengths, by their alignment
-_PATCH = struct.Struct("!HII")  # sequence number, timestamp, SSRC: bytes 2 to 11 of a packet (RFC 3550 §5.1)
+MOST_PACKETS = 64  # of one run, as many as one UDP_SEGMENT call takes
+_PATCH = struct.Struct("!H8s")  # sequence number, then timestamp and SSRC: bytes 2 to 11 of a packet (RFC 3550 §5.1)
+_STAMP = struct.Struct("!II")
 _patch = _PATCH.pack_into
 _protect = lib.srtp_protect
 _OK = lib.srtp_err_status_ok
@@ -36,40 +39,50 @@ class ProtectError(VmsError):
 class Scratch:
     """Memory to protect packets in."""
 
-    __slots__ = ("_base", "_first", "_length", "_places", "view")
+    __slots__ = ("_alone", "_base", "_length_places", "_lengths", "_lengths_memory", "_places", "view")
 
     def __init__(self) -> None:
         self._base = ffi.new("char[]", SCRATCH_BYTES)
-        self._length = ffi.new("int *")
-        self._first = [(0, self._base)]
-        self._places: dict[int, list[tuple[int, Any]]] = {}  # stride → where packets begin, as number and as pointer
+        self._lengths_memory = ffi.new("int[]", MOST_PACKETS)
+        self._lengths = memoryview(ffi.buffer(self._lengths_memory)).cast("i")
+        self._length_places = [self._lengths_memory + i for i in range(MOST_PACKETS)]
+        self._alone = [(2, self._base, self._length_places[0])]
+        self._places: dict[int, list[tuple[int, Any, Any]]] = {}  # stride → of each packet: patch, packet, length
         self.view = memoryview(ffi.buffer(self._base))
 
     def protect_run(
         self, session: pylibsrtp.Session, header: tuple[int, int, int], stride: int, end: int, usual: int
     ) -> None:
-        """Patch and protect packets that lie `stride` apart from the beginning of the scratch on.
+        """Patch and protect at most `MOST_PACKETS` packets that lie `stride` apart from the scratch's beginning on.
 
         `header`: sequence number of the first one, timestamp and SSRC. `end`: bytes up to the end of the last packet
         without its tag; `usual`: how long every other packet is without it.
         """
         sequence, timestamp, ssrc = header
-        view, length, context = self.view, self._length, session._srtp[0]  # noqa: SLF001 - the handle
-        for at, pointer in self._packets(stride, end):
-            _patch(view, at + 2, sequence & 0xFFFF, timestamp, ssrc)
-            length[0] = usual if at + stride < end else end - at
-            status = _protect(context, pointer, length)
+        view, context, stamp = self.view, session._srtp[0], _STAMP.pack(timestamp, ssrc)  # noqa: SLF001 - the handle
+        packets = self._packets(stride, end)
+        last = len(packets) - 1
+        if last:
+            self._lengths[:last] = array("i", (usual,)) * last
+        self._lengths[last] = end - last * stride
+        for patch_at, packet, length in packets:
+            _patch(view, patch_at, sequence & 0xFFFF, stamp)
+            status = _protect(context, packet, length)
             if status != _OK:
                 raise ProtectError(f"SRTP: {pylibsrtp.ERRORS[status]}")
             sequence += 1
 
-    def _packets(self, stride: int, end: int) -> list[tuple[int, Any]]:
-        """Where the packets up to `end` begin, as number and as pointer."""
+    def _packets(self, stride: int, end: int) -> list[tuple[int, Any, Any]]:
+        """Of each packet up to `end`: where it is patched, and pointers to it and to its length."""
         if end <= stride:
-            return self._first
+            return self._alone
         places = self._places.get(stride)
         if places is None:
             if len(self._places) >= MOST_STRIDES:
                 self._places.clear()
-            places = self._places[stride] = [(at, self._base + at) for at in range(0, SCRATCH_BYTES, stride)]
+            starts = range(0, SCRATCH_BYTES, stride)
+            places = [
+                (at + 2, self._base + at, length) for at, length in zip(starts, self._length_places, strict=False)
+            ]
+            self._places[stride] = places
         return places[: (end - 1) // stride + 1]
