@@ -1,4 +1,4 @@
-"""`keep_running`: the only retry loop in the house.
+"""`keep_running`: the only retry loop in the house; and `contained`, for what serves many in turn.
 
 One attempt is a coroutine that raises when it ends badly. This loop decides when the next one begins: expected errors
 (`VmsError`) back off with jitter, anything else is a bug that is logged with its traceback and backed off for longer,
@@ -11,11 +11,13 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from vms.clock import Clock, SystemClock
 from vms.errors import VmsError
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,16 @@ class Backoff:
         """Wait before the next attempt after `failures` ≥ 1 failures in a row."""
         full = min(self.longest, self.first * float(2 ** min(failures - 1, 16)))
         return full * (1.0 - self.jitter * rng.random())
+
+
+def contained(name: str, serve: Callable[[_T], None], what: _T) -> bool:
+    """Serve one of many: False when that met a bug, which is logged and does not reach the others."""
+    try:
+        serve(what)
+    except Exception:
+        log.exception("%s met a bug", name)
+        return False
+    return True
 
 
 async def keep_running(

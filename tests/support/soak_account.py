@@ -61,7 +61,8 @@ def account_of(
         if after - before > sent.frame * 3 // 2:
             result.missing += round((after - before) / sent.frame) - 1
             outages.append(TimeRange(sent.due_ns(before) + frame_ns, sent.due_ns(after)))
-    joined = merge(outages, JOIN_NS)
+    join_ns = JOIN_NS + frame_ns // 2  # beside the grid, on which holes lie a second apart to the microsecond
+    joined = merge(outages, join_ns)
     result.outages = len(joined)
     windows = {e: TimeRange(e.start_ns - e.tail_ns - slack_ns, e.end_ns + slack_ns) for e in events}
     for pts in sorted(set(sent.utc_ns) - set(found)):
@@ -78,7 +79,9 @@ def account_of(
             )
     within = TimeRange(sent.due_ns(times[0]) + JOIN_NS, sent.due_ns(times[-1]) - JOIN_NS)
     told = [g for g in gaps if g.start_ns > within.start_ns and g.start_ns < (g.end_ns or g.start_ns) < within.end_ns]
-    _compare(result, joined, told, slack_ns)
+    _compare(result, joined, merge((TimeRange(g.start_ns, g.end_ns or 0) for g in told), join_ns), slack_ns)
+    for gap in told:
+        result.gap_ns[gap.reason] += (gap.end_ns or 0) - gap.start_ns
     result.problems += _untrue(told, windows)
     del result.problems[TOLD:]
     return result
@@ -103,10 +106,9 @@ def _stored_by_time(result: CameraAccount, sent: Sent, stored: Sequence[StoredUn
     return found
 
 
-def _compare(result: CameraAccount, outages: Sequence[TimeRange], gaps: Sequence[Gap], slack_ns: int) -> None:
+def _compare(result: CameraAccount, outages: Sequence[TimeRange], gaps: Sequence[TimeRange], slack_ns: int) -> None:
     """Outages and gaps one for one, with the same borders."""
-    told = merge((TimeRange(g.start_ns, g.end_ns or 0) for g in gaps), JOIN_NS)
-    for gap in told:
+    for gap in gaps:
         mine = [o for o in outages if o.overlaps(gap)]
         if not mine:
             result.problems.append(f"a gap of {_ms(gap)} ms at {gap.start_ns} is told of, and nothing is missing")
@@ -116,10 +118,8 @@ def _compare(result: CameraAccount, outages: Sequence[TimeRange], gaps: Sequence
         if error > slack_ns:
             result.problems.append(f"a gap at {gap.start_ns} is {error // 1_000_000} ms beside what is missing")
     for outage in outages:
-        if not any(gap.overlaps(outage) for gap in told):
+        if not any(gap.overlaps(outage) for gap in gaps):
             result.problems.append(f"{_ms(outage)} ms are missing at {outage.start_ns} and no gap tells of it")
-    for one in gaps:
-        result.gap_ns[one.reason] += (one.end_ns or 0) - one.start_ns
 
 
 def _untrue(gaps: Iterable[Gap], windows: Mapping[Event, TimeRange]) -> Iterator[str]:

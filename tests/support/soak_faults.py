@@ -134,7 +134,7 @@ class Faults:
         before = self._attempt(number)
         neighbour = self._site.neighbours[number - self._site.count]
         with neighbour.there():
-            while self._attempt(number) == before or self._state(number) == "waiting":
+            while not self._found(number, before):
                 if time.monotonic() > until:
                     self.problems.append(f"{neighbour.quirk}: the recorder did not find this camera")
                     break
@@ -196,6 +196,14 @@ class Faults:
         """Differs once another attempt has begun, in the same process or another one."""
         state = self._states.get(self._site.stream_of(index), {})
         return self._pids.get(f"worker {self._site.worker_of(index)}"), state.get("attempts")
+
+    def _found(self, index: int, before: tuple[object, object]) -> bool:
+        """It is seen at work, or another two attempts have begun: one that hangs up at once is always waited for."""
+        pid, attempts = self._attempt(index)
+        two_more = (
+            pid == before[0] and isinstance(attempts, int) and isinstance(before[1], int) and attempts > before[1] + 1
+        )
+        return two_more or ((pid, attempts) != before and self._state(index) != "waiting")
 
     def _state(self, index: int) -> object:
         return self._states.get(self._site.stream_of(index), {}).get("state")

@@ -21,7 +21,7 @@ from vms.feed import Dropped, FeedEvent, StreamState
 from vms.media.rtp import split_nals
 from vms.metrics import Metrics
 from vms.model import Codec, CodecConfig, TimedUnit
-from vms.supervise import Backoff, keep_running
+from vms.supervise import Backoff, contained, keep_running
 from web.live.negotiation import Refusal
 from web.live.packets import LiveUnit
 
@@ -133,10 +133,8 @@ class Source:
             self._expect_more()
         else:
             for viewer in list(self._viewers):
-                try:
-                    viewer.push(unit)
-                except Exception as error:  # noqa: BLE001 - whatever one viewer brings about concerns no other
-                    self._lose(viewer, error)
+                if not contained("a viewer", viewer.push, unit):
+                    self._lose(viewer)
             unit.put_away()
 
     def _expect_more(self) -> None:
@@ -204,16 +202,14 @@ class Source:
         """Give a viewer the group of pictures under way; False when there is none and it has to wait for the next."""
         if not self._group:
             return False
-        try:
-            viewer.begin(self._group)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._lose(viewer, error)
+        if not contained("a viewer", viewer.begin, self._group):
+            self._lose(viewer)
         for unit in self._group:
             unit.put_away()
         return True
 
-    def _lose(self, viewer: Viewer, error: Exception) -> None:
-        log.error("a viewer of stream %s met a bug and is given up", self.stream_id, exc_info=error)
+    def _lose(self, viewer: Viewer) -> None:
+        log.error("a viewer of stream %s is given up", self.stream_id)
         self.leave(viewer)
         viewer.give_up()
 
