@@ -372,6 +372,7 @@ export class TileController {
       lastDecodedAtMs: this.watchdog.lastDecodedAtMs,
       frameIntervalMs: this.watchdog.interval.ms,
       captureAgeMs: this.captureAgeMs,
+      tellsCapture: this.tellsCapture,
       hidden: document.hidden,
       visibleSinceMs: this.visibleSinceMs,
       consoleBlind: this.world.consoleBlind(),
@@ -409,7 +410,6 @@ function same(a: TileVerdict, b: TileVerdict): boolean {
     a.dimmed === b.dimmed &&
     a.cause === b.cause &&
     a.reason === b.reason &&
-    a.clockKnown === b.clockKnown &&
     seconds(a.retryInMs) === seconds(b.retryInMs) &&
     (a.picture || seconds(a.silentMs) === seconds(b.silentMs)) &&
     (a.word !== "delayed" || Math.round((a.delayMs ?? 0) / 100) === Math.round((b.delayMs ?? 0) / 100))
