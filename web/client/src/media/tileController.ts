@@ -25,8 +25,16 @@ export interface TileWorld {
   csrf(): string;
 }
 
+/** What is written under a picture. */
+export interface CameraLabel {
+  readonly number: number;
+  readonly name: string;
+}
+
 export interface TileSource {
   readonly camera: string;
+  /** Null: not known, or not to be known. */
+  readonly label: CameraLabel | null;
   readonly assigned: Exclude<TileFacts["assigned"], "none">;
   readonly purpose: string | null;
 }
