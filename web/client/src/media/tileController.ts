@@ -14,6 +14,7 @@ import { type FrameCounts, type Rendition, WhepRefused, WhepSession } from "./wh
 
 export const TICK_MS = 250;
 const FIRST_PICTURE_MS = 4000; // an attempt that shows nothing by then has failed
+const SWITCH_AGAIN_MS = 10_000;
 const COUNT_EVERY_TICKS = 4;
 const TIME_SHOWN_EVERY_MS = 95;
 const LAST_PICTURE_WIDTH = 960;
@@ -88,6 +89,8 @@ export class TileController {
   private attempting = false;
   private attemptStartedMs = 0;
   private retryAtMs: number | null = null;
+  /** When the other stream is asked for again, which could not be shown. */
+  private switchAtMs: number | null = null;
   private visibleSinceMs = 0;
   private paused = false;
   private disposed = false;
@@ -162,13 +165,21 @@ export class TileController {
     this.wanted = rendition;
     const session = this.session;
     if (session === null || this.attempting) return;
-    void session.switchTo(rendition).then((done) => {
-      if (done && session === this.session && this.wanted === rendition) {
-        this.figures = { ...this.figures, stream: rendition };
-        this.tell();
-      }
-      if (!done && session === this.session && !this.disposed) void this.attempt();
-    });
+    void this.switch(session);
+  }
+
+  /** Shows what is wanted within this session, or by another. What cannot be shown costs no picture that can. */
+  private async switch(session: WhepSession): Promise<void> {
+    const rendition = this.wanted;
+    this.switchAtMs = null;
+    const switched = await session.switchTo(rendition);
+    if (session !== this.session || rendition !== this.wanted) return;
+    if (switched === "broken") void this.attempt();
+    else if (switched === "later") this.switchAtMs = performance.now() + SWITCH_AGAIN_MS;
+    else if (switched === "done") {
+      this.figures = { ...this.figures, stream: rendition };
+      this.tell();
+    }
   }
 
   /** What the recorder says; null: it receives the camera. */
@@ -247,9 +258,11 @@ export class TileController {
       const answer = await session.open();
       if (session !== this.session) return;
       this.refusal = null;
-      this.figures = { ...this.figures, stream: answer.stream ?? asked, transcoded: answer.transcoded };
-      if (this.wanted !== asked && !(await session.switchTo(this.wanted))) this.failed("server", null);
+      const stream = answer.stream ?? asked;
+      this.figures = { ...this.figures, stream, transcoded: answer.transcoded };
       this.tell();
+      if (this.wanted !== asked) await this.switch(session);
+      else if (stream !== asked) this.switchAtMs = performance.now() + SWITCH_AGAIN_MS;
     } catch (error) {
       if (session !== this.session) return;
       if (!(error instanceof WhepRefused)) throw error;
@@ -271,6 +284,7 @@ export class TileController {
     this.session?.close();
     this.session = null;
     this.attempting = false;
+    this.switchAtMs = null;
     this.tellsCapture = false;
     this.counts = null;
   }
@@ -327,6 +341,7 @@ export class TileController {
       if (now - this.attemptStartedMs > FIRST_PICTURE_MS && !document.hidden && !decodes) this.failed("network", null);
       return;
     }
+    if (this.switchAtMs !== null && now >= this.switchAtMs && this.session !== null) void this.switch(this.session);
     // Connected, and silent for as long as makes a loss. While the recorder itself has nothing, another session would
     // have nothing either, and this one goes on by itself.
     if (this.verdict.word === "lost" && this.down === null && !document.hidden)

@@ -22,6 +22,9 @@ export class WhepRefused extends Error {
   }
 }
 
+/** `later`, `never`: the other stream cannot be shown now or at all, this one goes on. `broken`: only another session helps. */
+export type Switched = "done" | "later" | "never" | "broken";
+
 export interface WhepAnswer {
   readonly stream: Rendition | null;
   readonly transcoded: boolean;
@@ -116,9 +119,9 @@ export class WhepSession {
     };
   }
 
-  /** Asks the server to send the other stream within the same track. False: this session cannot, open another. */
-  async switchTo(rendition: Rendition): Promise<boolean> {
-    if (this.location === null || this.closed) return false;
+  /** Asks the server to send the other stream within the same track. */
+  async switchTo(rendition: Rendition): Promise<Switched> {
+    if (this.location === null || this.closed) return "broken";
     try {
       const response = await fetch(`${this.location}/rendition`, {
         method: "PUT",
@@ -126,9 +129,12 @@ export class WhepSession {
         body: JSON.stringify({ rendition }),
         signal: AbortSignal.any([this.abort.signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]),
       });
-      return response.ok;
+      if (response.ok) return "done";
+      const { code } = (await response.json().catch(() => ({}))) as { code?: string };
+      if (code === "codec_unsupported") return offersH265() ? "broken" : "never";
+      return response.status === 404 ? "broken" : "later";
     } catch {
-      return false;
+      return "later";
     }
   }
 
@@ -202,6 +208,12 @@ function askForCaptureTime(transceiver: ExtensibleTransceiver): void {
   if (!extensions) return;
   for (const extension of extensions) if (extension.uri === CAPTURE_TIME) extension.direction = "sendrecv";
   transceiver.setHeaderExtensionsToNegotiate?.(extensions);
+}
+
+/** Another session might be answered with it. */
+function offersH265(): boolean {
+  const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
+  return codecs.some((codec) => /^video\/h265$/i.test(codec.mimeType));
 }
 
 /** A camera sends H.264 or H.265; offering more only makes the offer longer. */
