@@ -2,10 +2,12 @@
  * One WHEP session: offer, answer, end. Owns one RTCPeerConnection and the resource the server made for it.
  *
  * Owns no retry and no judgement; a session is used once. Extensions and preferences are asked for before the offer;
- * candidates are not trickled (the draft lets the server refuse that), and without a relay nothing is waited for.
+ * candidates are not trickled (the draft lets the server refuse that) and not waited for: the server finds the browser by
+ * where its checks come from, a relay's address like any other.
  */
 
-import { iceServersOf, withoutLocalNames } from "./sdp.ts";
+import { IceServers } from "./iceServers.ts";
+import { withoutLocalNames } from "./sdp.ts";
 import type { CaptureSource } from "./captureClock.ts";
 
 export type Rendition = "main" | "sub";
@@ -51,7 +53,6 @@ export interface FrameCounts {
 }
 
 const ANSWER_TIMEOUT_MS = 8000;
-const GATHER_TIMEOUT_MS = 1500;
 const CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 
 interface HeaderExtension {
@@ -63,8 +64,7 @@ interface ExtensibleTransceiver {
   setHeaderExtensionsToNegotiate?(extensions: HeaderExtension[]): void;
 }
 
-/** Relays the server named in an earlier answer: they are needed before an offer is made, and known after the first. */
-let knownIceServers: RTCIceServer[] = [];
+const iceServers = new IceServers();
 
 export class WhepSession {
   private readonly request: WhepRequest;
@@ -76,7 +76,7 @@ export class WhepSession {
 
   constructor(request: WhepRequest) {
     this.request = request;
-    this.peer = new RTCPeerConnection({ iceServers: knownIceServers, bundlePolicy: "max-bundle" });
+    this.peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
   }
 
   /** The server's name for it, once it exists. */
@@ -87,6 +87,9 @@ export class WhepSession {
   /** Opens the session, or raises WhepRefused. Closing it meanwhile ends the server's side too. */
   async open(): Promise<WhepAnswer> {
     const { peer, request } = this;
+    const servers = await iceServers.forOffer(request.camera);
+    if (this.closed) throw new WhepRefused("closed", null);
+    peer.setConfiguration({ iceServers: servers, bundlePolicy: "max-bundle" });
     const transceiver = peer.addTransceiver("video", { direction: "recvonly" });
     this.receiver = transceiver.receiver;
     askForCaptureTime(transceiver as ExtensibleTransceiver);
@@ -97,7 +100,6 @@ export class WhepSession {
       if (!this.closed) request.onState(peer.connectionState);
     });
     await peer.setLocalDescription(await peer.createOffer());
-    if (knownIceServers.length > 0) await gathered(peer);
     const response = await this.post(withoutLocalNames(peer.localDescription?.sdp ?? ""));
     this.location = response.headers.get("Location");
     const answer = await response.text();
@@ -105,7 +107,7 @@ export class WhepSession {
       this.end(); // closed while the server was answering: the resource exists and nobody else knows of it
       throw new WhepRefused("closed", null);
     }
-    knownIceServers = iceServersOf(response.headers.get("Link"));
+    iceServers.learn(response.headers.get("Link"));
     try {
       await peer.setRemoteDescription({ type: "answer", sdp: answer });
     } catch {
@@ -225,15 +227,4 @@ function preferOurCodecs(transceiver: RTCRtpTransceiver): void {
 
 function askForNoBuffer(receiver: RTCRtpReceiver): void {
   if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
-}
-
-async function gathered(peer: RTCPeerConnection): Promise<void> {
-  if (peer.iceGatheringState === "complete") return;
-  const stop = AbortSignal.timeout(GATHER_TIMEOUT_MS);
-  await new Promise<void>((resolve) => {
-    stop.addEventListener("abort", () => resolve(), { once: true });
-    peer.addEventListener("icegatheringstatechange", () => {
-      if (peer.iceGatheringState === "complete") resolve();
-    });
-  });
 }
