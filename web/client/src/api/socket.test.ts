@@ -143,7 +143,7 @@ describe("what listeners hear", () => {
 
   it("of the session: that it ended, or that a connection was refused and it may have", async () => {
     const told: string[] = [];
-    const listener: LiveListener = { onSignedOut: () => told.push("out"), onUnanswered: () => told.push("ask") };
+    const listener: LiveListener = { onSignedOut: () => told.push("out"), onDoubt: () => told.push("ask") };
     socket.subscribe(listener);
     Server.last.end(1006);
     await vi.advanceTimersByTimeAsync(1000);

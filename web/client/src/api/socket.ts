@@ -38,8 +38,8 @@ export interface LiveListener {
   onConsole?(news: ConsoleNews): void;
   onRevoked?(sessions: readonly string[], code: string): void;
   onSignedOut?(): void;
-  /** A connection ended without a word, which is all that browsers tell of one that was refused. */
-  onUnanswered?(): void;
+  /** The session may have ended or be another's: ask. All that browsers tell of a refused connection is that it ended. */
+  onDoubt?(): void;
   /** Blindness, clock or connection changed. */
   onLink?(): void;
 }
@@ -96,6 +96,11 @@ export class LiveSocket {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
+  /** Somebody's request was refused as not signed in. */
+  doubt(): void {
+    this.each((listener) => listener.onDoubt?.());
+  }
+
   close(): void {
     this.stopped = true;
     clearInterval(this.timer);
@@ -115,7 +120,7 @@ export class LiveSocket {
       if (socket !== this.socket) return;
       this.lost();
       if (event.code === CLOSED_SIGNED_OUT) this.each((listener) => listener.onSignedOut?.());
-      else if (!this.greeted) this.each((listener) => listener.onUnanswered?.());
+      else if (!this.greeted) this.doubt();
     });
   }
 

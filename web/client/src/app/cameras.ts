@@ -33,15 +33,19 @@ export function followCameras(socket: Pick<LiveSocket, "subscribe">, queries: Qu
   });
 }
 
-/** The same, each with its state as of now. */
+/** The same, each with its state as of now; of no camera is it known while the console hears nothing. */
 export function useCamerasNow(): Camera[] {
   const { world } = useDesk();
   useSocketNews("onCameras");
+  useSocketNews("onLink");
   const { data } = useCameras();
-  return (data ?? []).map((camera) => withNews(camera, world.socket.cameras.get(camera.id)));
+  const { blind, cameras } = world.socket;
+  return (data ?? []).map((camera) => withNews(camera, blind ? UNHEARD : cameras.get(camera.id)));
 }
 
-export function withNews(camera: Camera, news: CameraNews | undefined): Camera {
+const UNHEARD = { state: "unknown", since: null, reason: null, retry_at: null };
+
+export function withNews(camera: Camera, news: Omit<CameraNews, "id"> | undefined): Camera {
   if (news === undefined) return camera;
   return {
     ...camera,

@@ -3,6 +3,8 @@ import { TileController } from "./tileController.ts";
 
 /** The server's answers to `PUT …/rendition`, one after another, and what was asked of it. */
 let answers: (() => Promise<Response>)[];
+/** Refusals of what is posted, before it is taken. */
+let posts: (() => Promise<Response>)[];
 let asked: string[];
 let peers: { closed: boolean }[];
 let stream: "main" | "sub";
@@ -41,10 +43,11 @@ const codecs = (...names: string[]) => ({
 
 describe("a tile that is to show the other stream", () => {
   let tile: TileController;
+  const doubtSession = vi.fn();
 
   beforeEach(async () => {
     vi.useFakeTimers();
-    [answers, asked, peers, stream] = [[], [], [], "sub"];
+    [answers, posts, asked, peers, stream] = [[], [], [], [], "sub"];
     // Every stream shows a picture each 40 ms.
     HTMLVideoElement.prototype.requestVideoFrameCallback = (shown) =>
       setTimeout(
@@ -58,13 +61,20 @@ describe("a tile that is to show the other stream", () => {
     vi.stubGlobal("fetch", (_: string, { method = "GET" }: RequestInit) => {
       asked.push(method);
       if (method === "PUT") return (answers.shift() ?? (() => Promise.resolve(new Response(null, { status: 204 }))))();
+      const post = method === "POST" && posts.shift();
+      if (post) return post();
       const headers = { Location: `/api/v1/whep/sessions/${asked.length}`, "Stroz-Stream": stream };
       return Promise.resolve(
         new Response(method === "POST" ? "v=0" : "", { status: method === "POST" ? 201 : 200, headers }),
       );
     });
     const source = { camera: "a", label: null, assigned: "camera", purpose: null } as const;
-    tile = new TileController(source, "sub", { serverNowMs: () => 0, consoleBlind: () => false, csrf: () => "" });
+    tile = new TileController(source, "sub", {
+      serverNowMs: () => 0,
+      consoleBlind: () => false,
+      csrf: () => "",
+      doubtSession,
+    });
     await vi.advanceTimersByTimeAsync(1000);
     expect(tile.verdict.word).toBe("live");
     asked = asked.filter((method) => method !== "OPTIONS");
@@ -109,6 +119,15 @@ describe("a tile that is to show the other stream", () => {
     expect([tile.figures.stream, peers.map((peer) => peer.closed)]).toEqual(["sub", [false]]);
     await vi.advanceTimersByTimeAsync(10_500);
     expect([tile.figures.stream, asked, peers.length]).toEqual(["main", ["POST", "PUT", "PUT"], 1]);
+  });
+
+  it("has the session asked for where another window signed in, and then goes on", async () => {
+    answers = [refused(404, "not_found")];
+    posts = [refused(403, "csrf")];
+    await wish();
+    expect([tile.refusal, doubtSession.mock.calls.length]).toEqual(["csrf", 1]);
+    await vi.advanceTimersByTimeAsync(2000);
+    expect([tile.refusal, tile.verdict.word, doubtSession.mock.calls.length]).toEqual([null, "live", 1]);
   });
 
   it("opens another session where the server has none", async () => {

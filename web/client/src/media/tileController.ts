@@ -24,6 +24,8 @@ export interface TileWorld {
   serverNowMs(): number | null;
   consoleBlind(): boolean;
   csrf(): string;
+  /** The server does not take this window for signed in. */
+  doubtSession(): void;
 }
 
 /** What is written under a picture. */
@@ -267,6 +269,7 @@ export class TileController {
       if (session !== this.session) return;
       if (!(error instanceof WhepRefused)) throw error;
       this.refusal = error.code;
+      if (error.code === "not_signed_in" || error.code === "csrf") this.world.doubtSession();
       this.failed(causeOf(error.code), error.retryAfterMs);
     }
   }

@@ -35,6 +35,7 @@ describe("a place on the wall", () => {
       serverNowMs: () => 0,
       consoleBlind: () => false,
       csrf: () => "",
+      doubtSession: () => undefined,
     });
   });
   afterEach(() => {

@@ -53,7 +53,7 @@ describe("live", () => {
 
   it("is not said of a picture whose age the server's clock could tell and does not", () => {
     expect(judge(playing({ captureAgeMs: null }))).toMatchObject({ word: "checking", picture: true, dimmed: true });
-    expect(judge(playing({ captureAgeMs: -1001 }))).toMatchObject({ word: "checking" });
+    expect(judge(playing({ captureAgeMs: -1041 }))).toMatchObject({ word: "checking" });
     expect(judge(playing({ captureAgeMs: -999 }))).toMatchObject({ word: "live" });
   });
 
@@ -64,13 +64,25 @@ describe("live", () => {
 
 describe("delayed", () => {
   it("begins at two seconds of age and says how much", () => {
-    expect(judge(playing({ captureAgeMs: 1999 })).word).toBe("live");
-    expect(judge(playing({ captureAgeMs: 2000 }))).toMatchObject({ word: "delayed", picture: true, delayMs: 2000 });
+    const now = { lastShownAtMs: T };
+    expect(judge(playing({ ...now, captureAgeMs: 1999 })).word).toBe("live");
+    expect(judge(playing({ ...now, captureAgeMs: 2000 }))).toMatchObject({
+      word: "delayed",
+      picture: true,
+      delayMs: 2000,
+    });
+  });
+
+  it("is what a slow camera's picture grows to be while it stands", () => {
+    const slow = { frameIntervalMs: 5000, captureAgeMs: 200 };
+    expect(judge(playing({ ...slow, lastShownAtMs: T - 1700 })).word).toBe("live");
+    expect(judge(playing({ ...slow, lastShownAtMs: T - 4000 }))).toMatchObject({ word: "delayed", delayMs: 4200 });
   });
 
   it("does not flicker at the border", () => {
-    expect(judge(playing({ captureAgeMs: 1950, wasDelayed: true })).word).toBe("delayed");
-    expect(judge(playing({ captureAgeMs: 1899, wasDelayed: true })).word).toBe("live");
+    const was = { lastShownAtMs: T, wasDelayed: true };
+    expect(judge(playing({ ...was, captureAgeMs: 1950 })).word).toBe("delayed");
+    expect(judge(playing({ ...was, captureAgeMs: 1899 })).word).toBe("live");
   });
 
   it("gives way to doubt when frames stop", () => {

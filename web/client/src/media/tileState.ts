@@ -126,7 +126,8 @@ export function judge(facts: TileFacts): TileVerdict {
   const sinceShownMs = facts.nowMs - shown;
   const awaitsReturn = !facts.hidden && shown < facts.visibleSinceMs;
   const doubtful = facts.hidden ? quietMs >= checkMs : sinceShownMs >= checkMs || awaitsReturn;
-  const age = facts.captureAgeMs;
+  // A picture grows old while it stands, as those of a slow camera do.
+  const age = facts.captureAgeMs === null ? null : facts.captureAgeMs + (facts.hidden ? 0 : sinceShownMs);
   const ageAwaited =
     age === null
       ? facts.tellsCapture || facts.nowMs - (facts.firstShownAtMs ?? facts.nowMs) < CAPTURE_GRACE_MS

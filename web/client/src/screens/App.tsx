@@ -98,13 +98,20 @@ function AtTheDesk({
   useEffect(() => {
     if (world === null) return;
     let over = false;
+    let asking = false;
     const stop = world.socket.subscribe({
       onSignedOut: () => latest.current.left("signed_out"),
-      onUnanswered: () =>
-        void api.session().then(
-          (now) => over || latest.current.found(now),
-          () => undefined, // the server is away, which the console says by itself; the next connection asks again
-        ),
+      onDoubt: () => {
+        if (asking) return;
+        asking = true;
+        void api
+          .session()
+          .then((now) => over || latest.current.found(now))
+          .catch(() => undefined) // the server is away, which the console says by itself; the next doubt asks again
+          .finally(() => {
+            asking = false;
+          });
+      },
     });
     return () => {
       over = true;

@@ -129,7 +129,7 @@ function Foot({ help }: { help: () => void }) {
   const { recording, recorded: expected } = world.socket.console as { recording?: number; recorded?: number };
   const way = world.socket.measured();
   const error = world.socket.stationErrorMs();
-  const counted = typeof recording === "number" && typeof expected === "number";
+  const counted = !world.socket.blind && typeof recording === "number" && typeof expected === "number";
   return (
     <footer className="shell__foot">
       <span className={counted && recording < expected ? "warn" : ""}>

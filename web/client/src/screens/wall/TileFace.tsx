@@ -179,7 +179,7 @@ function Lost({ controller }: { controller: TileController }) {
           <span>
             {t("tile.since", {
               time: world.zone.clock(since, { zone: true }),
-              age: duration(Math.max(0, world.nowMs() - since)),
+              age: duration(Math.max(0, (world.serverNowMs() ?? since + verdict.silentMs) - since)),
             })}
           </span>
         )}
