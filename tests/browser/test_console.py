@@ -97,6 +97,10 @@ def test_after_blindness_a_picture_that_comes_late_is_still_not_called_live(site
         site.freeze("web")
         try:
             wall.locator("[data-banner=blind]").wait_for(timeout=4500)
+            states = wall.get_by_role("complementary").locator("li").all_inner_texts()
+            assert states
+            assert all("nie wiem" in state for state in states), states
+            expect(wall.locator(".shell__foot")).to_contain_text("Nagrywa nie wiem")
         finally:
             site.thaw("web")
         wall.locator("[data-banner=blind]").wait_for(state="detached", timeout=10_000)
