@@ -61,7 +61,7 @@ class CameraNow:
 
 
 class Watch:
-    """`cameras` without secrets, `now` by camera, and an event whenever either changed."""
+    """`cameras` without secrets and the `version` of the registry they are of, `now` by camera."""
 
     def __init__(self, catalogue: Catalogue, feed: FeedClient, clock: Clock) -> None:
         self._catalogue, self._feed, self._clock = catalogue, feed, clock
@@ -69,7 +69,7 @@ class Watch:
         self.now: dict[UUID, CameraNow] = {}
         self.recorder_answers = False
         self.catalogue_answers = False
-        self._version: tuple[int, int] | None = None
+        self.version: tuple[int, int] | None = None
 
     async def run(self) -> None:
         """Look once a second, for ever."""
@@ -86,10 +86,10 @@ class Watch:
         """The registry, if it changed since the last time."""
         try:
             version = await self._catalogue.registry_version()
-            if version != self._version:
+            if version != self.version:
                 found = await self._catalogue.cameras(include_retired=True)
                 self.cameras = {c.id: replace(c, username="", password="") for c in found}
-                self._version = version
+                self.version = version
         except CatalogueError as error:
             if self.catalogue_answers:
                 log.warning("the cameras cannot be read: %s", error)

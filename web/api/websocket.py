@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +25,7 @@ from vms.ntp import ask_kernel, host_clock
 from web.api import schemas
 from web.api.parts import Parts, address_of, parts_of, require_same_origin
 from web.api.watching import CameraNow
+from web.identity.access import Access
 from web.identity.callers import Caller, caller_of
 from web.identity.refusals import Refusal
 from web.identity.signing_in import TOUCH_NS
@@ -65,6 +68,7 @@ class _Connection:
     def __init__(self, parts: Parts, websocket: WebSocket, caller: Caller) -> None:
         self._parts, self._websocket, self._caller = parts, websocket, caller
         self._told: dict[UUID, CameraNow] = {}
+        self._registry = ""
         self._heard = 0
         self._sending = asyncio.Lock()
         self._touched_ns = caller.now_ns
@@ -126,19 +130,24 @@ class _Connection:
         return True
 
     async def _cameras(self, *, first: bool) -> None:
-        """What changed of the cameras that this caller may see; `gone` are those it no longer may."""
+        """What changed of the cameras that this caller may see; `gone` are those it no longer may.
+
+        `registry` is another whenever their list may say something else, names and rights included.
+        """
         watch, items = self._parts.watch, []
-        seen = {c.id for c in watch.cameras.values() if c.retired_ns is None and self._caller.access(c).acts}
+        in_service = [c for c in watch.cameras.values() if c.retired_ns is None]
+        seen = {c.id: allowed for c in in_service if (allowed := self._caller.access(c)).acts}
         for camera_id in seen:
             now = watch.now.get(camera_id, CameraNow())
             before = self._told.get(camera_id)
             if before is None or _shown(before) != _shown(now):
                 items.append({"id": str(camera_id), **_shown(now)})
             self._told[camera_id] = now
-        gone = [str(camera_id) for camera_id in self._told.keys() - seen]
+        gone = [str(camera_id) for camera_id in self._told.keys() - seen.keys()]
         self._told = {camera_id: now for camera_id, now in self._told.items() if camera_id in seen}
-        if items or gone or first:
-            await self._send({"t": "cameras", "items": items, "gone": gone})
+        before_registry, self._registry = self._registry, _registry(watch.version, seen)
+        if items or gone or first or self._registry != before_registry:
+            await self._send({"t": "cameras", "items": items, "gone": gone, "registry": self._registry})
 
     def _console(self) -> dict[str, Any]:
         watch = self._parts.watch
@@ -198,6 +207,12 @@ class _Connection:
         with contextlib.suppress(RuntimeError, TimeoutError):
             async with asyncio.timeout(SEND_SECONDS):
                 await self._websocket.close(code)
+
+
+def _registry(version: tuple[int, int] | None, seen: Mapping[UUID, Access]) -> str:
+    """The same from every process, so that a page that connects anew need not ask."""
+    rights = sorted((str(camera), sorted(a.acts), sorted(a.purpose_required)) for camera, a in seen.items())
+    return hashlib.sha256(repr((version, rights)).encode()).hexdigest()[:16]
 
 
 def _shown(now: CameraNow) -> dict[str, Any]:

@@ -2,17 +2,19 @@
  * The one WebSocket: states of cameras and of the console, the heartbeat, the server's clock.
  *
  * Owns reconnecting, the clock's measurement and the verdict that this console is blind. Screens subscribe; tiles ask
- * `serverNowMs` and `blind`. Invariant: after `BLIND_AFTER_MS` without a message, `blind` is true, whatever the socket
- * itself believes.
+ * `serverNowMs` and `blind`. Invariants: after `BLIND_AFTER_MS` without a message, `blind` is true, whatever the socket
+ * itself believes; what was measured of the clock outlives neither a connection nor blindness.
  */
 
 import { pauseMs } from "../media/backoff.ts";
-import { ClockSync, nsToMs } from "./clockSync.ts";
+import { type ClockSample, ClockSync, nsToMs } from "./clockSync.ts";
 
 export const BLIND_AFTER_MS = 3000;
 const TICK_MS = 250;
+const BURST = 8; // samples of a clock that is not known
 const SAMPLE_EVERY_MS = 120;
-const RESAMPLE_EVERY_MS = 30_000;
+const RESAMPLE_EVERY_MS = 10_000;
+const DOUBTED_EVERY_MS = 1000;
 const REOPEN_AFTER_MS = 4000;
 const CLOSED_SIGNED_OUT = 4401;
 
@@ -29,10 +31,15 @@ export interface ConsoleNews {
 }
 
 export interface LiveListener {
-  onCameras?(changed: readonly CameraNews[]): void;
+  /** `gone`: ids of cameras that may no longer be seen. */
+  onCameras?(changed: readonly CameraNews[], gone: readonly string[]): void;
+  /** Which cameras there are, what they are called or what may be done with them is not what it was. */
+  onRegistry?(): void;
   onConsole?(news: ConsoleNews): void;
   onRevoked?(sessions: readonly string[], code: string): void;
   onSignedOut?(): void;
+  /** The session may have ended or be another's: ask. All that browsers tell of a refused connection is that it ended. */
+  onDoubt?(): void;
   /** Blindness, clock or connection changed. */
   onLink?(): void;
 }
@@ -41,15 +48,18 @@ export class LiveSocket {
   readonly cameras = new Map<string, CameraNews>();
   console: ConsoleNews = {};
   blind = false;
-  readonly clock = new ClockSync();
+  private readonly clock = new ClockSync();
   private readonly url: string;
   private readonly listeners = new Set<LiveListener>();
   private socket: WebSocket | null = null;
   private heardAtMs = performance.now();
   private openedAtMs = 0;
+  private greeted = false;
+  private registry: string | null = null;
   private reopenAtMs = 0;
   private failures = 0;
   private pingedAtMs = 0;
+  private pingsLeft = 0;
   private stopped = false;
   private readonly timer: ReturnType<typeof setInterval>;
 
@@ -61,13 +71,18 @@ export class LiveSocket {
 
   subscribe(listener: LiveListener): () => void {
     this.listeners.add(listener);
-    if (this.cameras.size > 0) listener.onCameras?.([...this.cameras.values()]);
+    if (this.cameras.size > 0) listener.onCameras?.([...this.cameras.values()], []);
     return () => this.listeners.delete(listener);
   }
 
-  /** UTC ms by the server's clock, or null while it was never measured. */
+  /** What is known of the server's clock now; null: nothing that holds. */
+  measured(): ClockSample | null {
+    return this.clock.at(performance.now());
+  }
+
+  /** UTC ms by the server's clock, or null while it is not known. */
   serverNowMs(): number | null {
-    const best = this.clock.best;
+    const best = this.measured();
     return best === null ? null : performance.now() + best.offsetMs;
   }
 
@@ -81,6 +96,11 @@ export class LiveSocket {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
+  /** Somebody's request was refused as not signed in. */
+  doubt(): void {
+    this.each((listener) => listener.onDoubt?.());
+  }
+
   close(): void {
     this.stopped = true;
     clearInterval(this.timer);
@@ -92,6 +112,7 @@ export class LiveSocket {
     const socket = new WebSocket(this.url);
     this.socket = socket;
     this.openedAtMs = performance.now();
+    this.greeted = false;
     socket.addEventListener("message", (event) => {
       if (socket === this.socket) this.receive(String(event.data));
     });
@@ -99,6 +120,7 @@ export class LiveSocket {
       if (socket !== this.socket) return;
       this.lost();
       if (event.code === CLOSED_SIGNED_OUT) this.each((listener) => listener.onSignedOut?.());
+      else if (!this.greeted) this.doubt();
     });
   }
 
@@ -118,27 +140,36 @@ export class LiveSocket {
     }
     this.heardAtMs = now;
     this.failures = 0;
+    this.greeted = true;
     if (this.blind) {
       this.blind = false;
-      this.clock.forget();
+      this.measure();
       this.each((listener) => listener.onLink?.());
     }
     switch (message.t) {
       case "pong": {
-        const first = this.clock.best === null;
+        const first = this.clock.at(now) === null;
         this.clock.add(Number(message.client_ms), now, nsToMs(String(message.server_ns)));
         if (first) this.each((listener) => listener.onLink?.());
-        if (!this.clock.full) setTimeout(() => this.ping(), SAMPLE_EVERY_MS);
+        if (this.pingsLeft > 0) setTimeout(() => this.ping(), SAMPLE_EVERY_MS);
         break;
       }
       case "hello":
-        this.ping();
+        this.measure();
+        break;
+      case "beat":
+        this.keepTime(now, nsToMs(String(message.server_ns)));
         break;
       case "cameras": {
         const items = (message.items ?? []) as CameraNews[];
+        const gone = (message.gone ?? []) as string[];
         for (const item of items) this.cameras.set(item.id, item);
-        for (const gone of (message.gone ?? []) as string[]) this.cameras.delete(gone);
-        this.each((listener) => listener.onCameras?.(items));
+        for (const id of gone) this.cameras.delete(id);
+        this.each((listener) => listener.onCameras?.(items, gone));
+        if (typeof message.registry === "string" && message.registry !== this.registry) {
+          this.registry = message.registry;
+          this.each((listener) => listener.onRegistry?.());
+        }
         break;
       }
       case "console":
@@ -151,8 +182,23 @@ export class LiveSocket {
       case "signed_out":
         this.each((listener) => listener.onSignedOut?.());
         break;
-      default: // "beat": being heard is all it says
+      default: // of a newer server
     }
+  }
+
+  /** Nothing of the clock is known any more. */
+  private measure(): void {
+    this.clock.forget();
+    this.pingsLeft = BURST;
+    this.ping();
+  }
+
+  /** With every beat, which comes in pages that are not drawn too: their timers hardly run. */
+  private keepTime(now: number, serverMs: number): void {
+    const doubted = this.clock.hear(now, serverMs);
+    if (now - this.pingedAtMs < (doubted ? DOUBTED_EVERY_MS : RESAMPLE_EVERY_MS)) return;
+    if (doubted) this.pingsLeft = BURST;
+    this.ping();
   }
 
   private tick(): void {
@@ -168,13 +214,12 @@ export class LiveSocket {
       const silent = this.socket;
       this.lost(); // a socket of a dead server closes only after minutes
       silent.close();
-    } else if (now - this.pingedAtMs > RESAMPLE_EVERY_MS) {
-      this.ping();
     }
   }
 
   private ping(): void {
     this.pingedAtMs = performance.now();
+    this.pingsLeft -= 1;
     this.send({ t: "ping", client_ms: this.pingedAtMs });
   }
 

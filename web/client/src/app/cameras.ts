@@ -1,42 +1,51 @@
 /** The cameras this person may see, as the server last said, with the states the socket told since. */
 
-import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo } from "react";
+import { type QueryClient, useQuery } from "@tanstack/react-query";
+import { useMemo } from "react";
 import * as api from "../api/calls.ts";
 import type { Camera } from "../api/model.ts";
-import type { CameraNews } from "../api/socket.ts";
+import type { CameraNews, LiveSocket } from "../api/socket.ts";
 import { useDesk, useSocketNews } from "./context.tsx";
 
+const KEY = ["cameras"];
+
 export function useCameras() {
-  const { world } = useDesk();
-  const queries = useQueryClient();
-  useEffect(
-    () =>
-      world.socket.subscribe({
-        onCameras: (changed) => {
-          // Switched on or off, added or taken away: rights and streams may be others too.
-          const known = queries.getQueryData<Camera[]>(["cameras"]);
-          const stale = (news: CameraNews) => {
-            const before = known?.find((camera) => camera.id === news.id);
-            return before === undefined || (before.state === "off") !== (news.state === "off");
-          };
-          if (known && changed.some(stale)) void queries.invalidateQueries({ queryKey: ["cameras"] });
-        },
-      }),
-    [world, queries],
-  );
-  return useQuery({ queryKey: ["cameras"], queryFn: api.cameras, staleTime: 60_000 });
+  return useQuery({ queryKey: KEY, queryFn: api.cameras, staleTime: 60_000 });
 }
 
-/** The same, each with its state as of now. */
+/** Keeps the list what the server would say now: what went is out at once, what is called otherwise is asked for. */
+export function followCameras(socket: Pick<LiveSocket, "subscribe">, queries: QueryClient): () => void {
+  const askAgain = () => {
+    // An answer on its way may have been given before the change.
+    void queries.cancelQueries({ queryKey: KEY }).then(() => queries.invalidateQueries({ queryKey: KEY }));
+  };
+  return socket.subscribe({
+    onCameras: (_, gone) => {
+      if (gone.length === 0) return;
+      queries.setQueryData<Camera[]>(KEY, (known) => known?.filter((camera) => !gone.includes(camera.id)));
+    },
+    onRegistry: askAgain,
+    onConsole: () => {
+      const found = queries.getQueryState(KEY);
+      const missed = found !== undefined && (found.isInvalidated || found.status === "error");
+      if (missed && found.fetchStatus === "idle") askAgain(); // the server could not be asked when it mattered
+    },
+  });
+}
+
+/** The same, each with its state as of now; of no camera is it known while the console hears nothing. */
 export function useCamerasNow(): Camera[] {
   const { world } = useDesk();
   useSocketNews("onCameras");
+  useSocketNews("onLink");
   const { data } = useCameras();
-  return (data ?? []).map((camera) => withNews(camera, world.socket.cameras.get(camera.id)));
+  const { blind, cameras } = world.socket;
+  return (data ?? []).map((camera) => withNews(camera, blind ? UNHEARD : cameras.get(camera.id)));
 }
 
-export function withNews(camera: Camera, news: CameraNews | undefined): Camera {
+const UNHEARD = { state: "unknown", since: null, reason: null, retry_at: null };
+
+export function withNews(camera: Camera, news: Omit<CameraNews, "id"> | undefined): Camera {
   if (news === undefined) return camera;
   return {
     ...camera,

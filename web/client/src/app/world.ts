@@ -77,6 +77,10 @@ export class World implements SlotWorld {
     return csrf();
   }
 
+  doubtSession(): void {
+    this.socket.doubt();
+  }
+
   enter(controller: TileController): void {
     this.controllers.add(controller);
     this.firstFrames.set(controller, performance.now());

@@ -14,6 +14,7 @@ import { type FrameCounts, type Rendition, WhepRefused, WhepSession } from "./wh
 
 export const TICK_MS = 250;
 const FIRST_PICTURE_MS = 4000; // an attempt that shows nothing by then has failed
+const SWITCH_AGAIN_MS = 10_000;
 const COUNT_EVERY_TICKS = 4;
 const TIME_SHOWN_EVERY_MS = 95;
 const LAST_PICTURE_WIDTH = 960;
@@ -23,10 +24,20 @@ export interface TileWorld {
   serverNowMs(): number | null;
   consoleBlind(): boolean;
   csrf(): string;
+  /** The server does not take this window for signed in. */
+  doubtSession(): void;
+}
+
+/** What is written under a picture. */
+export interface CameraLabel {
+  readonly number: number;
+  readonly name: string;
 }
 
 export interface TileSource {
   readonly camera: string;
+  /** Null: not known, or not to be known. */
+  readonly label: CameraLabel | null;
   readonly assigned: Exclude<TileFacts["assigned"], "none">;
   readonly purpose: string | null;
 }
@@ -80,6 +91,8 @@ export class TileController {
   private attempting = false;
   private attemptStartedMs = 0;
   private retryAtMs: number | null = null;
+  /** When the other stream is asked for again, which could not be shown. */
+  private switchAtMs: number | null = null;
   private visibleSinceMs = 0;
   private paused = false;
   private disposed = false;
@@ -154,13 +167,21 @@ export class TileController {
     this.wanted = rendition;
     const session = this.session;
     if (session === null || this.attempting) return;
-    void session.switchTo(rendition).then((done) => {
-      if (done && session === this.session && this.wanted === rendition) {
-        this.figures = { ...this.figures, stream: rendition };
-        this.tell();
-      }
-      if (!done && session === this.session && !this.disposed) void this.attempt();
-    });
+    void this.switch(session);
+  }
+
+  /** Shows what is wanted within this session, or by another. What cannot be shown costs no picture that can. */
+  private async switch(session: WhepSession): Promise<void> {
+    const rendition = this.wanted;
+    this.switchAtMs = null;
+    const switched = await session.switchTo(rendition);
+    if (session !== this.session || rendition !== this.wanted) return;
+    if (switched === "broken") void this.attempt();
+    else if (switched === "later") this.switchAtMs = performance.now() + SWITCH_AGAIN_MS;
+    else if (switched === "done") {
+      this.figures = { ...this.figures, stream: rendition };
+      this.tell();
+    }
   }
 
   /** What the recorder says; null: it receives the camera. */
@@ -239,13 +260,16 @@ export class TileController {
       const answer = await session.open();
       if (session !== this.session) return;
       this.refusal = null;
-      this.figures = { ...this.figures, stream: answer.stream ?? asked, transcoded: answer.transcoded };
-      if (this.wanted !== asked && !(await session.switchTo(this.wanted))) this.failed("server", null);
+      const stream = answer.stream ?? asked;
+      this.figures = { ...this.figures, stream, transcoded: answer.transcoded };
       this.tell();
+      if (this.wanted !== asked) await this.switch(session);
+      else if (stream !== asked) this.switchAtMs = performance.now() + SWITCH_AGAIN_MS;
     } catch (error) {
       if (session !== this.session) return;
       if (!(error instanceof WhepRefused)) throw error;
       this.refusal = error.code;
+      if (error.code === "not_signed_in" || error.code === "csrf") this.world.doubtSession();
       this.failed(causeOf(error.code), error.retryAfterMs);
     }
   }
@@ -263,6 +287,7 @@ export class TileController {
     this.session?.close();
     this.session = null;
     this.attempting = false;
+    this.switchAtMs = null;
     this.tellsCapture = false;
     this.counts = null;
   }
@@ -319,6 +344,7 @@ export class TileController {
       if (now - this.attemptStartedMs > FIRST_PICTURE_MS && !document.hidden && !decodes) this.failed("network", null);
       return;
     }
+    if (this.switchAtMs !== null && now >= this.switchAtMs && this.session !== null) void this.switch(this.session);
     // Connected, and silent for as long as makes a loss. While the recorder itself has nothing, another session would
     // have nothing either, and this one goes on by itself.
     if (this.verdict.word === "lost" && this.down === null && !document.hidden)
@@ -372,6 +398,7 @@ export class TileController {
       lastDecodedAtMs: this.watchdog.lastDecodedAtMs,
       frameIntervalMs: this.watchdog.interval.ms,
       captureAgeMs: this.captureAgeMs,
+      tellsCapture: this.tellsCapture,
       hidden: document.hidden,
       visibleSinceMs: this.visibleSinceMs,
       consoleBlind: this.world.consoleBlind(),
@@ -409,7 +436,6 @@ function same(a: TileVerdict, b: TileVerdict): boolean {
     a.dimmed === b.dimmed &&
     a.cause === b.cause &&
     a.reason === b.reason &&
-    a.clockKnown === b.clockKnown &&
     seconds(a.retryInMs) === seconds(b.retryInMs) &&
     (a.picture || seconds(a.silentMs) === seconds(b.silentMs)) &&
     (a.word !== "delayed" || Math.round((a.delayMs ?? 0) / 100) === Math.round((b.delayMs ?? 0) / 100))

@@ -55,13 +55,14 @@ export class TileSlot {
     if (this.next === null || keyOf(this.next.source) !== key) this.begin(source, rendition);
     const next = this.next as TileController | null;
     if (next === null) return;
-    if (!this.active?.verdict.picture || next.hasShown) this.swap(next);
+    if (!this.active?.verdict.picture || next.hasShown || source.assigned !== "camera") this.swap(next);
     else this.await(next);
   }
 
   /** Connects what comes next, so that the change shows no wait. */
   prepare(source: TileSource, rendition: Rendition): void {
     const key = keyOf(source);
+    if (this.deadline !== null) return; // what is awaited now has the place beside the picture
     if (key === this.wanted || (this.next !== null && keyOf(this.next.source) === key)) return;
     this.begin(source, rendition);
   }
@@ -127,6 +128,7 @@ export class TileSlot {
   }
 }
 
-function keyOf(source: TileSource): string {
-  return `${source.camera} ${source.assigned} ${source.purpose ?? ""}`;
+/** Another name is another source: what it belonged to may be another camera now, so picture and name are had anew. */
+export function keyOf({ camera, label, assigned, purpose }: TileSource): string {
+  return JSON.stringify([camera, label?.number, label?.name, assigned, purpose]);
 }

@@ -14,6 +14,7 @@ function playing(changes: Partial<TileFacts> = {}): TileFacts {
     lastDecodedAtMs: T - 500,
     frameIntervalMs: 40,
     captureAgeMs: 150,
+    tellsCapture: true,
     hidden: false,
     visibleSinceMs: 0,
     consoleBlind: false,
@@ -41,12 +42,19 @@ const DOWN = { reason: "camera_unreachable", sinceUtcMs: 1, retryAtUtcMs: 2, tol
 
 describe("live", () => {
   it("takes a fresh frame and a small age", () => {
-    expect(judge(playing())).toMatchObject({ word: "live", picture: true, dimmed: false, clockKnown: true });
+    expect(judge(playing())).toMatchObject({ word: "live", picture: true, dimmed: false });
   });
 
-  it("has no trusted clock where the capture time is unknown, after a grace in which it is not yet called live", () => {
-    expect(judge(playing({ captureAgeMs: null }))).toMatchObject({ word: "live", clockKnown: false });
-    expect(judge(playing({ captureAgeMs: null, firstShownAtMs: T - 100 }))).toMatchObject({ word: "checking" });
+  it("needs no age of a sender that names no capture times, after a grace in which it is not yet called live", () => {
+    const untold = { captureAgeMs: null, tellsCapture: false };
+    expect(judge(playing(untold))).toMatchObject({ word: "live", delayMs: null });
+    expect(judge(playing({ ...untold, firstShownAtMs: T - 100 }))).toMatchObject({ word: "checking" });
+  });
+
+  it("is not said of a picture whose age the server's clock could tell and does not", () => {
+    expect(judge(playing({ captureAgeMs: null }))).toMatchObject({ word: "checking", picture: true, dimmed: true });
+    expect(judge(playing({ captureAgeMs: -1041 }))).toMatchObject({ word: "checking" });
+    expect(judge(playing({ captureAgeMs: -999 }))).toMatchObject({ word: "live" });
   });
 
   it("lasts to just under a second without a frame", () => {
@@ -56,13 +64,25 @@ describe("live", () => {
 
 describe("delayed", () => {
   it("begins at two seconds of age and says how much", () => {
-    expect(judge(playing({ captureAgeMs: 1999 })).word).toBe("live");
-    expect(judge(playing({ captureAgeMs: 2000 }))).toMatchObject({ word: "delayed", picture: true, delayMs: 2000 });
+    const now = { lastShownAtMs: T };
+    expect(judge(playing({ ...now, captureAgeMs: 1999 })).word).toBe("live");
+    expect(judge(playing({ ...now, captureAgeMs: 2000 }))).toMatchObject({
+      word: "delayed",
+      picture: true,
+      delayMs: 2000,
+    });
+  });
+
+  it("is what a slow camera's picture grows to be while it stands", () => {
+    const slow = { frameIntervalMs: 5000, captureAgeMs: 200 };
+    expect(judge(playing({ ...slow, lastShownAtMs: T - 1700 })).word).toBe("live");
+    expect(judge(playing({ ...slow, lastShownAtMs: T - 4000 }))).toMatchObject({ word: "delayed", delayMs: 4200 });
   });
 
   it("does not flicker at the border", () => {
-    expect(judge(playing({ captureAgeMs: 1950, wasDelayed: true })).word).toBe("delayed");
-    expect(judge(playing({ captureAgeMs: 1899, wasDelayed: true })).word).toBe("live");
+    const was = { lastShownAtMs: T, wasDelayed: true };
+    expect(judge(playing({ ...was, captureAgeMs: 1950 })).word).toBe("delayed");
+    expect(judge(playing({ ...was, captureAgeMs: 1899 })).word).toBe("live");
   });
 
   it("gives way to doubt when frames stop", () => {
@@ -185,16 +205,16 @@ describe("no camera", () => {
 });
 
 describe("every combination", () => {
-  it("never calls live or delayed what was not shown within the last second, or while blind or down", () => {
+  it("never calls live or delayed what was not shown within the last second, of unknown age, or while blind or down", () => {
     for (const silent of [0, 500, 999, 1000, 2500, 3000, 60_000])
-      for (const age of [null, 0, 1999, 2000, 60_000])
+      for (const age of [null, -60_000, 0, 1999, 2000, 60_000])
         for (const consoleBlind of [false, true])
           for (const down of [null, DOWN])
             for (const attempting of [false, true]) {
               const verdict = judge(
                 playing({ lastShownAtMs: T - silent, captureAgeMs: age, consoleBlind, down, attempting }),
               );
-              const proved = silent < 1000 && !consoleBlind && down === null;
+              const proved = silent < 1000 && !consoleBlind && down === null && age !== null && age >= 0;
               expect(["live", "delayed"].includes(verdict.word)).toBe(proved);
               if (verdict.word === "live" && age !== null) expect(age).toBeLessThan(2000);
               if (silent >= 3000 || down !== null) expect(verdict.picture).toBe(false);

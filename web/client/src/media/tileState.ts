@@ -12,6 +12,7 @@ const DELAYED_UNTIL_MS = 1900; // so that a value at the border does not flicker
 const SLOW_INTERVALS = 3; // a slow camera is doubted only after so many of its own intervals
 const FRESH_AFTER_DOWN_MS = 1000; // pictures already on the way when the camera's fall was told
 const CAPTURE_GRACE_MS = 700;
+const AHEAD_MS = 1000; // a picture from the future: two clocks disagree, and its age is anything
 
 export type TileWord =
   | "empty"
@@ -50,6 +51,8 @@ export interface TileFacts {
   readonly frameIntervalMs: number;
   /** Age of the picture when it was shown: server time less capture time. Null: not known. */
   readonly captureAgeMs: number | null;
+  /** Its sender names capture times: only the server's clock can be missing for an age. */
+  readonly tellsCapture: boolean;
   readonly hidden: boolean;
   /** When the page was last shown again; 0: never hidden. */
   readonly visibleSinceMs: number;
@@ -75,8 +78,6 @@ export interface TileVerdict {
   /** For how long no picture was shown. */
   readonly silentMs: number;
   readonly retryInMs: number | null;
-  /** The time in the caption can be trusted to be the picture's. */
-  readonly clockKnown: boolean;
 }
 
 const NOTHING: TileVerdict = {
@@ -88,7 +89,6 @@ const NOTHING: TileVerdict = {
   delayMs: null,
   silentMs: 0,
   retryInMs: null,
-  clockKnown: false,
 };
 
 /** After how long without a picture a tile is doubted, and after how long it counts as lost. */
@@ -104,8 +104,7 @@ export function judge(facts: TileFacts): TileVerdict {
   const { checkMs, lostMs } = patience(facts.frameIntervalMs);
   const shown = facts.lastShownAtMs;
   const silentMs = facts.nowMs - (shown ?? facts.startedAtMs);
-  const clockKnown = shown !== null && facts.captureAgeMs !== null;
-  const common = { ...NOTHING, silentMs, clockKnown, retryInMs: leftMs(facts.retryAtMs, facts.nowMs) };
+  const common = { ...NOTHING, silentMs, retryInMs: leftMs(facts.retryAtMs, facts.nowMs) };
 
   const down = facts.down;
   const stillDown = down !== null && (shown === null || shown < down.toldAtMs + FRESH_AFTER_DOWN_MS);
@@ -127,12 +126,15 @@ export function judge(facts: TileFacts): TileVerdict {
   const sinceShownMs = facts.nowMs - shown;
   const awaitsReturn = !facts.hidden && shown < facts.visibleSinceMs;
   const doubtful = facts.hidden ? quietMs >= checkMs : sinceShownMs >= checkMs || awaitsReturn;
-  const captureAwaited =
-    facts.captureAgeMs === null && facts.nowMs - (facts.firstShownAtMs ?? facts.nowMs) < CAPTURE_GRACE_MS;
-  if (doubtful || facts.consoleBlind || captureAwaited) {
+  // A picture grows old while it stands, as those of a slow camera do.
+  const age = facts.captureAgeMs === null ? null : facts.captureAgeMs + (facts.hidden ? 0 : sinceShownMs);
+  const ageAwaited =
+    age === null
+      ? facts.tellsCapture || facts.nowMs - (facts.firstShownAtMs ?? facts.nowMs) < CAPTURE_GRACE_MS
+      : age < -AHEAD_MS;
+  if (doubtful || facts.consoleBlind || ageAwaited) {
     return { ...common, word: "checking", picture: true, dimmed: true, cause: facts.consoleBlind ? "server" : null };
   }
-  const age = facts.captureAgeMs;
   if (age !== null && age >= (facts.wasDelayed ? DELAYED_UNTIL_MS : DELAYED_FROM_MS)) {
     return { ...common, word: "delayed", picture: true, delayMs: age };
   }

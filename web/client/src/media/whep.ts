@@ -2,10 +2,12 @@
  * One WHEP session: offer, answer, end. Owns one RTCPeerConnection and the resource the server made for it.
  *
  * Owns no retry and no judgement; a session is used once. Extensions and preferences are asked for before the offer;
- * candidates are not trickled (the draft lets the server refuse that), and without a relay nothing is waited for.
+ * candidates are not trickled (the draft lets the server refuse that) and not waited for: the server finds the browser by
+ * where its checks come from, a relay's address like any other.
  */
 
-import { iceServersOf, withoutLocalNames } from "./sdp.ts";
+import { IceServers } from "./iceServers.ts";
+import { withoutLocalNames } from "./sdp.ts";
 import type { CaptureSource } from "./captureClock.ts";
 
 export type Rendition = "main" | "sub";
@@ -21,6 +23,9 @@ export class WhepRefused extends Error {
     this.retryAfterMs = retryAfterMs;
   }
 }
+
+/** `later`, `never`: the other stream cannot be shown now or at all, this one goes on. `broken`: only another session helps. */
+export type Switched = "done" | "later" | "never" | "broken";
 
 export interface WhepAnswer {
   readonly stream: Rendition | null;
@@ -48,7 +53,6 @@ export interface FrameCounts {
 }
 
 const ANSWER_TIMEOUT_MS = 8000;
-const GATHER_TIMEOUT_MS = 1500;
 const CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 
 interface HeaderExtension {
@@ -60,8 +64,7 @@ interface ExtensibleTransceiver {
   setHeaderExtensionsToNegotiate?(extensions: HeaderExtension[]): void;
 }
 
-/** Relays the server named in an earlier answer: they are needed before an offer is made, and known after the first. */
-let knownIceServers: RTCIceServer[] = [];
+const iceServers = new IceServers();
 
 export class WhepSession {
   private readonly request: WhepRequest;
@@ -73,7 +76,7 @@ export class WhepSession {
 
   constructor(request: WhepRequest) {
     this.request = request;
-    this.peer = new RTCPeerConnection({ iceServers: knownIceServers, bundlePolicy: "max-bundle" });
+    this.peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
   }
 
   /** The server's name for it, once it exists. */
@@ -84,6 +87,9 @@ export class WhepSession {
   /** Opens the session, or raises WhepRefused. Closing it meanwhile ends the server's side too. */
   async open(): Promise<WhepAnswer> {
     const { peer, request } = this;
+    const servers = await iceServers.forOffer(request.camera);
+    if (this.closed) throw new WhepRefused("closed", null);
+    peer.setConfiguration({ iceServers: servers, bundlePolicy: "max-bundle" });
     const transceiver = peer.addTransceiver("video", { direction: "recvonly" });
     this.receiver = transceiver.receiver;
     askForCaptureTime(transceiver as ExtensibleTransceiver);
@@ -94,7 +100,6 @@ export class WhepSession {
       if (!this.closed) request.onState(peer.connectionState);
     });
     await peer.setLocalDescription(await peer.createOffer());
-    if (knownIceServers.length > 0) await gathered(peer);
     const response = await this.post(withoutLocalNames(peer.localDescription?.sdp ?? ""));
     this.location = response.headers.get("Location");
     const answer = await response.text();
@@ -102,7 +107,7 @@ export class WhepSession {
       this.end(); // closed while the server was answering: the resource exists and nobody else knows of it
       throw new WhepRefused("closed", null);
     }
-    knownIceServers = iceServersOf(response.headers.get("Link"));
+    iceServers.learn(response.headers.get("Link"));
     try {
       await peer.setRemoteDescription({ type: "answer", sdp: answer });
     } catch {
@@ -116,9 +121,9 @@ export class WhepSession {
     };
   }
 
-  /** Asks the server to send the other stream within the same track. False: this session cannot, open another. */
-  async switchTo(rendition: Rendition): Promise<boolean> {
-    if (this.location === null || this.closed) return false;
+  /** Asks the server to send the other stream within the same track. */
+  async switchTo(rendition: Rendition): Promise<Switched> {
+    if (this.location === null || this.closed) return "broken";
     try {
       const response = await fetch(`${this.location}/rendition`, {
         method: "PUT",
@@ -126,9 +131,12 @@ export class WhepSession {
         body: JSON.stringify({ rendition }),
         signal: AbortSignal.any([this.abort.signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]),
       });
-      return response.ok;
+      if (response.ok) return "done";
+      const { code } = (await response.json().catch(() => ({}))) as { code?: string };
+      if (code === "codec_unsupported") return offersH265() ? "broken" : "never";
+      return response.status === 404 ? "broken" : "later";
     } catch {
-      return false;
+      return "later";
     }
   }
 
@@ -204,6 +212,12 @@ function askForCaptureTime(transceiver: ExtensibleTransceiver): void {
   transceiver.setHeaderExtensionsToNegotiate?.(extensions);
 }
 
+/** Another session might be answered with it. */
+function offersH265(): boolean {
+  const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
+  return codecs.some((codec) => /^video\/h265$/i.test(codec.mimeType));
+}
+
 /** A camera sends H.264 or H.265; offering more only makes the offer longer. */
 function preferOurCodecs(transceiver: RTCRtpTransceiver): void {
   const all = RTCRtpReceiver.getCapabilities("video")?.codecs ?? [];
@@ -213,15 +227,4 @@ function preferOurCodecs(transceiver: RTCRtpTransceiver): void {
 
 function askForNoBuffer(receiver: RTCRtpReceiver): void {
   if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
-}
-
-async function gathered(peer: RTCPeerConnection): Promise<void> {
-  if (peer.iceGatheringState === "complete") return;
-  const stop = AbortSignal.timeout(GATHER_TIMEOUT_MS);
-  await new Promise<void>((resolve) => {
-    stop.addEventListener("abort", () => resolve(), { once: true });
-    peer.addEventListener("icegatheringstatechange", () => {
-      if (peer.iceGatheringState === "complete") resolve();
-    });
-  });
 }

@@ -1,9 +1,10 @@
 /** Who sees what first: set-up, sign-in, a new password, or the shell. The address stays, so that links survive sign-in. */
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import * as api from "../api/calls.ts";
 import type { Session, Site } from "../api/model.ts";
+import { followCameras } from "../app/cameras.ts";
 import { type Desk, DeskContext } from "../app/context.tsx";
 import { dress, useStation } from "../app/station.ts";
 import { World } from "../app/world.ts";
@@ -33,8 +34,8 @@ function Door() {
   const [notice, setNotice] = useState<"signed_out" | null>(null);
 
   if (site.isPending || session.isPending) return <Loading />;
-  if (site.isError) return <Failed error={site.error} retry={() => void site.refetch()} />;
-  if (session.isError) return <Failed error={session.error} retry={() => void session.refetch()} />;
+  if (site.isLoadingError) return <Failed error={site.error} retry={() => void site.refetch()} />;
+  if (session.isLoadingError) return <Failed error={session.error} retry={() => void session.refetch()} />;
   const refresh = async () => {
     await queries.invalidateQueries({ queryKey: ["site"] });
     await queries.invalidateQueries({ queryKey: ["session"] });
@@ -46,6 +47,10 @@ function Door() {
     queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== "site" && queryKey[0] !== "session" });
     queries.setQueryData(["session"], fresh);
   };
+  const left = (why: "signed_out" | null) => {
+    setNotice(why);
+    queries.setQueryData(["session"], null);
+  };
   if (session.data === null) return <SignIn site={site.data} notice={notice} entered={entered} />;
   if (session.data.user.must_change_password) {
     return <NewPassword site={site.data} name={session.data.user.name} done={refresh} />;
@@ -56,10 +61,12 @@ function Door() {
       site={site.data}
       session={session.data}
       refresh={refresh}
-      left={(why) => {
-        setNotice(why);
-        queries.setQueryData(["session"], null);
+      found={(now) => {
+        if (now === null) left("signed_out");
+        else if (now.user.id !== session.data?.user.id) entered(now);
+        else queries.setQueryData(["session"], now);
       }}
+      left={left}
     />
   );
 }
@@ -68,11 +75,14 @@ function AtTheDesk({
   site,
   session,
   refresh,
+  found,
   left,
 }: {
   site: Site;
   session: Session;
   refresh: () => Promise<void>;
+  /** The session as the server has it now; null: none. */
+  found: (session: Session | null) => void;
   left: (why: "signed_out" | null) => void;
 }) {
   const [world, setWorld] = useState<World | null>(null);
@@ -81,7 +91,33 @@ function AtTheDesk({
     setWorld(made);
     return () => made.close();
   }, [site.time_zone]);
-  useEffect(() => world?.socket.subscribe({ onSignedOut: () => left("signed_out") }), [world, left]);
+  const queries = useQueryClient();
+  useEffect(() => (world ? followCameras(world.socket, queries) : undefined), [world, queries]);
+  const latest = useRef({ found, left });
+  latest.current = { found, left };
+  useEffect(() => {
+    if (world === null) return;
+    let over = false;
+    let asking = false;
+    const stop = world.socket.subscribe({
+      onSignedOut: () => latest.current.left("signed_out"),
+      onDoubt: () => {
+        if (asking) return;
+        asking = true;
+        void api
+          .session()
+          .then((now) => over || latest.current.found(now))
+          .catch(() => undefined) // the server is away, which the console says by itself; the next doubt asks again
+          .finally(() => {
+            asking = false;
+          });
+      },
+    });
+    return () => {
+      over = true;
+      stop();
+    };
+  }, [world]);
   const desk = useMemo<Desk | null>(
     () =>
       world && {

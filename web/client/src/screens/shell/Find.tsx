@@ -3,7 +3,7 @@
 import { useId, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Camera } from "../../api/model.ts";
-import { useCameras } from "../../app/cameras.ts";
+import { useCameras, useCamerasNow } from "../../app/cameras.ts";
 import { find } from "../../wall/search.ts";
 import { CameraState } from "../../ui/CameraState.tsx";
 import { Icon } from "../../ui/Icon.tsx";
@@ -13,11 +13,12 @@ export const FIND_BOX = "find-a-camera";
 export function Find({ choose }: { choose: (camera: Camera, toFree: boolean) => void }) {
   const { t } = useTranslation();
   const cameras = useCameras();
+  const camerasNow = useCamerasNow();
   const listId = useId();
   const [text, setText] = useState("");
   const [open, setOpen] = useState(false);
   const [at, setAt] = useState(0);
-  const found = open ? find(cameras.data ?? [], text) : [];
+  const found = open ? find(camerasNow, text) : [];
   const shown = Math.min(at, Math.max(0, found.length - 1));
   const take = (camera: Camera | undefined, toFree: boolean) => {
     if (!camera) return;

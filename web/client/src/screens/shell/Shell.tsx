@@ -127,9 +127,9 @@ function Foot({ help }: { help: () => void }) {
   useSocketNews("onLink");
   useNow(2000);
   const { recording, recorded: expected } = world.socket.console as { recording?: number; recorded?: number };
-  const way = world.socket.clock.best;
+  const way = world.socket.measured();
   const error = world.socket.stationErrorMs();
-  const counted = typeof recording === "number" && typeof expected === "number";
+  const counted = !world.socket.blind && typeof recording === "number" && typeof expected === "number";
   return (
     <footer className="shell__foot">
       <span className={counted && recording < expected ? "warn" : ""}>

@@ -23,7 +23,7 @@ export function SecondWindow() {
   useStayAwake();
   useFirstWall(cameras.data);
   if (cameras.isPending) return <Loading />;
-  if (cameras.isError) return <Failed error={cameras.error} retry={() => void cameras.refetch()} />;
+  if (cameras.isLoadingError) return <Failed error={cameras.error} retry={() => void cameras.refetch()} />;
   const seen = cameras.data.filter((camera) => camera.acts.includes("view_live"));
   return (
     <main className="secondwindow">

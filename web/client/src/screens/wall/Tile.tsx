@@ -7,8 +7,8 @@ import { useTranslation } from "react-i18next";
 import type { Camera, TileContent } from "../../api/model.ts";
 import { useDecoding, useDesk, usePurpose } from "../../app/context.tsx";
 import { renditionFor } from "../../media/overload.ts";
-import type { TileSource } from "../../media/tileController.ts";
-import { TileSlot } from "../../media/tileSlot.ts";
+import type { CameraLabel, TileSource } from "../../media/tileController.ts";
+import { keyOf, TileSlot } from "../../media/tileSlot.ts";
 import type { Cell } from "../../wall/grids.ts";
 import { useWall } from "../../wall/store.ts";
 import { saveSnapshot } from "./snapshot.ts";
@@ -80,7 +80,7 @@ export function Tile({
   const rendition = renditionFor(width * Math.min(devicePixelRatio, 2), large, overload.level);
   const deserved = renditionFor(width * Math.min(devicePixelRatio, 2), large, 0);
   const source = sourceOf(wanted, cameras, purpose);
-  const key = source && `${source.camera} ${source.assigned} ${source.purpose}`;
+  const key = source && keyOf(source);
   const latest = useRef({ source, rendition });
   latest.current = { source, rendition };
   const measured = width > 0;
@@ -120,7 +120,7 @@ export function Tile({
     [active, overload.level, covered, hidden],
   );
 
-  const camera = active ? cameras.get(active.camera) : undefined;
+  const camera = active?.source.label ?? undefined;
   const word = active?.verdict.word ?? "empty";
   useAnnounce(word, camera, acts.say);
 
@@ -210,7 +210,7 @@ export function Tile({
             <TileFace
               key={controller.id}
               controller={controller}
-              camera={cameras.get(controller.camera)}
+              camera={controller.source.label ?? undefined}
               pending={controller !== active}
               spot={spot || alone}
               zoom={controller === active ? zoom : WHOLE}
@@ -283,15 +283,20 @@ function sourceOf(id: string | null, cameras: ReadonlyMap<string, Camera>, purpo
   if (id === null || cameras.size === 0) return null;
   const camera = cameras.get(id);
   if (camera === undefined || !camera.acts.includes("view_live")) {
-    return { camera: id, assigned: "no_right", purpose: null };
+    return { camera: id, label: camera ? labelOf(camera) : null, assigned: "no_right", purpose: null };
   }
-  if (!camera.enabled) return { camera: id, assigned: "off", purpose: null };
-  if (camera.purpose_required && purpose === null) return { camera: id, assigned: "purpose", purpose: null };
-  return { camera: id, assigned: "camera", purpose: camera.purpose_required ? purpose : null };
+  const label = labelOf(camera);
+  if (!camera.enabled) return { camera: id, label, assigned: "off", purpose: null };
+  if (camera.purpose_required && purpose === null) return { camera: id, label, assigned: "purpose", purpose: null };
+  return { camera: id, label, assigned: "camera", purpose: camera.purpose_required ? purpose : null };
+}
+
+function labelOf({ number, name }: Camera): CameraLabel {
+  return { number, name };
 }
 
 /** A loss is spoken once, and the return. */
-function useAnnounce(word: string, camera: Camera | undefined, say: (text: string) => void): void {
+function useAnnounce(word: string, camera: CameraLabel | undefined, say: (text: string) => void): void {
   const { t } = useTranslation();
   const before = useRef(word);
   useEffect(() => {

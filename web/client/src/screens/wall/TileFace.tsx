@@ -2,16 +2,18 @@
 
 import { useEffect, useReducer, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
-import type { Camera } from "../../api/model.ts";
 import { useDesk } from "../../app/context.tsx";
-import type { TileController } from "../../media/tileController.ts";
+import type { CameraLabel, TileController } from "../../media/tileController.ts";
 import { duration, tenths } from "../../time/site.ts";
 import { Button } from "../../ui/controls.tsx";
 import { seen, type Zoom } from "./zoom.ts";
 
 export function useVerdict(controller: TileController | null): void {
   const [, draw] = useReducer((n: number) => n + 1, 0);
-  useEffect(() => controller?.subscribe(draw), [controller]);
+  useEffect(() => {
+    draw(); // what changed between drawing and listening
+    return controller?.subscribe(draw);
+  }, [controller]);
 }
 
 export function TileFace({
@@ -24,7 +26,7 @@ export function TileFace({
   askPurpose,
 }: {
   controller: TileController;
-  camera: Camera | undefined;
+  camera: CameraLabel | undefined;
   pending: boolean;
   spot: boolean;
   zoom: Zoom;
@@ -177,7 +179,7 @@ function Lost({ controller }: { controller: TileController }) {
           <span>
             {t("tile.since", {
               time: world.zone.clock(since, { zone: true }),
-              age: duration(Math.max(0, world.nowMs() - since)),
+              age: duration(Math.max(0, (world.serverNowMs() ?? since + verdict.silentMs) - since)),
             })}
           </span>
         )}

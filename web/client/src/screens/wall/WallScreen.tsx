@@ -25,8 +25,9 @@ export function WallScreen() {
   const { sideList, change } = useStation();
   const [said, setSaid] = useState("");
   useFirstWall(cameras.data);
+  // A list that could not be had again takes no picture away.
   if (cameras.isPending) return <Loading />;
-  if (cameras.isError) return <Failed error={cameras.error} retry={() => void cameras.refetch()} />;
+  if (cameras.isLoadingError) return <Failed error={cameras.error} retry={() => void cameras.refetch()} />;
   const seen = cameras.data.filter((camera) => camera.acts.includes("view_live"));
   return (
     <>

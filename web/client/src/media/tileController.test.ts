@@ -1,0 +1,139 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { TileController } from "./tileController.ts";
+
+/** The server's answers to `PUT …/rendition`, one after another, and what was asked of it. */
+let answers: (() => Promise<Response>)[];
+/** Refusals of what is posted, before it is taken. */
+let posts: (() => Promise<Response>)[];
+let asked: string[];
+let peers: { closed: boolean }[];
+let stream: "main" | "sub";
+
+const refused = (status: number, code: string) => () =>
+  Promise.resolve(new Response(JSON.stringify({ code }), { status }));
+
+class Peer {
+  closed = false;
+  connectionState = "new";
+  localDescription = { sdp: "v=0" };
+  constructor() {
+    peers.push(this);
+  }
+  setConfiguration = () => undefined;
+  addTransceiver = () => ({
+    receiver: {
+      track: null,
+      getStats: () => Promise.resolve(new Map()),
+      getSynchronizationSources: () => [{ rtpTimestamp: 1 }],
+    },
+    setCodecPreferences: () => undefined,
+  });
+  addEventListener = () => undefined;
+  createOffer = () => Promise.resolve({});
+  setLocalDescription = () => Promise.resolve();
+  setRemoteDescription = () => Promise.resolve();
+  close = () => {
+    this.closed = true;
+  };
+}
+
+const codecs = (...names: string[]) => ({
+  getCapabilities: () => ({ codecs: names.map((n) => ({ mimeType: `video/${n}` })) }),
+});
+
+describe("a tile that is to show the other stream", () => {
+  let tile: TileController;
+  const doubtSession = vi.fn();
+
+  beforeEach(async () => {
+    vi.useFakeTimers();
+    [answers, posts, asked, peers, stream] = [[], [], [], [], "sub"];
+    // Every stream shows a picture each 40 ms.
+    HTMLVideoElement.prototype.requestVideoFrameCallback = (shown) =>
+      setTimeout(
+        () => shown(performance.now(), { width: 640, height: 360 } as VideoFrameCallbackMetadata),
+        40,
+      ) as never;
+    HTMLVideoElement.prototype.cancelVideoFrameCallback = (handle) => clearTimeout(handle);
+    HTMLVideoElement.prototype.play = () => Promise.resolve();
+    vi.stubGlobal("RTCPeerConnection", Peer);
+    vi.stubGlobal("RTCRtpReceiver", codecs("H264"));
+    vi.stubGlobal("fetch", (_: string, { method = "GET" }: RequestInit) => {
+      asked.push(method);
+      if (method === "PUT") return (answers.shift() ?? (() => Promise.resolve(new Response(null, { status: 204 }))))();
+      const post = method === "POST" && posts.shift();
+      if (post) return post();
+      const headers = { Location: `/api/v1/whep/sessions/${asked.length}`, "Stroz-Stream": stream };
+      return Promise.resolve(
+        new Response(method === "POST" ? "v=0" : "", { status: method === "POST" ? 201 : 200, headers }),
+      );
+    });
+    const source = { camera: "a", label: null, assigned: "camera", purpose: null } as const;
+    tile = new TileController(source, "sub", {
+      serverNowMs: () => 0,
+      consoleBlind: () => false,
+      csrf: () => "",
+      doubtSession,
+    });
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(tile.verdict.word).toBe("live");
+    asked = asked.filter((method) => method !== "OPTIONS");
+  });
+  afterEach(() => {
+    tile.dispose();
+    expect(vi.getTimerCount()).toBe(0);
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
+  });
+
+  const wish = async () => {
+    tile.setRendition("main");
+    await vi.advanceTimersByTimeAsync(1);
+  };
+
+  it("says which it is once the server has switched", async () => {
+    await wish();
+    expect([tile.figures.stream, asked, peers.length]).toEqual(["main", ["POST", "PUT"], 1]);
+  });
+
+  it("keeps its picture where the other cannot be shown in this browser", async () => {
+    answers = [refused(406, "codec_unsupported")];
+    await wish();
+    expect([tile.figures.stream, asked, peers.map((peer) => peer.closed)]).toEqual(["sub", ["POST", "PUT"], [false]]);
+  });
+
+  it("asks by another session where that may be answered with H.265", async () => {
+    vi.stubGlobal("RTCRtpReceiver", codecs("H264", "H265"));
+    answers = [refused(406, "codec_unsupported")];
+    await wish();
+    expect(peers.map((peer) => peer.closed)).toEqual([true, false]);
+  });
+
+  it.each([
+    ["the camera sends it not now", refused(409, "source_not_live")],
+    ["the gateway is away", refused(503, "gateway_away")],
+    ["nobody answers", () => Promise.reject(new TypeError("away"))],
+  ])("keeps its picture where %s, and asks again", async (_, answer) => {
+    answers = [answer];
+    await wish();
+    expect([tile.figures.stream, peers.map((peer) => peer.closed)]).toEqual(["sub", [false]]);
+    await vi.advanceTimersByTimeAsync(10_500);
+    expect([tile.figures.stream, asked, peers.length]).toEqual(["main", ["POST", "PUT", "PUT"], 1]);
+  });
+
+  it("has the session asked for where another window signed in, and then goes on", async () => {
+    answers = [refused(404, "not_found")];
+    posts = [refused(403, "csrf")];
+    await wish();
+    expect([tile.refusal, doubtSession.mock.calls.length]).toEqual(["csrf", 1]);
+    await vi.advanceTimersByTimeAsync(2000);
+    expect([tile.refusal, tile.verdict.word, doubtSession.mock.calls.length]).toEqual([null, "live", 1]);
+  });
+
+  it("opens another session where the server has none", async () => {
+    answers = [refused(404, "not_found")];
+    await wish();
+    expect(asked).toEqual(["POST", "PUT", "DELETE", "POST"]);
+    expect(peers.map((peer) => peer.closed)).toEqual([true, false]);
+  });
+});
