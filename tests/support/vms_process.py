@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,13 +83,19 @@ class Running:
 
 
 @asynccontextmanager
-async def vms_running(folder: Path, *arguments: object, env: Mapping[str, str] | None = None) -> AsyncIterator[Running]:
-    """A started command, killed at the end if it still runs; `folder` takes its output."""
+async def vms_running(
+    folder: Path, *arguments: object, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
+) -> AsyncIterator[Running]:
+    """A started command, killed at the end if it still runs; `folder` takes its output.
+
+    `through`: a command that becomes this one, such as a shell that changes something first and calls `exec "$@"`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = await asyncio.create_subprocess_exec(
-            *command(*arguments), stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err, env=environment(env)
-        )
+            *through, *command(*arguments), stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err,
+            env=environment(env),
+        )  # fmt: skip
     try:
         yield Running(process, folder)
     finally:
@@ -124,4 +130,25 @@ def processes_of(data: Path) -> dict[int, str]:
             line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             if folder.name.isdigit() and str(data) in line and int(folder.name) != os.getpid():
                 found[int(folder.name)] = line
+    return found
+
+
+def descendants(root: int) -> dict[int, str]:
+    """`root` and what it started, and those started by them, as far as they live: command lines by process id."""
+    children: dict[int, list[int]] = {}
+    lines: dict[int, str] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                lines[int(folder.name)] = line
+                children.setdefault(parent, []).append(int(folder.name))
+    found: dict[int, str] = {}
+    waiting = [root]
+    while waiting:
+        pid = waiting.pop()
+        if lines.get(pid):  # none: it has ended, and nobody has asked how
+            found[pid] = lines[pid]
+        waiting += children.get(pid, [])
     return found
