@@ -23,7 +23,7 @@ from aiohttp import web
 from argon2 import PasswordHasher
 
 from storage.camera_registry import follow_legal_settings, refresh_assignment
-from storage.catalogue import migrate
+from storage.catalogue import Actor, migrate
 from tests.support.inner_gateway import OFFER, InnerGateway, serving
 from vms.clock import SystemClock
 from vms.metrics import Metrics
@@ -33,7 +33,6 @@ from vms.site import Site
 from web.api import process
 from web.api.parts import Parts
 from web.identity.access import Role, Scope
-from web.identity.callers import Actor
 from web.identity.passwords import Passwords
 from web.identity.people import create_user, give_role
 

@@ -123,7 +123,7 @@ async def _registered(site: Site, addresses: Sequence[tuple[str, SourceKind]]) -
     now_ns, passwords, made = time.time_ns(), Passwords(CHEAP), []
     async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
         profile = await follow_legal_settings(catalogue, site.settings.legal)
-        registry = CameraRegistry(site, catalogue, by=TESTER.name)
+        registry = CameraRegistry(site, catalogue, by=TESTER)
         for number, (url, source) in enumerate(addresses, 1):
             made.append(await registry.add(_camera(number, url, source, profile.id)))
         await refresh_assignment(site, catalogue)

@@ -387,6 +387,12 @@ class RenditionWish(Incoming):
     rendition: StreamKindText
 
 
+class Snapshot(Incoming):
+    """A still that is about to be kept. `captured_at`: of the frame, by its caption; null where that is not known."""
+
+    captured_at: str | None = Field(None, max_length=40)
+
+
 class TileReport(BaseModel):
     """What a client says over the WebSocket of its tiles. `t` is `tiles`."""
 

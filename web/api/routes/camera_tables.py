@@ -47,11 +47,6 @@ async def import_cameras(
     async with writing(parts, caller) as registry:
         verdicts = await plan_table(registry, table, None, {})
         written = None if dry_run else await write_table(registry, verdicts, skip_bad=skip_bad)
-    if written:
-        record = caller.actor.does(
-            "import_cameras", parts.clock.wall_ns(), "cameras", written=written, rows=len(verdicts)
-        )
-        await parts.catalogue.audit(record)
     counts = {kind.value: sum(v.verdict is kind for v in verdicts) for kind in Verdict}
     return schemas.ImportReport(rows=[_row(v) for v in verdicts], counts=counts, written=written)
 
@@ -60,8 +55,8 @@ async def import_cameras(
 async def export_table(request: Request, caller: Managing) -> Response:
     """The cameras as the table that import reads. Passwords are left out."""
     parts = parts_of(request)
-    content = export_cameras(await parts.catalogue.cameras(), await parts.catalogue.profiles())
     await parts.catalogue.audit(caller.actor.does("export_cameras", parts.clock.wall_ns(), "cameras"))
+    content = export_cameras(await parts.catalogue.cameras(), await parts.catalogue.profiles())
     headers = {"Content-Disposition": 'attachment; filename="kamery.csv"', "Cache-Control": "no-store"}
     return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 

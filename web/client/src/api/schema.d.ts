@@ -696,6 +696,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/whep/sessions/{session_id}/snapshot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Snapshot
+         * @description Say that a still of what is being watched is kept, before it is. Who is refused keeps none.
+         */
+        post: operations["live_snapshot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/whep/{camera_id}": {
         parameters: {
             query?: never;
@@ -1770,6 +1790,14 @@ export interface components {
             time_zone: string;
             /** Version */
             version: string;
+        };
+        /**
+         * Snapshot
+         * @description A still that is about to be kept. `captured_at`: of the frame, by its caption; null where that is not known.
+         */
+        Snapshot: {
+            /** Captured At */
+            captured_at?: string | null;
         };
         /**
          * SourceKind
@@ -3384,6 +3412,39 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["RenditionWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    live_snapshot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Snapshot"];
             };
         };
         responses: {
