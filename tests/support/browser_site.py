@@ -30,7 +30,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 
 from storage.catalogue import Actor, Catalogue
 from storage.catalogue.schema import migrate
-from tests.support.foreign_servers import free_port
+from tests.support.free_ports import free_port
 from tests.support.live_site import ROOT, SimulatorThread, eventually_sync
 from vms.assignment import assign, write_assignment
 from vms.errors import VmsError

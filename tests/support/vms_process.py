@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import waiting
+
 POLL_S = 0.2
 STOP_S = 30.0
 
@@ -110,16 +112,8 @@ async def vms_running(
 
 
 async def until(what: str, test: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """The first true answer of `test` (a function or a coroutine function)."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = test()
-        if asyncio.iscoroutine(answer):
-            answer = await answer
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        await asyncio.sleep(POLL_S)
+    """The first true answer of `test` (a function or a coroutine function), which asks other processes."""
+    return await waiting.until(test, seconds, what, pause_s=POLL_S)
 
 
 def processes_of(data: Path) -> dict[int, str]:

@@ -24,6 +24,7 @@ from argon2 import PasswordHasher
 
 from storage.camera_registry import follow_legal_settings, refresh_assignment
 from storage.catalogue import Actor, migrate
+from tests.support import waiting
 from tests.support.inner_gateway import OFFER, InnerGateway, serving
 from vms.clock import SystemClock
 from vms.metrics import Metrics
@@ -239,9 +240,5 @@ async def running(template: Path, folder: Path) -> AsyncIterator[WebSite]:
 async def until(true: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> float:
     """Wait for it; gives how long it took."""
     began = time.monotonic()
-    while True:
-        found = true()
-        if await found if isinstance(found, Awaitable) else found:
-            return time.monotonic() - began
-        assert time.monotonic() - began < seconds, "did not come true"
-        await asyncio.sleep(0.02)
+    await waiting.until(true, seconds)
+    return time.monotonic() - began
