@@ -149,7 +149,7 @@ async def _look(site: Site, now_ns: int) -> Outlook:
 def _last_run(site: Site) -> dict[str, int] | None:
     """What the archiver wrote down of its last deletion run; None when none runs, or none was yet."""
     from storage.archive_process import LAST_DELETION, STATUS_FILE
-    from vms.cli.site_status import count_of
+    from vms.status.site_status import count_of
 
     try:
         with (site.run / STATUS_FILE).open("rb") as file:

@@ -790,6 +790,11 @@ export interface components {
          * @enum {string}
          */
         Act: "view_live" | "view_recorded" | "export" | "place_hold" | "release_hold" | "manage_cameras" | "manage_users" | "read_audit" | "read_health" | "manage_layouts";
+        /** Answering */
+        Answering: {
+            /** Answers */
+            answers: boolean;
+        };
         /**
          * Answers
          * @description Liveness or readiness: yes, or no with status 503.
@@ -797,6 +802,17 @@ export interface components {
         Answers: {
             /** Ok */
             ok: boolean;
+        };
+        /** ArchiverHealth */
+        ArchiverHealth: {
+            /** Answers */
+            answers: boolean;
+            /** At */
+            at: string | null;
+            /** Catalogue Error */
+            catalogue_error: string | null;
+            /** Waits */
+            waits: string | null;
         };
         /**
          * AuditItem
@@ -1166,12 +1182,34 @@ export interface components {
             /** Size */
             size: number;
         };
+        /** ClockHealth */
+        ClockHealth: {
+            /** Max Error Seconds */
+            max_error_seconds: number | null;
+            /** Offset Seconds */
+            offset_seconds: number | null;
+            /** Stepped Seconds */
+            stepped_seconds: number | null;
+            /** Synchronised */
+            synchronised: boolean | null;
+        };
         /** FieldError */
         FieldError: {
             /** Detail */
             detail: string;
             /** Field */
             field: string;
+        };
+        /** GivenUp */
+        GivenUp: {
+            /** Camera */
+            camera: number;
+            /** Since */
+            since: string | null;
+            /** Stream */
+            stream: string;
+            /** Why */
+            why: string;
         };
         /** Grant */
         Grant: {
@@ -1220,6 +1258,113 @@ export interface components {
         GroupList: {
             /** Items */
             items: components["schemas"]["Group"][];
+        };
+        /**
+         * Health
+         * @description `data` and `process` are for those who manage all cameras.
+         * @example {
+         *       "archiver": {
+         *         "answers": true,
+         *         "at": "2026-11-30T07:14:59.100000Z"
+         *       },
+         *       "at": "2026-11-30T07:15:00.000000Z",
+         *       "clock": {
+         *         "max_error_seconds": 0.01,
+         *         "offset_seconds": 0.0001,
+         *         "stepped_seconds": 0,
+         *         "synchronised": true
+         *       },
+         *       "given_up": [],
+         *       "live": {
+         *         "answers": true
+         *       },
+         *       "recorder": {
+         *         "answers": true
+         *       },
+         *       "retention": {
+         *         "braked": false,
+         *         "off": false
+         *       },
+         *       "site": "Straż Miejska",
+         *       "spool": {
+         *         "bytes_per_second": 2016129,
+         *         "disk_free_bytes": 90000000000,
+         *         "hours": 12.4,
+         *         "open_bytes": 16900000,
+         *         "room_bytes": 90000000000,
+         *         "sealed_bytes": 0,
+         *         "strays": 0
+         *       },
+         *       "store": {
+         *         "waiting_segments": 0,
+         *         "where": "/srv/stroz/store"
+         *       },
+         *       "streams": [
+         *         {
+         *           "age_seconds": 0.041,
+         *           "bits_per_second": 4000000,
+         *           "bytes": 191200000,
+         *           "camera": {
+         *             "name": "Rynek 1",
+         *             "number": 12
+         *           },
+         *           "camera_id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *           "clock_offset_seconds": 0.012,
+         *           "codec": "h264",
+         *           "detail": "",
+         *           "fps": 25,
+         *           "gap_today_seconds": 0,
+         *           "gaps_by_reason": {},
+         *           "height": 1080,
+         *           "level": "good",
+         *           "segments": 56,
+         *           "source": "rtsp",
+         *           "state": "recording",
+         *           "stream": "main",
+         *           "stream_id": "0f1a2b3c-4d5e-4c5e-9b7e-7c7a1d5e6b0c",
+         *           "width": 1920
+         *         }
+         *       ],
+         *       "web": {
+         *         "answers": true,
+         *         "catalogue_answers": true,
+         *         "live_views": 16,
+         *         "recorder_answers": true
+         *       }
+         *     }
+         */
+        Health: {
+            archiver: components["schemas"]["ArchiverHealth"];
+            /**
+             * At
+             * @description UTC, RFC 3339.
+             * @example 2026-11-30T07:15:00.000Z
+             */
+            at: string;
+            clock: components["schemas"]["ClockHealth"];
+            /** Data */
+            data?: string | null;
+            /** Given Up */
+            given_up: components["schemas"]["GivenUp"][];
+            live: components["schemas"]["LiveHealth"];
+            /** Process */
+            process?: number | null;
+            recorder: components["schemas"]["Answering"];
+            retention: components["schemas"]["RetentionHealth"] | null;
+            /** Site */
+            site: string;
+            spool: components["schemas"]["SpoolHealth"];
+            store: components["schemas"]["StoreHealth"];
+            /** Streams */
+            streams: components["schemas"]["StreamHealth"][];
+            web: components["schemas"]["WebHealth"];
+        };
+        /** HealthCamera */
+        HealthCamera: {
+            /** Name */
+            name: string;
+            /** Number */
+            number: number;
         };
         /** ImportReport */
         ImportReport: {
@@ -1326,6 +1471,14 @@ export interface components {
         LayoutList: {
             /** Items */
             items: components["schemas"]["Layout"][];
+        };
+        /**
+         * LiveHealth
+         * @description `answers` null: the gateway is not to run here.
+         */
+        LiveHealth: {
+            /** Answers */
+            answers: boolean | null;
         };
         /**
          * LoginNotice
@@ -1598,6 +1751,13 @@ export interface components {
              */
             rendition: "main" | "sub";
         };
+        /** RetentionHealth */
+        RetentionHealth: {
+            /** Braked */
+            braked: boolean;
+            /** Off */
+            off: boolean;
+        };
         /**
          * Role
          * @description What a person is here.
@@ -1805,6 +1965,103 @@ export interface components {
          * @enum {string}
          */
         SourceKind: "auto" | "rtsp" | "libav";
+        /** SpoolHealth */
+        SpoolHealth: {
+            /** Bytes Per Second */
+            bytes_per_second?: number | null;
+            /** Disk Free Bytes */
+            disk_free_bytes: number | null;
+            /** Hours */
+            hours?: number | null;
+            /** Open Bytes */
+            open_bytes?: number | null;
+            /** Room Bytes */
+            room_bytes?: number | null;
+            /** Sealed Bytes */
+            sealed_bytes?: number | null;
+            /** Strays */
+            strays?: number | null;
+        };
+        /** StoreHealth */
+        StoreHealth: {
+            /** Error */
+            error?: string | null;
+            /** Journals Set Aside */
+            journals_set_aside?: number | null;
+            /** Lost */
+            lost?: number | null;
+            /** Oldest */
+            oldest?: string | null;
+            /** Set Aside */
+            set_aside?: number | null;
+            /** Uploaded Bytes */
+            uploaded_bytes?: number | null;
+            /** Uploaded Segments */
+            uploaded_segments?: number | null;
+            /** Waiting Bytes */
+            waiting_bytes?: number | null;
+            /** Waiting Segments */
+            waiting_segments?: number | null;
+            /** Where */
+            where: string;
+        };
+        /** StreamHealth */
+        StreamHealth: {
+            /** Age Seconds */
+            age_seconds: number | null;
+            /** Bits Per Second */
+            bits_per_second: number;
+            /** Bytes */
+            bytes: number;
+            camera: components["schemas"]["HealthCamera"];
+            /**
+             * Camera Id
+             * Format: uuid
+             */
+            camera_id: string;
+            /** Clock Offset Seconds */
+            clock_offset_seconds: number | null;
+            /** Codec */
+            codec: string | null;
+            /** Detail */
+            detail: string;
+            /** Fps */
+            fps: number;
+            /** Gap Today Seconds */
+            gap_today_seconds: number | null;
+            /** Gaps By Reason */
+            gaps_by_reason: {
+                [key: string]: number;
+            };
+            /** Height */
+            height: number;
+            /**
+             * Level
+             * @enum {string}
+             */
+            level: "good" | "starting" | "bad" | "off";
+            /** Reason */
+            reason: string | null;
+            /** Segments */
+            segments: number;
+            /** Since */
+            since: string | null;
+            /** Source */
+            source: string | null;
+            /** Source Why */
+            source_why: string | null;
+            /** State */
+            state: string;
+            /** Stream */
+            stream: string;
+            /**
+             * Stream Id
+             * Format: uuid
+             */
+            stream_id: string;
+            /** Width */
+            width: number;
+        };
         /**
          * StreamReport
          * @description One stream: what it sends, or (`ok` false) why nothing was received. Fields as `vms camera test --json`.
@@ -1986,6 +2243,17 @@ export interface components {
          * @enum {string}
          */
         Verdict: "new" | "changed" | "unchanged" | "error";
+        /** WebHealth */
+        WebHealth: {
+            /** Answers */
+            answers: boolean;
+            /** Catalogue Answers */
+            catalogue_answers: boolean;
+            /** Live Views */
+            live_views: number;
+            /** Recorder Answers */
+            recorder_answers: boolean;
+        };
     };
     responses: never;
     parameters: never;
@@ -2477,9 +2745,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["Health"];
                 };
             };
             /** @description A problem */
