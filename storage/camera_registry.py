@@ -69,7 +69,7 @@ class CameraRegistry:
         now_ns = time.time_ns()
 
         def record(before: Camera) -> Happening:
-            words = changes_between(before, camera) + (["replaced by another device"] if replaced else [])
+            words = [*changes_between(before, camera), *(["replaced by another device"] if replaced else [])]
             return self._by.does("change_camera", now_ns, camera=camera, name=camera.name, changes=words)
 
         updated = await self._catalogue.update_camera(

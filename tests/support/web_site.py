@@ -29,6 +29,7 @@ from tests.support.inner_gateway import OFFER, InnerGateway, serving
 from vms.clock import SystemClock
 from vms.metrics import Metrics
 from vms.model import Camera, Stream, StreamKind
+from vms.sentences import say
 from vms.settings import Listen
 from vms.site import Site
 from web.api import process
@@ -65,7 +66,7 @@ class Feed:
         return web.json_response(
             {"url": asked["url"], "server": "", "transport": "tcp", "codec": "h264", "profile": "High", "width": 1920,
              "height": 1080, "fps_measured": 25.0, "b_frames": False, "clock_offset_ns": 1_500_000_000, "audio": [],
-             "advice": []}
+             "advice": [say("rare_keyframes", seconds=4.0).as_json()]}
         )  # fmt: skip
 
 

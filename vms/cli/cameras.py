@@ -69,8 +69,8 @@ def add(
             camera = replace(draft, profile_id=default.id, number=number or await registry.next_number())
             camera = with_profile(camera, profiles, wishes["profile"])
             check_audio(camera, profiles)
-            alike = likenesses([*await registry.cameras(), camera]).get(camera.id, "")
-            return await registry.add(camera), profiles, alike
+            alike = likenesses([*await registry.cameras(), camera]).get(camera.id, ())
+            return await registry.add(camera), profiles, "; ".join(alike)
 
     camera, profiles, alike = asyncio.run(work())
     if alike:
@@ -175,8 +175,8 @@ def edit(
             if after != before or replaced:
                 await registry.update(after, replaced=replaced)
             others = [c for c in cameras if c.id != before.id]
-            known, alike = (likenesses([*others, c]).get(c.id, "") for c in (before, after))
-            return before, after, profiles, "" if alike == known else alike
+            known, alike = (likenesses([*others, c]).get(c.id, ()) for c in (before, after))
+            return before, after, profiles, "" if alike == known else "; ".join(alike)
 
     before, after, profiles, alike = asyncio.run(work())
     if alike:
@@ -184,7 +184,7 @@ def edit(
     if as_json:
         print_json(camera_json(after, profiles))
         return
-    changes = changes_between(before, after) + (["replaced by another device"] if replaced else [])
+    changes = [*changes_between(before, after), *(["replaced by another device"] if replaced else [])]
     note(f'camera {after.number} "{after.name}": ' + ("; ".join(changes) or "nothing to change"))
 
 

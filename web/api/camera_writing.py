@@ -24,6 +24,7 @@ from vms.cameras.camera_edit import (
 )
 from vms.errors import ChangedMeanwhile, SourceError, UserError
 from vms.model import Camera, LegalProfile, SourceKind, StreamKind
+from vms.sentences import Sentence, sentence_of
 from web.api import schemas
 from web.api.parts import Parts, camera_for
 from web.api.shapes import word_of
@@ -33,6 +34,7 @@ from web.identity.callers import Caller
 from web.identity.refusals import Code, Refusal, invalid, not_found
 
 TEST_SECONDS = 45.0
+Warnings = tuple[Sentence, ...]
 
 
 @asynccontextmanager
@@ -50,7 +52,7 @@ async def writing(parts: Parts, caller: Caller) -> AsyncIterator[CameraRegistry]
             parts.views.wake()
 
 
-async def add(parts: Parts, caller: Caller, wish: schemas.NewCamera) -> tuple[Camera, str | None]:
+async def add(parts: Parts, caller: Caller, wish: schemas.NewCamera) -> tuple[Camera, Warnings]:
     """A new camera, and what it is suspiciously like. Refusals INVALID, CONFLICT."""
     async with writing(parts, caller) as registry:
         profiles, default = await registry.profiles()
@@ -60,12 +62,12 @@ async def add(parts: Parts, caller: Caller, wish: schemas.NewCamera) -> tuple[Ca
         if any(c.number == camera.number for c in others):
             raise Refusal(Code.CONFLICT, f"number {camera.number} is taken", field="number")
         await registry.add(camera)
-        return camera, likenesses([*others, camera]).get(camera.id)
+        return camera, likenesses([*others, camera]).get(camera.id, ())
 
 
 async def change(
     parts: Parts, caller: Caller, camera_id: UUID, wish: schemas.CameraChange, *, version: int
-) -> str | None:
+) -> Warnings:
     """Change a camera; what it is suspiciously like now. Refusals INVALID, CONFLICT, STALE, FORBIDDEN."""
     async with writing(parts, caller) as registry:
         cameras = await registry.cameras()
@@ -83,7 +85,7 @@ async def change(
             await registry.update(after, replaced=wish.replaced, version=version)
         except ChangedMeanwhile as error:
             raise Refusal(Code.STALE) from error
-        return likenesses([*others, after]).get(camera_id)
+        return likenesses([*others, after]).get(camera_id, ())
 
 
 async def retire(parts: Parts, caller: Caller, camera: Camera) -> None:
@@ -221,4 +223,4 @@ def _checked(field: str, text: str | None, check: Any) -> Any:
     try:
         return None if text is None else check(text)
     except UserError as error:
-        raise invalid(field, str(error)) from error
+        raise invalid(field, sentence_of(error) or str(error)) from error

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from storage.camera_registry import plan_table, write_table
 from vms.cameras.camera_csv import RowVerdict, Verdict, check_columns, export_cameras
 from vms.cameras.csv_table import MAX_BYTES, read_csv
-from web.api import schemas
+from web.api import schemas, shapes
 from web.api.camera_writing import writing
 from web.api.parts import Need, parts_of
 from web.identity.access import Act
@@ -64,5 +64,5 @@ async def export_table(request: Request, caller: Managing) -> Response:
 def _row(v: RowVerdict) -> schemas.ImportRow:
     return schemas.ImportRow(
         line=v.line, number=v.number, name=v.name, verdict=v.verdict, column=v.column or None,
-        detail=v.detail or None, warning=v.warning or None,
+        said=[shapes.said(one) for one in v.said], warnings=[shapes.said(one) for one in v.warnings],
     )  # fmt: skip

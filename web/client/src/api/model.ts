@@ -14,6 +14,7 @@ export type CameraFields = Partial<S["CameraChange"]>;
 export type NewCamera = S["NewCamera"];
 export type CameraTest = S["CameraTest"];
 export type StreamReport = S["StreamReport"];
+export type Said = S["Said"];
 export type ImportReport = S["ImportReport"];
 export type Layout = S["Layout"];
 export type LayoutFields = S["LayoutFields"];

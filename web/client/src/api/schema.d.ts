@@ -1151,10 +1151,10 @@ export interface components {
         CameraWritten: {
             camera: components["schemas"]["Camera"];
             /**
-             * Warning
+             * Warnings
              * @description Likeness to another camera: same name or address.
              */
-            warning: string | null;
+            warnings: components["schemas"]["Said"][];
         };
         /**
          * Checkpoint
@@ -1199,6 +1199,8 @@ export interface components {
             detail: string;
             /** Field */
             field: string;
+            /** @default null */
+            said: components["schemas"]["Said"] | null;
         };
         /** GivenUp */
         GivenUp: {
@@ -1384,17 +1386,23 @@ export interface components {
         ImportRow: {
             /** Column */
             column: string | null;
-            /** Detail */
-            detail: string | null;
             /** Line */
             line: number;
             /** Name */
             name: string;
             /** Number */
             number: string;
+            /**
+             * Said
+             * @description What is wrong with the row, or what it changes.
+             */
+            said: components["schemas"]["Said"][];
             verdict: components["schemas"]["Verdict"];
-            /** Warning */
-            warning: string | null;
+            /**
+             * Warnings
+             * @description Likeness to another camera: same name or address.
+             */
+            warnings: components["schemas"]["Said"][];
         };
         /** Layout */
         Layout: {
@@ -1713,6 +1721,11 @@ export interface components {
              * @default null
              */
             retry_after: number | null;
+            /**
+             * @description More exactly than `code`, where a person typed or sent something wrong.
+             * @default null
+             */
+            said: components["schemas"]["Said"] | null;
             /** Status */
             status: number;
             /** Title */
@@ -1778,6 +1791,28 @@ export interface components {
         RoleList: {
             /** Items */
             items: components["schemas"]["RoleInfo"][];
+        };
+        /**
+         * Said
+         * @description A sentence: clients say it in the reader's language by `code` and `facts`, or show `text`, its English.
+         * @example {
+         *       "code": "number_twice",
+         *       "facts": {
+         *         "line": 2,
+         *         "number": 12
+         *       },
+         *       "text": "12 is already in line 2"
+         *     }
+         */
+        Said: {
+            /** Code */
+            code: string;
+            /** Facts */
+            facts: {
+                [key: string]: string | number;
+            };
+            /** Text */
+            text: string;
         };
         /**
          * Scope
@@ -2067,8 +2102,11 @@ export interface components {
          * @description One stream: what it sends, or (`ok` false) why nothing was received. Fields as `vms camera test --json`.
          */
         StreamReport: {
-            /** Advice */
-            advice?: string[];
+            /**
+             * Advice
+             * @description What to change on the camera, worst first.
+             */
+            advice?: components["schemas"]["Said"][];
             /** Audio */
             audio?: string[] | null;
             /** B Frames */
