@@ -94,7 +94,7 @@ class FeedServer:
             raise web.HTTPBadRequest(text=f"not a camera test: {error}") from error
         except SourceError as error:
             raise web.HTTPBadGateway(text=f"{error.reason.value}: {error}") from error
-        return web.json_response(asdict(report))
+        return web.json_response(asdict(report) | {"advice": [a.as_json() for a in report.advice]})
 
     async def _get_units(self, request: web.Request) -> web.StreamResponse:
         found = self._track(_stream_of(request))

@@ -12,12 +12,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from storage.catalogue import Catalogue, HistoryEntry
+from storage.catalogue import Actor, Catalogue, Happening, HistoryEntry
 from vms.assignment import assign, read_assignment, write_assignment
 from vms.cameras.camera_csv import Known, RowVerdict, Verdict, plan_import
+from vms.cameras.camera_edit import changes_between
 from vms.errors import MalformedError, UserError
 from vms.model import Camera, LegalProfile
 
@@ -30,9 +31,12 @@ LOCK_TIMEOUT_S = 30.0
 
 
 class CameraRegistry:
-    """An open catalogue, and who changes it. `changed`: the assignment must be written anew."""
+    """An open catalogue, and who changes it: each change and its entry in the audit log are one transaction.
 
-    def __init__(self, site: Site, catalogue: Catalogue, *, by: str) -> None:
+    `changed`: the assignment must be written anew.
+    """
+
+    def __init__(self, site: Site, catalogue: Catalogue, *, by: Actor) -> None:
         self._site = site
         self._catalogue = catalogue
         self._by = by
@@ -55,21 +59,35 @@ class CameraRegistry:
         return await self._catalogue.next_number()
 
     async def add(self, camera: Camera) -> Camera:
-        added = await self._catalogue.add_camera(camera, at_ns=time.time_ns(), by=self._by)
+        now_ns = time.time_ns()
+        record = self._by.does("add_camera", now_ns, camera=camera, name=camera.name, changes=[])
+        added = await self._catalogue.add_camera(camera, at_ns=now_ns, by=self._by.name, record=record)
         self.changed = True
         return added
 
     async def update(self, camera: Camera, *, replaced: bool = False, version: int | None = None) -> Camera:
+        now_ns = time.time_ns()
+
+        def record(before: Camera) -> Happening:
+            words = [*changes_between(before, camera), *(["replaced by another device"] if replaced else [])]
+            return self._by.does("change_camera", now_ns, camera=camera, name=camera.name, changes=words)
+
         updated = await self._catalogue.update_camera(
-            camera, at_ns=time.time_ns(), by=self._by, replaced=replaced, version=version
+            camera, at_ns=now_ns, by=self._by.name, replaced=replaced, version=version, record=record
         )
         self.changed = True
         return updated
 
     async def retire(self, camera: Camera) -> Camera:
-        retired = await self._catalogue.retire_camera(camera.id, at_ns=time.time_ns(), by=self._by)
+        now_ns = time.time_ns()
+        record = self._by.does("retire_camera", now_ns, camera=camera, name=camera.name, changes=[])
+        retired = await self._catalogue.retire_camera(camera.id, at_ns=now_ns, by=self._by.name, record=record)
         self.changed = True
         return retired
+
+    async def put_on_record(self, act: str, about: str, **detail: Any) -> None:
+        """An act on cameras that changes none, or what is about to change many; before it is done."""
+        await self._catalogue.audit(self._by.does(act, time.time_ns(), about, **detail))
 
 
 async def plan_table(
@@ -86,10 +104,12 @@ async def write_table(registry: CameraRegistry, verdicts: Sequence[RowVerdict], 
     """Write what is new or changed; how many cameras, or None where a bad row keeps all from it."""
     if not skip_bad and any(v.verdict is Verdict.ERROR for v in verdicts):
         return None
+    wanted = [v for v in verdicts if v.camera is not None and v.verdict in (Verdict.NEW, Verdict.CHANGED)]
+    if wanted:
+        await registry.put_on_record("import_cameras", "cameras", rows=len(verdicts), to_write=len(wanted))
     written = 0
-    for v in verdicts:
-        if v.camera is None or v.verdict is Verdict.UNCHANGED:
-            continue
+    for v in wanted:
+        assert v.camera is not None
         try:
             await (registry.add(v.camera) if v.verdict is Verdict.NEW else registry.update(v.camera))
         except UserError as error:

@@ -15,6 +15,8 @@ import av
 import av.error
 import av.logging
 
+from vms.secrecy import keep_memory_private
+
 MAX_MEMORY_BYTES = 2 << 30
 
 
@@ -33,7 +35,7 @@ def problem_of(path: str) -> str | None:
 
 
 def main() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    keep_memory_private()
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     av.logging.set_level(None)

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from vms.errors import UserError
 from vms.model import SourceKind
+from vms.sentences import say
 
 RTSP_SCHEMES = {"rtsp": 554, "rtsps": 322}
 LIBAV_SCHEMES = {"http": 80, "https": 443, "rtmp": 1935, "rtmps": 443, "srt": 0, "file": 0}  # 0: no default port
@@ -57,29 +58,24 @@ class CameraUrl:
         `source` RTSP allows rtsp and rtsps only; LIBAV and AUTO allow `LIBAV_SCHEMES` besides, `file` only LIBAV.
         """
         if len(text) > MAX_CHARS:
-            raise UserError(f"a stream address has at most {MAX_CHARS} characters")
+            raise UserError(say("url_long", most=MAX_CHARS))
         if not _ALLOWED.fullmatch(text):
-            raise UserError(
-                "a stream address is plain ASCII without spaces, backslashes and control characters; write others as %XX"
-            )
+            raise UserError(say("url_characters"))
         try:
             parts = urlsplit(text)
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
             # What the library says repeats the wrong part, and that may be a password.
-            raise UserError(
-                "the stream address does not parse: host or port are wrong, or user name or password hold a / ? # @ : or "
-                "% that is not written as %XX"
-            ) from error
+            raise UserError(say("url_malformed")) from error
         scheme = _check_scheme(parts.scheme.lower(), source)
         if parts.fragment:
-            raise UserError('a stream address has no "#…" part; write %23 where the path needs one')
+            raise UserError(say("url_fragment"))
         if scheme == "file":
             return _file_url(parts.netloc, parts.path, bool(parts.query))
         if port == 0:
-            raise UserError("port 0 in the stream address cannot be connected to")
+            raise UserError(say("url_port_0"))
         if scheme == "srt" and port is None:
-            raise UserError("an srt address needs its port: srt://host:port")
+            raise UserError(say("url_srt_port"))
         userinfo = parts.netloc.rpartition("@")[0]
         username, _, password = userinfo.partition(":")
         username, password = unquote(username), unquote(password)
@@ -87,12 +83,12 @@ class CameraUrl:
         path = f"{parts.path or root}?{parts.query}" if parts.query else parts.path
         path, username, password = _part(path, username, password)
         if _CONTROL.search(username + password):
-            raise UserError("user name or password in the stream address holds a control character")
+            raise UserError(say("url_control"))
         if "[" in parts.netloc and ":" not in host:
-            raise UserError("the host of the stream address is not an IPv6 address")
+            raise UserError(say("url_ipv6"))
         made = cls(scheme, _check_host(host), port, path, username, password)
         if len(str(made)) > MAX_CHARS:
-            raise UserError(f"a stream address has at most {MAX_CHARS} characters")
+            raise UserError(say("url_long", most=MAX_CHARS))
         return made
 
     @property
@@ -117,14 +113,14 @@ def check_placeholders(url: CameraUrl) -> None:
     """UserError where a person wrote another placeholder than there is, which the camera would get as it stands."""
     others = [name for name in re.findall(r"\{[A-Za-z_]{1,20}\}", url.path) if name not in (USER, PASSWORD)]
     if others:
-        raise UserError(f"{others[0]} in the stream address means nothing; known are {USER} and {PASSWORD}")
+        raise UserError(say("url_placeholder", name=others[0]))
 
 
 def _part(path: str, username: str, password: str) -> tuple[str, str, str]:
     """Path without credentials, user name, password. A user name alone is no credential and stays."""
     values = [m[2] for m in _PASSWORD_PART.finditer(path) if m[2] != PASSWORD]
     if any(PASSWORD in value for value in values):
-        raise UserError(f"in the stream address {PASSWORD} must be all that stands behind its =")
+        raise UserError(say("url_placeholder_alone"))
     if not values:
         return path, username, password
     found = [unquote(value) for value in values]
@@ -133,7 +129,7 @@ def _part(path: str, username: str, password: str) -> tuple[str, str, str]:
     path = _USER_PART.sub(lambda m: m[0] if USER in m[2] else m[1] + USER, path)
     passwords, users = {*found, password} - {""}, [*users, username]
     if len(passwords) > 1 or len({*users} - {""}) > 1:
-        raise UserError("the stream address holds two user names or passwords; a camera has one of each")
+        raise UserError(say("url_two_logins"))
     return path, max(users), passwords.pop()
 
 
@@ -141,34 +137,34 @@ def _check_scheme(scheme: str, source: SourceKind) -> str:
     if scheme in RTSP_SCHEMES and source is not SourceKind.LIBAV:
         return scheme
     if scheme == "file" and source is not SourceKind.LIBAV:
-        raise UserError("a file as a camera needs --source libav")
+        raise UserError(say("url_file_source"))
     allowed = dict(RTSP_SCHEMES) if source is SourceKind.RTSP else {**RTSP_SCHEMES, **LIBAV_SCHEMES}
     if scheme in allowed:
         return scheme
     if source is SourceKind.RTSP and scheme in LIBAV_SCHEMES:
-        raise UserError(f'"{scheme}" is not for source rtsp; choose --source libav or auto')
-    raise UserError(f"a stream address begins with rtsp:// or rtsps:// (or {', '.join(LIBAV_SCHEMES)} with libav)")
+        raise UserError(say("url_source", scheme=scheme))
+    raise UserError(say("url_scheme", others=", ".join(LIBAV_SCHEMES)))
 
 
 def _check_host(host: str) -> str:
     if not host:
-        raise UserError("the stream address has no host; write rtsp://host/path")
+        raise UserError(say("url_no_host"))
     if ":" in host:
         try:
             return str(ipaddress.IPv6Address(host))
         except ValueError as error:
-            raise UserError("the host of the stream address is not an IPv6 address") from error
+            raise UserError(say("url_ipv6")) from error
     if not _HOST.fullmatch(host):
-        raise UserError("the host of the stream address is neither a name nor an IP address")
+        raise UserError(say("url_host"))
     if re.fullmatch(r"[0-9.]+", host):
         try:
             ipaddress.IPv4Address(host)
         except ValueError as error:
-            raise UserError(f"{host} is not an IPv4 address") from error
+            raise UserError(say("url_ipv4", host=host)) from error
     return host.lower()
 
 
 def _file_url(netloc: str, path: str, has_query: bool) -> CameraUrl:
     if netloc not in ("", "localhost") or has_query or not path.startswith("/") or path == "/":
-        raise UserError("a file as a camera is file:///absolute/path")
+        raise UserError(say("url_file"))
     return CameraUrl("file", "", None, path)

@@ -25,6 +25,7 @@ import uvloop
 
 from vms.errors import UserError, VmsError
 from vms.observe import configure_logging
+from vms.secrecy import keep_memory_private
 from vms.site import Site
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,8 @@ def python_module(module: str, *arguments: str) -> tuple[str, ...]:
 
 
 def site_of(parser: argparse.ArgumentParser) -> tuple[Site, argparse.Namespace]:
-    """What each of our processes begins with: its arguments, `--data` among them, its site, and its log."""
+    """What each of our processes begins with: memory that is its own, arguments, `--data` among them, its site, and its log."""
+    keep_memory_private()
     parser.add_argument("--data", type=Path, required=True)
     arguments = parser.parse_args()
     site = Site.open(arguments.data)

@@ -34,6 +34,7 @@ from vms.errors import MalformedError, SourceError, UserError
 from vms.feed import encode_config, encode_unit
 from vms.media import audio, h264, h265
 from vms.model import AccessUnit, Codec, CodecConfig, GapReason, SourceKind, TimedUnit
+from vms.secrecy import keep_memory_private
 
 OPEN_SECONDS = 10.0
 READ_SECONDS = 30.0
@@ -355,7 +356,7 @@ def _translate(error: av.error.FFmpegError, what: str) -> SourceError:
 
 def main() -> int:
     """Returns the exit code: 0 after saying why it ends, 1 when the recorder has gone."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    keep_memory_private()
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     av.logging.set_level(None)

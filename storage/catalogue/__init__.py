@@ -51,7 +51,7 @@ from storage.catalogue.values import (
 )
 
 if TYPE_CHECKING:
-    from storage.catalogue.audit_append import Happening
+    from storage.catalogue.audit_append import Actor, Happening
     from storage.catalogue.audit_log import LogHead, Verified
     from storage.catalogue.braking import BrakeState
     from storage.catalogue.catalogue import Catalogue
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 
 _ON_DEMAND = {
     "BrakeState": "braking",
+    "Actor": "audit_append",
     "Happening": "audit_append",
     "LogHead": "audit_log",
     "Verified": "audit_log",
@@ -77,6 +78,7 @@ _ON_DEMAND = {
 }
 
 __all__ = [
+    "Actor",
     "AuditEntry",
     "BrakeState",
     "CameraStream",

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, insert, select, update
 from storage.catalogue.people_values import AuditEntry
 from storage.catalogue.tables_people import audit_entries, audit_head, audit_nodes
 from vms.merkle import HASH_BYTES, Frontier, Node, leaf_hash
+from vms.model import Camera
 
 STORED_LEVELS = 8  # roots of whole subtrees are kept at levels 8, 16, 24 …
 
@@ -34,6 +35,30 @@ class Happening:
     camera_id: UUID | None = None
     detail: Mapping[str, Any] | None = None
     purpose: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Whose act is put on record: a user, or (`user_id` None) whoever runs a command on the server."""
+
+    name: str
+    user_id: UUID | None = None
+    ip: str = ""
+
+    def does(
+        self,
+        act: str,
+        at_ns: int,
+        object_: str = "",
+        *,
+        camera: Camera | None = None,
+        purpose: str = "",
+        **detail: Any,
+    ) -> Happening:
+        """The entry of the audit log."""
+        about = object_ or (f"camera {camera.number}" if camera else "")
+        seen = camera.id if camera else None
+        return Happening(at_ns, act, self.user_id, self.name, self.ip, about, seen, detail, purpose)
 
 
 def leaf_input(entry: AuditEntry) -> bytes:

@@ -86,7 +86,14 @@ class Logins:
 
         return await self._db.read(work) if ids else {}
 
-    async def touch_session(self, session_id: UUID, *, seen_ns: int, confirmed_until_ns: int | None = None) -> None:
+    async def touch_session(
+        self,
+        session_id: UUID,
+        *,
+        seen_ns: int,
+        confirmed_until_ns: int | None = None,
+        record: Happening | None = None,
+    ) -> None:
         """Note that a session was used, and with `confirmed_until_ns` that its password was given again."""
         values: dict[str, Any] = {"seen_ns": seen_ns}
         if confirmed_until_ns is not None:
@@ -94,6 +101,8 @@ class Logins:
 
         def work(conn: Connection) -> None:
             conn.execute(update(sessions).where(sessions.c.id == session_id).values(values))
+            if record is not None:
+                append(conn, record)
 
         await self._db.write(work)
 

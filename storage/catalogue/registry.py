@@ -9,6 +9,7 @@ callers say when.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from storage.catalogue import expectations
+from storage.catalogue.audit_append import Happening, append
 from storage.catalogue.engine import Database
 from storage.catalogue.finding import find_camera
 from storage.catalogue.locks import holds_of_stream, lock_cameras
@@ -97,8 +99,8 @@ class Registry:
 
         return await self._db.read(work)
 
-    async def add_camera(self, camera: Camera, *, at_ns: int, by: str = "") -> Camera:
-        """Add a camera. Raises UserError if its number, id or a stream's id is taken or the profile is unknown."""
+    async def add_camera(self, camera: Camera, *, at_ns: int, by: str = "", record: Happening | None = None) -> Camera:
+        """Add a camera; `record` is put into the audit log with it, both or neither. Raises UserError if its number, id or a stream's id is taken or the profile is unknown."""
         _check(camera)
 
         def work(conn: Connection) -> Camera:
@@ -110,14 +112,24 @@ class Registry:
             key = conn.execute(insert(cameras).values(values).returning(cameras.c.key)).scalar_one()
             _put_streams(conn, key, camera, {}, at_ns)
             _note(conn, key, at_ns, HistoryKind.ADDED, changes={"name": ("", camera.name)}, by=by)
+            if record is not None:
+                append(conn, record)
             return camera
 
         return await self._db.write(work)
 
     async def update_camera(
-        self, camera: Camera, *, at_ns: int, by: str = "", replaced: bool = False, version: int | None = None
+        self,
+        camera: Camera,
+        *,
+        at_ns: int,
+        by: str = "",
+        replaced: bool = False,
+        version: int | None = None,
+        record: Callable[[Camera], Happening] | None = None,
     ) -> Camera:
         """Make the camera with this id as given. Streams left out are retired. `replaced`: it is another device now.
+        `record` makes of the camera as it was what is put into the audit log, both or neither.
 
         Raises UserError for an unknown or retired camera, a taken number or an unknown profile, and ChangedMeanwhile
         when it is no longer of the `version` that `camera_and_version` gave.
@@ -140,12 +152,17 @@ class Registry:
                 _note(conn, key, at_ns, kind, changes=changes, by=by)
             if replaced:
                 _note(conn, key, at_ns, HistoryKind.REPLACED, by=by)
+            if record is not None:
+                append(conn, record(before))
             return camera
 
         return await self._db.write(work)
 
-    async def retire_camera(self, camera_id: UUID, *, at_ns: int, by: str = "") -> Camera:
-        """Take a camera out of service. Its number is free again, its footage and history stay. May be repeated."""
+    async def retire_camera(
+        self, camera_id: UUID, *, at_ns: int, by: str = "", record: Happening | None = None
+    ) -> Camera:
+        """Take a camera out of service. Its number is free again, its footage and history stay. May be repeated; `record`
+        is put into the audit log the first time."""
 
         def work(conn: Connection) -> Camera:
             key = _key_of(conn, camera_id)
@@ -157,6 +174,8 @@ class Registry:
             for stream_key in conn.scalars(select(streams.c.key).where(streams.c.camera_key == key)):
                 expectations.follow(conn, stream_key, at_ns, recording=False)
             _note(conn, key, at_ns, HistoryKind.RETIRED, by=by)
+            if record is not None:
+                append(conn, record)
             return replace(before, retired_ns=at_ns)
 
         return await self._db.write(work)

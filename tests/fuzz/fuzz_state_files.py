@@ -16,9 +16,10 @@ from recorder.sessions import SessionFolder
 from recorder.sources.libav import _said
 from storage.archive_process import STATUS_FILE
 from vms.cli.retention import _last_run
-from vms.cli.site_status import SiteStatus, read_report, status_json
 from vms.cli.status_table import foot_lines
 from vms.errors import MalformedError
+from vms.status.site_status import SiteStatus, read_report
+from vms.status.status_json import status_json
 
 _FOLDER = Path(tempfile.mkdtemp(prefix="vms-fuzz-state-"))
 _URL = "rtsp://10.0.0.5/kam"

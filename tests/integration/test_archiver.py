@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from storage.objects.embedded import EmbeddedServer
 from storage.objects.s3 import S3Store
 from tests.support.sealed import HOST, SPOOL_STORE, Site, open_site, segment_of
 from tests.support.unreliable_proxy import Mishap, UnreliableProxy
+from tests.support.waiting import until
 from vms.model import RunInfo
 from vms.timeline import TimeRange
 
@@ -67,13 +67,6 @@ async def running(site: Site, store: S3Store) -> AsyncIterator[Archiver]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.02)
 
 
 async def check_archived(site: Site, store: S3Store, run: RunInfo, numbers: range) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from storage.archive_process import STATUS_FILE, run_archiver
 from storage.catalogue import migrate
-from vms.cli.site_status import read_report
 from vms.errors import UserError
 from vms.site import Site
+from vms.status.site_status import read_report
 
 
 async def test_it_waits_for_a_catalogue_that_cannot_be_opened(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 
 from tests.support.foreign_servers import film, gstreamer
-from tests.support.stack import SECOND, Recorded, Stack, running_stack, until
+from tests.support.stack import SECOND, Recorded, Stack, running_stack
+from tests.support.waiting import until
 from vms.model import Codec, GapReason, LegalProfile, StreamKind
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(120)]

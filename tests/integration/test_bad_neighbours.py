@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.neighbours_run import BAD, run_beside
 from tests.support.recorder_site import AccountedSite, recorder_site
+from tests.support.waiting import until
 from vms.model import SourceKind
 from vms.simulate import prepare_small
 
@@ -72,7 +72,7 @@ def test_a_worker_that_hangs_is_replaced_and_the_others_do_not_notice(number: si
             assert pid is not None
             began = loop.time()
             os.kill(pid, number)
-            await until(lambda: site.worker_pid(0) not in (pid, None), "another worker")
+            await until(lambda: site.worker_pid(0) not in (pid, None), 30, "another worker")
             replaced_s = loop.time() - began
             await site.recording([0, 2])
             await asyncio.sleep(1.0)
@@ -94,14 +94,6 @@ async def out_of_recording(site: AccountedSite, index: int) -> None:
     async with asyncio.timeout(BACK_S):
         while not await noticed():
             await asyncio.sleep(0.05)
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    loop = asyncio.get_running_loop()
-    end = loop.time() + 30
-    while not condition():
-        assert loop.time() < end, f"{what}: not within 30 s"
-        await asyncio.sleep(0.02)
 
 
 def others_lost_nothing(site: AccountedSite, indices: list[int]) -> None:

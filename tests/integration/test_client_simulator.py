@@ -5,7 +5,8 @@ import hashlib
 
 import pytest
 
-from tests.support.rtsp_watch import Collected, until
+from tests.support.rtsp_watch import Collected
+from tests.support.waiting import until
 from vms.errors import SourceError
 from vms.rtsp.client import RtspSession
 from vms.simulate import CameraScript, SimulatorOptions, prepare_small, running

@@ -18,7 +18,8 @@ import pytest
 
 from storage.catalogue import StreamTimeline
 from tests.support.foreign_servers import film, gstreamer
-from tests.support.stack import MS, SECOND, Recorded, Stack, running_stack, until
+from tests.support.stack import MS, SECOND, Recorded, Stack, running_stack
+from tests.support.waiting import until
 from vms.model import Codec, Gap, GapReason, SourceKind
 from vms.simulate import CameraScript, Simulator, SimulatorOptions, prepare_small, running
 from vms.timeline import TimeRange

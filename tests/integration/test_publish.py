@@ -22,9 +22,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.free_ports import free_port
 from tests.support.live_site import LiveSite, eventually, eventually_sync, live_site
 from tests.support.raw_rtsp import Packet, RawClient
-from tests.support.rtsp_watch import Collected, until
+from tests.support.rtsp_watch import Collected
+from tests.support.waiting import until
 from vms.errors import SourceError
 from vms.metrics import gather
 from vms.rtsp.client import RtspOptions, RtspSession
@@ -328,11 +330,6 @@ async def test_a_viewer_stays_while_the_camera_is_away_and_sees_it_come_back(pub
         await asyncio.gather(task, return_exceptions=True)
     assert await asyncio.to_thread(live.stop, "publish") == 0
     assert [e["what"] for e in views(live)][-1] == "view"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 async def test_the_recorder_publishes_where_the_settings_say_so(tmp_path_factory):

@@ -28,9 +28,9 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from storage.catalogue import Catalogue
+from storage.catalogue import Actor, Catalogue
 from storage.catalogue.schema import migrate
-from tests.support.foreign_servers import free_port
+from tests.support.free_ports import free_port
 from tests.support.live_site import ROOT, SimulatorThread, eventually_sync
 from vms.assignment import assign, write_assignment
 from vms.errors import VmsError
@@ -39,7 +39,6 @@ from vms.model import Camera, SourceKind, Stream, StreamKind
 from vms.simulate import Footage, SimulatorOptions
 from vms.site import Site
 from web.identity.access import Role
-from web.identity.callers import Actor
 from web.identity.passwords import Passwords
 from web.identity.people import create_user
 from web.identity.signing_in import issue_set_up_code

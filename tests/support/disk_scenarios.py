@@ -42,7 +42,6 @@ from tests.support.footage_rows import PlainSealer, camera
 from tests.support.sealed import HOST, OBJECT_STORE, SPOOL_STORE, WALL_NS
 from tests.support.sealed import Site as SealedSite
 from tests.support.stage import MS, STREAM, S, Stage, play, read
-from vms.cli.site_status import read_report
 from vms.clock import SimulatedClock
 from vms.errors import StoreError, UserError
 from vms.media.boxes import FileSource
@@ -50,6 +49,7 @@ from vms.media.segment_reader import verify
 from vms.metrics import Metrics
 from vms.model import GapReason, Stream, StreamKind
 from vms.site import AccessEntry, Site
+from vms.status.site_status import read_report
 from vms.supervise import keep_running
 from vms.timeline import TimeRange
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.rtsp_watch import until
+from tests.support.free_ports import free_port
+from tests.support.waiting import until
 from vms.model import Codec
 from vms.simulate import materials
 from vms.simulate.footage import cached
@@ -34,12 +35,6 @@ def film(codec: Codec, *, seconds: int = 40, b_frames: int = 0) -> Path:
     base = Recipe("film", Material.PATTERN, codec, 320, 180, Fraction(25), seconds, 25, 200_000)
     named = replace(base, name=f"film-{codec.value}{'-b' if b_frames else ''}", b_frames=b_frames)
     return cached(named, materials.default_cache())
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @functools.cache

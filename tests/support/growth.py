@@ -39,10 +39,10 @@ class Slope:
 
 
 def look(pids: Iterable[int]) -> dict[int, Sample]:
-    """Proportional memory and number of descriptors of those that still live."""
+    """Proportional memory and number of descriptors of those that still live. Of our processes root alone is told."""
     found = {}
     for pid in pids:
-        with contextlib.suppress(OSError, ValueError, StopIteration):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError, StopIteration):
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
             own = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:"))
             found[pid] = Sample(time.monotonic(), own, len(os.listdir(f"/proc/{pid}/fd")))

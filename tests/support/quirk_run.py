@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from storage.catalogue import StreamTimeline
-from tests.support.stack import Recorded, Stack, running_stack, until
+from tests.support.stack import Recorded, Stack, running_stack
+from tests.support.waiting import until
 from vms.camera_url import CameraUrl
 from vms.errors import SourceError
 from vms.model import Gap, GapReason, SourceKind

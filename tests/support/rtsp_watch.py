@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -32,14 +29,6 @@ class Collected:
 
     def on_sender_report(self, report: SenderReport) -> None:
         self.reports.append(report)
-
-
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    """Poll until `condition` holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true"
-        await asyncio.sleep(0.005)
 
 
 async def watch(

@@ -23,7 +23,7 @@ from tests.support.soak_plan import COSTS, Event, Fault, Kind
 from tests.support.soak_site import NEIGHBOURS, SoakSite, role_of
 from tests.support.store_run import FAULTS
 from tests.support.vms_process import processes_of
-from vms.cli.site_status import read_report
+from vms.status.site_status import read_report
 
 POLL_S = 0.25
 TICK_S = 0.1

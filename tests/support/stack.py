@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from storage.objects import ObjectStore, open_store
 from storage.reader import Reader
 from storage.spool import Spool
 from storage.stores import object_store_info
+from tests.support.waiting import until
 from vms.assignment import assign, write_assignment
 from vms.errors import VmsError
 from vms.feed import FeedClient
@@ -39,19 +40,6 @@ from vms.timeline import TimeRange
 SECOND = 1_000_000_000
 MS = 1_000_000
 ALL = TimeRange(0, 2**62)
-
-
-async def until(condition: Callable[[], object] | Callable[[], Awaitable[object]], seconds: float, what: str) -> Any:
-    """Poll until `condition` gives something true, and return it; what it was about when time is over."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if isinstance(found, Awaitable):
-            found = await found
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        await asyncio.sleep(0.05)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,10 @@ from storage.stores import object_store_info, spool_info
 from tests.support.recorder_site import AccountedSite, recorder_site
 from tests.support.split_run import add_up, conclude, merged, options
 from tests.support.unreliable_proxy import Mishap, UnreliableProxy
-from vms.cli.site_status import ArchiverLine, read_report
 from vms.errors import StoreError
 from vms.model import Camera
 from vms.simulate import prepare_small
+from vms.status.site_status import ArchiverLine, read_report
 from vms.timeline import TimeRange
 
 SECOND = 1_000_000_000

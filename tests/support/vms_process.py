@@ -9,11 +9,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support import waiting
 
 POLL_S = 0.2
 STOP_S = 30.0
@@ -83,13 +85,19 @@ class Running:
 
 
 @asynccontextmanager
-async def vms_running(folder: Path, *arguments: object, env: Mapping[str, str] | None = None) -> AsyncIterator[Running]:
-    """A started command, killed at the end if it still runs; `folder` takes its output."""
+async def vms_running(
+    folder: Path, *arguments: object, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
+) -> AsyncIterator[Running]:
+    """A started command, killed at the end if it still runs; `folder` takes its output.
+
+    `through`: a command that becomes this one, such as a shell that changes something first and calls `exec "$@"`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = await asyncio.create_subprocess_exec(
-            *command(*arguments), stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err, env=environment(env)
-        )
+            *through, *command(*arguments), stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err,
+            env=environment(env),
+        )  # fmt: skip
     try:
         yield Running(process, folder)
     finally:
@@ -104,16 +112,8 @@ async def vms_running(folder: Path, *arguments: object, env: Mapping[str, str] |
 
 
 async def until(what: str, test: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """The first true answer of `test` (a function or a coroutine function)."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = test()
-        if asyncio.iscoroutine(answer):
-            answer = await answer
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        await asyncio.sleep(POLL_S)
+    """The first true answer of `test` (a function or a coroutine function), which asks other processes."""
+    return await waiting.until(test, seconds, what, pause_s=POLL_S)
 
 
 def processes_of(data: Path) -> dict[int, str]:
@@ -124,4 +124,25 @@ def processes_of(data: Path) -> dict[int, str]:
             line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             if folder.name.isdigit() and str(data) in line and int(folder.name) != os.getpid():
                 found[int(folder.name)] = line
+    return found
+
+
+def descendants(root: int) -> dict[int, str]:
+    """`root` and what it started, and those started by them, as far as they live: command lines by process id."""
+    children: dict[int, list[int]] = {}
+    lines: dict[int, str] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                lines[int(folder.name)] = line
+                children.setdefault(parent, []).append(int(folder.name))
+    found: dict[int, str] = {}
+    waiting = [root]
+    while waiting:
+        pid = waiting.pop()
+        if lines.get(pid):  # none: it has ended, and nobody has asked how
+            found[pid] = lines[pid]
+        waiting += children.get(pid, [])
     return found

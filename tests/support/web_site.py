@@ -23,17 +23,18 @@ from aiohttp import web
 from argon2 import PasswordHasher
 
 from storage.camera_registry import follow_legal_settings, refresh_assignment
-from storage.catalogue import migrate
+from storage.catalogue import Actor, migrate
+from tests.support import waiting
 from tests.support.inner_gateway import OFFER, InnerGateway, serving
 from vms.clock import SystemClock
 from vms.metrics import Metrics
 from vms.model import Camera, Stream, StreamKind
+from vms.sentences import say
 from vms.settings import Listen
 from vms.site import Site
 from web.api import process
 from web.api.parts import Parts
 from web.identity.access import Role, Scope
-from web.identity.callers import Actor
 from web.identity.passwords import Passwords
 from web.identity.people import create_user, give_role
 
@@ -65,7 +66,7 @@ class Feed:
         return web.json_response(
             {"url": asked["url"], "server": "", "transport": "tcp", "codec": "h264", "profile": "High", "width": 1920,
              "height": 1080, "fps_measured": 25.0, "b_frames": False, "clock_offset_ns": 1_500_000_000, "audio": [],
-             "advice": []}
+             "advice": [say("rare_keyframes", seconds=4.0).as_json()]}
         )  # fmt: skip
 
 
@@ -240,9 +241,5 @@ async def running(template: Path, folder: Path) -> AsyncIterator[WebSite]:
 async def until(true: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> float:
     """Wait for it; gives how long it took."""
     began = time.monotonic()
-    while True:
-        found = true()
-        if await found if isinstance(found, Awaitable) else found:
-            return time.monotonic() - began
-        assert time.monotonic() - began < seconds, "did not come true"
-        await asyncio.sleep(0.02)
+    await waiting.until(true, seconds)
+    return time.monotonic() - began

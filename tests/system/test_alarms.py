@@ -19,6 +19,7 @@ from aiosmtpd.smtp import LoginPassword
 
 from storage.objects.embedded import EmbeddedServer
 from tests.support.alarm_receivers import MailReceiver, WebhookReceiver, mail_receiver, webhook_receiver
+from tests.support.free_ports import free_port
 from tests.support.unreliable_proxy import UnreliableProxy
 from tests.support.vms_process import Running, processes_of, until, vms, vms_running
 from vms.localtime import parse_instant
@@ -271,6 +272,31 @@ async def test_killed_between_deciding_and_handing_over_it_is_told_after_the_res
             assert (await watch.stop())[0] == 0
         assert (len(site.webhook.posts), len(site.mail.mails)) == (posts + 1, mails + 1)
     assert len(site.webhook.messages) == len({m["id"] for m in site.webhook.messages})
+
+
+async def test_pages_and_live_pictures_that_do_not_answer_are_told_until_they_do(tmp_path: Path) -> None:
+    """The watch alone, and then the two processes beside it, as where each is a unit of its own."""
+    data, port = tmp_path / "data", free_port()
+    assert (await vms("--data", data, "migrate")).code == 0
+    (data / "site.toml").write_text(QUICK.replace("process_seconds = 3", "process_seconds = 0"))
+    both: set[tuple[str, str | None]] = {("web_down", None), ("live_down", None)}
+    async with receivers(data) as site:
+        site.env |= {"VMS_WEB_ENABLED": "true", "VMS_WEB_LISTEN": f"127.0.0.1:{port}"}
+        async with vms_running(tmp_path / "watch", "--data", data, "alarm", "watch", env=site.env) as watch:
+            await site.told("raised", both | {("recorder_down", None), ("archiver_down", None)})
+            status = await site.ask("status")
+            assert (status["web"], status["live"]) == ({"answers": False}, {"answers": False})
+            async with (
+                vms_running(tmp_path / "web", "--data", data, "web", env=site.env),
+                vms_running(tmp_path / "live", "--data", data, "live", env=site.env),
+            ):
+                await site.told("cleared", both)
+                status = await site.ask("status")
+                assert (status["web"], status["live"]) == ({"answers": True}, {"answers": True})
+            assert (await watch.stop())[0] == 0
+    told = [(m["kind"], m["event"]) for m in site.webhook.messages if m["kind"] in ("web_down", "live_down")]
+    assert sorted(told)[:2] == [("live_down", "cleared"), ("live_down", "raised")]
+    assert "Traceback" not in watch.err
 
 
 async def test_no_secret_is_shown_by_anything_when_nobody_takes_an_alarm(tmp_path: Path) -> None:

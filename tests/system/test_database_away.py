@@ -15,10 +15,11 @@ import pytest
 
 from tests.support.servers import PostgresServer, postgres_programs, temporary_folder
 from tests.support.vms_process import processes_of, until, vms, vms_running
-from vms.cli.site_status import gather_status, status_json
 from vms.localtime import format_utc
 from vms.simulate import SimulatorOptions, prepare_small, running
 from vms.site import Site
+from vms.status.site_status import gather_status
+from vms.status.status_json import status_json
 
 AWAY_SECONDS = float(os.environ.get("AWAY_SECONDS", "8"))
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(240 + AWAY_SECONDS)]

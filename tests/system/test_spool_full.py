@@ -17,9 +17,10 @@ from tests.support.servers import temporary_folder
 from tests.support.small_disk import fill, small_disk
 from tests.support.unreliable_proxy import UnreliableProxy
 from tests.support.vms_process import processes_of, until, vms, vms_running
-from vms.cli.site_status import gather_status, status_json
 from vms.simulate import Simulator, SimulatorOptions, prepare_small, running
 from vms.site import Site
+from vms.status.site_status import gather_status
+from vms.status.status_json import status_json
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -306,7 +306,7 @@ def test_every_gap_reason_is_explained_to_operators() -> None:
 
 
 def test_status_words_are_explained_to_operators() -> None:
-    source = (HOUSE / "vms" / "cli" / "site_status.py").read_text()
+    source = (HOUSE / "vms" / "status" / "site_status.py").read_text()
     words = set(re.findall(r'(?:word=|Level\.\w+, )"([a-z ]+)"', source))
     words |= {"recording", "relaying", "connecting", "waiting", "settling", "stopped"}
     assert {"stale", "no answer", "recorder down", "switched off"} <= words

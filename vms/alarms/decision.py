@@ -32,6 +32,8 @@ class AlarmKind(StrEnum):
     STORE = "store_away"
     CATALOGUE = "catalogue_away"
     ARCHIVER = "archiver_down"
+    WEB = "web_down"
+    LIVE = "live_down"
     CLOCK = "clock_wrong"
     BRAKE = "deletion_braked"
 

@@ -67,6 +67,19 @@ WORDS = {
         "nothing: recording goes on into the spool, and all of it is archived later",
         "do what is said above, if anything is; vms status; otherwise journalctl -u stroz -n 200",
     ),
+    AlarmKind.WEB: Words(
+        "the web process does not answer: nobody can sign in",
+        "the web process answers again",
+        "nothing is lost: recording goes on, and so do pictures that are being watched",
+        "it is started again by itself; if it stays down: vms status, journalctl -u stroz -n 200; a full disk? another "
+        "program at web.listen?",
+    ),
+    AlarmKind.LIVE: Words(
+        "the live gateway does not answer: nobody sees live pictures",
+        "the live gateway answers again",
+        "nothing is lost: recording goes on",
+        "it is started again by itself; if it stays down: vms status, journalctl -u stroz -n 200",
+    ),
     AlarmKind.CLOCK: Words(
         "this machine's clock is not right",
         "this machine's clock is right again",

@@ -20,6 +20,7 @@ from vms.cameras.camera_edit import changes_between, check_name, check_text, lik
 from vms.cameras.csv_table import MAX_CELL_CHARS, CsvTable, Row, write_csv
 from vms.errors import UserError
 from vms.model import Camera, LegalProfile, SourceKind, StreamKind
+from vms.sentences import Sentence, say, sentence_of
 
 COLUMNS = (
     "numer", "nazwa", "ulica", "lat", "lon", "azymut", "kąt", "adres", "port", "profil_main", "profil_sub", "login",
@@ -45,17 +46,32 @@ class RowVerdict:
     name: str
     verdict: Verdict
     column: str = ""
-    detail: str = ""
+    said: tuple[Sentence, ...] = ()  # what is wrong with it, or what differs
     camera: Camera | None = None
-    warning: str = ""  # nothing is wrong by itself, but a person should look
+    warnings: tuple[Sentence, ...] = ()  # nothing is wrong by itself, but a person should look
+
+    @property
+    def detail(self) -> str:
+        return "; ".join(self.said)
+
+    @property
+    def warning(self) -> str:
+        return "; ".join(self.warnings)
 
 
 class _CellError(Exception):
     """A cell that cannot be used."""
 
-    def __init__(self, column: str, problem: str) -> None:
+    def __init__(self, column: str, problem: Sentence) -> None:
         super().__init__(problem)
-        self.column = column
+        self.column, self.problem = column, problem
+
+    @classmethod
+    def of(cls, column: str, error: UserError) -> _CellError:
+        """What was raised about a cell's text."""
+        said = sentence_of(error)
+        assert said is not None, error
+        return cls(column, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +91,14 @@ def check_columns(table: CsvTable, name: str) -> None:
     for column in columns:
         if column not in COLUMNS:
             close = get_close_matches(column, COLUMNS, 1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(COLUMNS)}"
-            raise UserError(f'{name}: unknown column "{column[:60]}"; {hint}')
+            facts = {"table": name, "column": column[:60]}
+            if close:
+                raise UserError(say("table_column_close", close=close[0], **facts))
+            raise UserError(say("table_column_unknown", known=", ".join(COLUMNS), **facts))
         if columns.count(column) > 1:
-            raise UserError(f'{name}: column "{column}" is there twice')
+            raise UserError(say("table_column_twice", table=name, column=column))
     if "numer" not in columns:
-        raise UserError(f'{name}: the column "numer" is missing; cameras are found by it')
+        raise UserError(say("table_no_number", table=name))
 
 
 def plan_import(table: CsvTable, known: Known) -> list[RowVerdict]:
@@ -93,18 +111,17 @@ def plan_import(table: CsvTable, known: Known) -> list[RowVerdict]:
         try:
             camera, before = _plan_row(row, cells, known, seen)
         except _CellError as error:
-            verdicts.append(RowVerdict(row.line, number, name, Verdict.ERROR, error.column, str(error)))
+            verdicts.append(RowVerdict(row.line, number, name, Verdict.ERROR, error.column, (error.problem,)))
             continue
         if before is None:
             verdicts.append(RowVerdict(row.line, number, camera.name, Verdict.NEW, camera=camera))
         elif changes := changes_between(before, camera):
-            detail = "; ".join(changes)
-            verdicts.append(RowVerdict(row.line, number, camera.name, Verdict.CHANGED, "", detail, camera))
+            verdicts.append(RowVerdict(row.line, number, camera.name, Verdict.CHANGED, "", tuple(changes), camera))
         else:
             verdicts.append(RowVerdict(row.line, number, camera.name, Verdict.UNCHANGED, camera=camera))
     afterwards = known.cameras | {v.camera.number: v.camera for v in verdicts if v.camera is not None}
     alike = likenesses(afterwards.values())
-    return [replace(v, warning=alike.get(v.camera.id, "")) if v.camera is not None else v for v in verdicts]
+    return [replace(v, warnings=alike.get(v.camera.id, ())) if v.camera is not None else v for v in verdicts]
 
 
 def export_cameras(cameras: Sequence[Camera], profiles: Sequence[LegalProfile]) -> bytes:
@@ -126,13 +143,13 @@ def export_cameras(cameras: Sequence[Camera], profiles: Sequence[LegalProfile]) 
 
 def _plan_row(row: Row, cells: dict[str, str], known: Known, seen: dict[int, int]) -> tuple[Camera, Camera | None]:
     if row.surplus:
-        raise _CellError("", "has more cells than the header; a ; or , inside of a text needs quotes around the text")
+        raise _CellError("", say("cells_surplus"))
     for column, cell in cells.items():
         if len(cell) > MAX_CELL_CHARS or re.search(r"[\x00-\x1f\x7f]", cell):
-            raise _CellError(column, f"must be one line of at most {MAX_CELL_CHARS} characters")
+            raise _CellError(column, say("cell_text", most=MAX_CELL_CHARS))
     number = _number(cells.get("numer", ""), "numer", 1, 999_999)
     if number in seen:
-        raise _CellError("numer", f"{number} is already in line {seen[number]}")
+        raise _CellError("numer", say("number_twice", number=number, line=seen[number]))
     seen[number] = row.line
     before = known.cameras.get(number)
     camera = before or _new_camera(number, cells, known)
@@ -148,7 +165,7 @@ def _plan_row(row: Row, cells: dict[str, str], known: Known, seen: dict[int, int
 def _new_camera(number: int, cells: Mapping[str, str], known: Known) -> Camera:
     for column in ("nazwa", "adres"):
         if not cells.get(column) and not (column == "adres" and _is_whole(cells.get("profil_main", ""))):
-            raise _CellError(column, f"camera {number} is new and needs it")
+            raise _CellError(column, say("new_needs", number=number))
     return Camera(uuid4(), number, cells["nazwa"], known.default_profile.id, ())
 
 
@@ -157,7 +174,7 @@ def _with_plain_cells(camera: Camera, cells: Mapping[str, str]) -> Camera:
         try:
             return parse(cells[column])
         except UserError as error:
-            raise _CellError(column, str(error)) from error
+            raise _CellError.of(column, error) from error
 
     readers: dict[str, tuple[str, Callable[[str], object]]] = {
         "nazwa": ("name", check_name),
@@ -185,7 +202,7 @@ def _with_addresses(camera: Camera, cells: Mapping[str, str]) -> Camera:
         if main and main.scheme != "file":
             main = replace(main, port=port)
     if main is None:
-        raise _CellError("adres", "the camera has no address")
+        raise _CellError("adres", say("no_address"))
     sub = sub_before
     if cells.get("profil_sub"):
         sub = _with_path(main, cells["profil_sub"], "profil_sub", camera.source)
@@ -213,7 +230,7 @@ def _with_path(url: CameraUrl | None, cell: str, column: str, source: SourceKind
     if _is_whole(cell):
         return _parse_url(cell, column, source)
     if url is None or url.scheme == "file":
-        raise _CellError(column, "give the column adres too, or a whole address here")
+        raise _CellError(column, say("address_needed"))
     path = cell if cell.startswith("/") else f"/{cell}"
     return replace(url, path=_parse_url(f"rtsp://host{path}", column, SourceKind.RTSP).path)
 
@@ -228,10 +245,9 @@ def _parse_url(text: str, column: str, source: SourceKind) -> CameraUrl:
         url = CameraUrl.parse(text, source)
         check_placeholders(url)
     except UserError as error:
-        raise _CellError(column, str(error)) from error
+        raise _CellError.of(column, error) from error
     if url.username or url.password:
-        places = "; where the path needs them write {user} and {password}" if "{password}" in url.path else ""
-        raise _CellError(column, f"must not hold user name or password; use the columns login and hasło_ref{places}")
+        raise _CellError(column, say("no_credentials_path" if "{password}" in url.path else "no_credentials"))
     return url
 
 
@@ -241,32 +257,28 @@ def _with_profile(camera: Camera, cells: Mapping[str, str], known: Known) -> Cam
         found = next((p for p in known.profiles if p.name.casefold() == named.casefold()), None)
         if found is None:
             names = ", ".join(p.name for p in known.profiles)
-            raise _CellError("rola_prawna", f'there is no legal profile "{named[:60]}"; known are {names}')
+            raise _CellError("rola_prawna", say("no_profile", name=named[:60], known=names))
         profile = found
     if cells.get("retencja") and _number(cells["retencja"], "retencja", 1, 3650) != profile.days:
-        raise _CellError(
-            "retencja", f'the legal profile "{profile.name}" keeps {profile.days} days; leave the cell empty'
-        )
+        raise _CellError("retencja", say("profile_keeps", name=profile.name, days=profile.days))
     return replace(camera, profile_id=profile.id)
 
 
 def _resolve_password(reference: str, known: Known) -> str:
     kind, _, target = reference.partition(":")
     if known.folder is None:
-        raise _CellError(
-            "hasło_ref", "references to passwords are followed on the server's command line only; leave it empty"
-        )
+        raise _CellError("hasło_ref", say("reference_on_server"))
     if kind not in ("env", "file") or not target:
-        raise _CellError("hasło_ref", "must be env:NAME or file:PATH; the password itself does not belong in the table")
+        raise _CellError("hasło_ref", say("reference_form"))
     if kind == "env":
         password = known.environ.get(target, "")
         if not password:
-            raise _CellError("hasło_ref", f"the environment has no variable {target[:60]}")
+            raise _CellError("hasło_ref", say("no_variable", name=target[:60]))
         return password
     try:
         return read_password(known.folder / target)
     except UserError as error:
-        raise _CellError("hasło_ref", str(error)) from error
+        raise _CellError.of("hasło_ref", error) from error
 
 
 def read_password(file: Path) -> str:
@@ -276,17 +288,17 @@ def read_password(file: Path) -> str:
             content = stream.read(_MAX_PASSWORD_BYTES + 1)
         password = content.decode().removesuffix("\n").removesuffix("\r")
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from error
+        raise UserError(say("file_unread", file=str(file), why=error.strerror or "")) from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 text") from error
+        raise UserError(say("file_utf8", file=str(file))) from error
     if not password or len(content) > _MAX_PASSWORD_BYTES or re.search(r"[\x00-\x1f\x7f]", password):
-        raise UserError(f"{file} must hold the password alone, in one line")
+        raise UserError(say("file_password", file=str(file)))
     return password
 
 
 def _number(text: str, column: str, least: int, most: int) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-        raise _CellError(column, f"must be a whole number from {least} to {most}" if text else "is empty")
+        raise _CellError(column, say("whole_number", least=least, most=most) if text else say("is_empty"))
     return int(text)
 
 

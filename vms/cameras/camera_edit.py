@@ -16,6 +16,7 @@ from vms.camera_url import CameraUrl, check_placeholders
 from vms.errors import UserError
 from vms.localtime import format_utc
 from vms.model import Camera, LegalProfile, SourceKind, Stream, StreamKind
+from vms.sentences import Sentence, say
 
 _SHOWN = {
     "number": "number", "name": "name", "enabled": "enabled", "source": "source", "transport": "transport",
@@ -36,7 +37,7 @@ def check_name(text: str) -> str:
     """A camera's name as typed; UserError unless one line of 1 to 120 characters."""
     name = check_text(text)
     if not name:
-        raise UserError("a name is one line of 1 to 120 characters")
+        raise UserError(say("name_text"))
     return name
 
 
@@ -44,7 +45,7 @@ def check_text(text: str) -> str:
     """A street, group or user name as typed, or nothing; UserError unless one line of up to 120 characters of UTF-8."""
     line = text.strip()
     if len(line) > 120 or re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", line):
-        raise UserError("a name is one line of 1 to 120 characters, in UTF-8")
+        raise UserError(say("text_utf8"))
     return line
 
 
@@ -52,17 +53,17 @@ def check_pin(text: str) -> str:
     """A SHA-256 fingerprint in hex, with or without colons."""
     pin = text.replace(":", "").strip().lower()
     if pin and not re.fullmatch(r"[0-9a-f]{64}", pin):
-        raise UserError("a certificate pin is the SHA-256 of the certificate: 64 hex digits, colons allowed")
+        raise UserError(say("pin_form"))
     return pin
 
 
 def parse_degrees(text: str, least: int, most: int) -> float:
     """Decimal degrees with point or comma, within bounds."""
     if not re.fullmatch(r"-?[0-9]{1,3}([.,][0-9]{1,12})?", text.strip()):
-        raise UserError("must be degrees as a decimal number, such as 52.2297")
+        raise UserError(say("degrees_form"))
     value = float(text.strip().replace(",", "."))
     if not least <= value <= most:
-        raise UserError(f"must be from {least} to {most} degrees")
+        raise UserError(say("degrees_range", least=least, most=most))
     return value
 
 
@@ -93,44 +94,44 @@ def with_stream_url(camera: Camera, kind: StreamKind, url: str | None, *, record
     return replace(camera, streams=tuple(sorted(others, key=lambda s: order.index(s.kind))))
 
 
-def changes_between(before: Camera, after: Camera) -> list[str]:
-    """What differs, in words; secrets are only said to have changed."""
+def changes_between(before: Camera, after: Camera) -> list[Sentence]:
+    """What differs; secrets are only said to have changed."""
     changes = [
-        f'{label}: "{getattr(before, name)}" → "{getattr(after, name)}"'
+        say("changed", field=label, before=str(getattr(before, name)), after=str(getattr(after, name)))
         for name, label in _SHOWN.items()
         if getattr(before, name) != getattr(after, name)
     ]
     if before.profile_id != after.profile_id:
-        changes.append("legal profile")
+        changes.append(say("changed_profile"))
     if before.password != after.password:
-        changes.append("password")
+        changes.append(say("changed_password"))
     streams = {s.kind: s for s in before.streams}
     for s in after.streams:
         was = streams.pop(s.kind, None)
         if was is None:
-            changes.append(f"{s.kind} stream: added {s.url}")
+            changes.append(say("stream_added", stream=s.kind.value, url=s.url))
         elif was.url != s.url:
-            changes.append(f"{s.kind} stream: {was.url} → {s.url}")
+            changes.append(say("stream_moved", stream=s.kind.value, before=was.url, after=s.url))
         if was is not None and was.record != s.record:
-            changes.append(f"{s.kind} stream: {'recorded' if s.record else 'not recorded'} from now on")
-    return changes + [f"{kind} stream: removed" for kind in streams]
+            changes.append(say("stream_recorded" if s.record else "stream_not_recorded", stream=s.kind.value))
+    return changes + [say("stream_removed", stream=kind.value) for kind in streams]
 
 
-def likenesses(cameras: Iterable[Camera]) -> dict[UUID, str]:
-    """Which of the cameras share name or main address with another one, in words, by camera id. Nothing forbids it."""
+def likenesses(cameras: Iterable[Camera]) -> dict[UUID, tuple[Sentence, ...]]:
+    """Which of the cameras share name or main address with another one, by camera id. Nothing forbids it."""
     names, addresses = defaultdict(list), defaultdict(list)
     for camera in cameras:
         names[camera.name.casefold()].append(camera)
         if url := main_url(camera):
             parsed = CameraUrl.parse(url, SourceKind.LIBAV)
             addresses[parsed.host.lower(), parsed.effective_port, parsed.path].append(camera)
-    found: dict[UUID, list[str]] = defaultdict(list)
-    for what, groups in (("name", names.values()), ("address", addresses.values())):
+    found: dict[UUID, list[Sentence]] = defaultdict(list)
+    for code, groups in (("same_name", names.values()), ("same_address", addresses.values())):
         for group in groups:
             for camera, other in zip(group, group[1:] + group[:1], strict=True):
                 if camera is not other:
-                    found[camera.id].append(f"camera {other.number} has the same {what}")
-    return {camera_id: "; ".join(said) for camera_id, said in found.items()}
+                    found[camera.id].append(say(code, number=other.number))
+    return {camera_id: tuple(said) for camera_id, said in found.items()}
 
 
 def camera_json(camera: Camera, profiles: Sequence[LegalProfile]) -> dict[str, Any]:

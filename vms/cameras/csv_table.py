@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vms.errors import UserError
+from vms.sentences import say
 
 MAX_BYTES = 8 * 2**20
 MAX_ROWS = 20_000
@@ -45,24 +46,25 @@ def read_csv(content: bytes, name: str) -> CsvTable:
     else:
         delimiter = ";" if first.count(";") >= first.count(",") else ","
     if any(len(line) > 64 * MAX_CELL_CHARS for line in text.splitlines()):
-        raise UserError(f"{name} has a line longer than {64 * MAX_CELL_CHARS} characters; that is no table")
+        raise UserError(say("table_long_line", table=name, most=64 * MAX_CELL_CHARS))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = next(reader, None)
         if not header or not any(header):
-            raise UserError(f"{name} is empty; its first line must name the columns")
+            raise UserError(say("table_empty", table=name))
         columns = tuple(cell.strip().lower() for cell in header)
         rows: list[Row] = []
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
             if len(rows) >= MAX_ROWS:
-                raise UserError(f"{name} has more than {MAX_ROWS} rows; split it")
+                raise UserError(say("table_rows", table=name, most=MAX_ROWS))
             surplus = any(cell.strip() for cell in cells[len(columns) :])
             by_column = {c: _unescape(cell.strip()) for c, cell in zip(columns, cells, strict=False)}
             rows.append(Row(reader.line_num + skipped, by_column, surplus))
     except csv.Error as error:
-        raise UserError(f"{name}, line {reader.line_num + skipped}: {error}; check the quotes there") from error
+        line = reader.line_num + skipped
+        raise UserError(say("table_quotes", table=name, line=line, problem=str(error))) from error
     return CsvTable(columns, tuple(rows))
 
 
@@ -77,9 +79,9 @@ def write_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
 
 def _decode(content: bytes, name: str) -> str:
     if len(content) > MAX_BYTES:
-        raise UserError(f"{name} is larger than {MAX_BYTES} bytes; that is no list of cameras")
+        raise UserError(say("table_large", table=name, most=MAX_BYTES))
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
-        raise UserError(f"{name} is not plain CSV; save it from the spreadsheet as CSV UTF-8")
+        raise UserError(say("table_binary", table=name))
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -87,9 +89,7 @@ def _decode(content: bytes, name: str) -> str:
     try:
         return content.decode("cp1250")
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{name} is neither UTF-8 nor cp1250 text (byte {error.start}); save it as CSV UTF-8"
-        ) from error
+        raise UserError(say("table_encoding", table=name, byte=error.start)) from error
 
 
 def _is_number(cell: str) -> bool:

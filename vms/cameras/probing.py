@@ -96,7 +96,7 @@ def stream_test_json(test: StreamTest) -> dict[str, Any]:
     facts |= {
         "clock_offset_seconds": None if offset_ns is None else round(offset_ns / 1e9, 3),
         "audio": list(test.report.audio),
-        "advice": list(test.report.advice),
+        "advice": [str(text) for text in test.report.advice],
     }
     return {"stream": test.kind.value, "url": test.url, "ok": True, **facts}
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 def main() -> None:
     """Entry point of `vms`."""
+    from vms.secrecy import keep_memory_private
+
+    keep_memory_private()
     from vms.cli.app import app
 
     app(prog_name="vms")

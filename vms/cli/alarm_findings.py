@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from vms.alarms.decision import AlarmKind, Observation, Patience, Trouble
-from vms.cli.site_judgement import (
+from vms.model import StreamKind
+from vms.settings import AlarmsSection
+from vms.status.site_judgement import (
     archiver_trouble,
     cameras,
     clock_trouble,
+    live_trouble,
     not_recorded,
     spool_recovers,
     spool_trouble,
     store_trouble,
+    web_trouble,
 )
-from vms.cli.site_status import SiteStatus
-from vms.model import StreamKind
-from vms.settings import AlarmsSection
+from vms.status.site_status import SiteStatus
 
 SECOND_NS = 1_000_000_000
 
@@ -43,6 +45,9 @@ def observe(status: SiteStatus, mono_ns: int) -> Observation:
     else:
         troubles.append(Trouble(AlarmKind.ARCHIVER, detail=archiver))
         unknown |= {AlarmKind.STORE, AlarmKind.CATALOGUE, AlarmKind.BRAKE}
+    for kind, why in ((AlarmKind.WEB, web_trouble(status)), (AlarmKind.LIVE, live_trouble(status))):
+        if why is not None:
+            troubles.append(Trouble(kind, detail=why))
     clock, report = clock_trouble(status), status.archiver if status.archiver_answers else None
     if clock is not None:
         troubles.append(Trouble(AlarmKind.CLOCK, detail=clock))
@@ -83,6 +88,8 @@ def patience_of(section: AlarmsSection) -> Patience:
         AlarmKind.CAMERA: section.camera_seconds,
         AlarmKind.RECORDER: section.process_seconds,
         AlarmKind.ARCHIVER: section.process_seconds,
+        AlarmKind.WEB: section.process_seconds,
+        AlarmKind.LIVE: section.process_seconds,
         AlarmKind.STORE: section.store_seconds,
         AlarmKind.CATALOGUE: section.store_seconds,
         AlarmKind.SPOOL: section.spool_seconds,

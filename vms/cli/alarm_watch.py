@@ -18,13 +18,13 @@ from vms.alarms.delivery import Destination, destinations
 from vms.alarms.memory import FILE, Memory, Outbox, read_memory, write_memory
 from vms.alarms.words import title
 from vms.cli.alarm_findings import observe, patience_of
-from vms.cli.site_judgement import cameras, not_recorded
-from vms.cli.site_status import SiteStatus, gather_status
 from vms.clock import Clock, SystemClock
 from vms.errors import DeliveryError, MalformedError
 from vms.metrics import Metrics, MetricsServer
 from vms.processes import run_process, site_of
 from vms.site import Site
+from vms.status.site_judgement import cameras, not_recorded
+from vms.status.site_status import SiteStatus, gather_status
 from vms.supervise import Backoff, keep_running
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vms.cli.identity import people_of, whoever_runs_this
+from vms.cli.identity import people_of, put_on_record, whoever_runs_this
 from vms.cli.output import JsonFlag, note, print_json, print_table
 from vms.errors import UserError
 
@@ -116,6 +116,8 @@ def checkpoint(
 
     async def work() -> StoredCheckpoint | None:
         async with people_of(site) as catalogue:
+            if (await catalogue.audit_head()).size:
+                await put_on_record(catalogue, "sign_audit", "audit log")
             signed = await sign_head(catalogue, key, time.time_ns())
             return signed or next(iter(await catalogue.checkpoints(last=1)), None)
 

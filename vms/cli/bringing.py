@@ -57,6 +57,7 @@ async def _import(site: Site, folder: Path, tell: Callable[[int, int], None], *,
     from storage.importing import Importing
     from storage.spool import Spool
     from storage.stores import spool_info
+    from vms.cli.identity import put_on_record
     from vms.cli.retention import opened
     from vms.settings import local_host_name
 
@@ -65,6 +66,8 @@ async def _import(site: Site, folder: Path, tell: Callable[[int, int], None], *,
     try:
         async with await opened(site) as catalogue:
             await refuse_lost(site, catalogue)
+            if commit:
+                await put_on_record(catalogue, "import_footage", "footage", folder=str(folder))
             legal = profile_of(site.settings.legal)
             profile = next((p for p in await catalogue.profiles() if p.name == legal.name), legal)
             importing = Importing(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -68,8 +69,8 @@ def add(
             camera = replace(draft, profile_id=default.id, number=number or await registry.next_number())
             camera = with_profile(camera, profiles, wishes["profile"])
             check_audio(camera, profiles)
-            alike = likenesses([*await registry.cameras(), camera]).get(camera.id, "")
-            return await registry.add(camera), profiles, alike
+            alike = likenesses([*await registry.cameras(), camera]).get(camera.id, ())
+            return await registry.add(camera), profiles, "; ".join(alike)
 
     camera, profiles, alike = asyncio.run(work())
     if alike:
@@ -174,8 +175,8 @@ def edit(
             if after != before or replaced:
                 await registry.update(after, replaced=replaced)
             others = [c for c in cameras if c.id != before.id]
-            known, alike = (likenesses([*others, c]).get(c.id, "") for c in (before, after))
-            return before, after, profiles, "" if alike == known else alike
+            known, alike = (likenesses([*others, c]).get(c.id, ()) for c in (before, after))
+            return before, after, profiles, "" if alike == known else "; ".join(alike)
 
     before, after, profiles, alike = asyncio.run(work())
     if alike:
@@ -183,7 +184,7 @@ def edit(
     if as_json:
         print_json(camera_json(after, profiles))
         return
-    changes = changes_between(before, after) + (["replaced by another device"] if replaced else [])
+    changes = [*changes_between(before, after), *(["replaced by another device"] if replaced else [])]
     note(f'camera {after.number} "{after.name}": ' + ("; ".join(changes) or "nothing to change"))
 
 
@@ -236,7 +237,9 @@ def measure(
     if "://" in camera:
         found = apply_wishes(Camera(uuid4(), 1, camera, uuid4(), ()), wishes | {"url": camera, "name": "a camera"})
     else:
-        found = apply_wishes(find_camera(_load(ctx.obj.open_site())[0], camera), wishes)
+        site = ctx.obj.open_site()
+        cameras, _ = _load(site, act="test_camera", about=lambda cameras: find_camera(cameras, camera).name)
+        found = apply_wishes(find_camera(cameras, camera), wishes)
     if not all(is_rtsp(s.url) for s in found.streams):
         raise UserError("only rtsp and rtsps addresses can be tested; others show their state once recorded")
     with working("receiving"):
@@ -310,7 +313,7 @@ def export_table(
     if output is not None and output.exists() and not force:
         raise UserError(f"{output} is there already; name another file, or add --force to replace it")
 
-    cameras, profiles = _load(ctx.obj.open_site())
+    cameras, profiles = _load(ctx.obj.open_site(), act="export_cameras")
     table = export_cameras(cameras, profiles)
     if output is None:
         sys.stdout.buffer.write(table)
@@ -322,12 +325,18 @@ def export_table(
     note(f"{len(cameras)} cameras in {output}")
 
 
-def _load(site: Site, *, retired: bool = False) -> tuple[list[Camera], list[LegalProfile]]:
+def _load(
+    site: Site, *, retired: bool = False, act: str = "", about: Callable[[list[Camera]], str] = lambda _: "cameras"
+) -> tuple[list[Camera], list[LegalProfile]]:
+    """Cameras and profiles, put on record under `act` where they are used for more than looking."""
     from vms.cli.registry import reading
 
     async def work() -> tuple[list[Camera], list[LegalProfile]]:
         async with reading(site) as registry:
-            return await registry.cameras(include_retired=retired), (await registry.profiles())[0]
+            cameras = await registry.cameras(include_retired=retired)
+            if act:
+                await registry.put_on_record(act, about(cameras))
+            return cameras, (await registry.profiles())[0]
 
     return asyncio.run(work())
 

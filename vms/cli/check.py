@@ -78,6 +78,7 @@ async def _check(site: Site, depth: DepthName, *, repair: bool) -> tuple[CheckRe
     from storage.objects import open_store
     from storage.spool import Spool
     from storage.stores import object_store_info, spool_info
+    from vms.cli.identity import put_on_record
     from vms.cli.registry import refuse_absent
     from vms.settings import local_host_name
 
@@ -89,6 +90,8 @@ async def _check(site: Site, depth: DepthName, *, repair: bool) -> tuple[CheckRe
             undo.push_async_callback(opened.close)
         catalogue = await undo.enter_async_context(Catalogue(site.catalogue_url))
         await refuse_emptied(site, catalogue)
+        if repair:
+            await put_on_record(catalogue, "repair", "footage", depth=depth.value)
         cameras = {camera.id: camera for camera in await catalogue.cameras(include_retired=True)}
         streams = {s.stream_id: (cameras[s.camera_id], s.kind) for s in await catalogue.camera_streams()}
         places = Places(

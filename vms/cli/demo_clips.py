@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vms.cli.demo_footage import CODEC_NAMES
-from vms.cli.site_status import Level, SiteStatus
 from vms.localtime import format_utc
 from vms.processes import python_module
 from vms.site import Site
+from vms.status.site_status import Level, SiteStatus
 
 CLIP_SECONDS = 20.0
 LEAST_SECONDS = 3.0

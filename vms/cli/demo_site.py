@@ -25,13 +25,13 @@ from vms.cli.demo_footage import DEMO_CAMERAS
 from vms.cli.demo_view import View, summary_line
 from vms.cli.registry import changing
 from vms.cli.running import RunningSite, stop_on_signals, supervised
-from vms.cli.site_status import Level, gather_status, read_report
 from vms.durable import write_atomically
 from vms.errors import UserError
 from vms.model import Camera, Stream, StreamKind
 from vms.observe import configure_logging
 from vms.simulate import Footage, Simulator, SimulatorOptions, running
 from vms.site import Site
+from vms.status.site_status import Level, gather_status, read_report
 from vms.timeline import TimeRange
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from rich.live import Live
 
 from storage.catalogue import Missing, RecordedSegment
 from vms.cli.output import printable
-from vms.cli.site_status import Level, SiteStatus
-from vms.cli.spool_disk import size
 from vms.cli.status import is_plain
 from vms.cli.status_table import render, short
 from vms.localtime import format_duration
 from vms.model import Gap, GapReason
+from vms.status.site_status import Level, SiteStatus
+from vms.status.spool_disk import size
 
 LINE_SECONDS = 5.0
 STARTING_SECONDS = 15.0  # a recorder that does not answer until then is starting; later it is down

@@ -1,18 +1,18 @@
-"""What the commands about people have in common: the catalogue opened, who acts, and refusals as messages."""
+"""Who acts on the command line and how it is put on record; for commands about people the catalogue, and refusals as messages."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vms.errors import UserError
 
 if TYPE_CHECKING:
-    from storage.catalogue import Catalogue, User
+    from storage.catalogue import Actor, Catalogue, User
     from vms.site import Site
-    from web.identity.callers import Actor
 
 
 @asynccontextmanager
@@ -28,10 +28,15 @@ async def people_of(site: Site) -> AsyncIterator[Catalogue]:
 
 def whoever_runs_this() -> Actor:
     """Commands are put on record under the name of who runs them on this machine."""
+    from storage.catalogue import Actor
     from vms.site import operating_system_user
-    from web.identity.callers import Actor
 
     return Actor(f"{operating_system_user()} (on the server)")
+
+
+async def put_on_record(catalogue: Catalogue, act: str, about: str, *, purpose: str = "", **detail: Any) -> None:
+    """What a command is about to do; before it is done, so that it is not done without its entry."""
+    await catalogue.audit(whoever_runs_this().does(act, time.time_ns(), about, purpose=purpose, **detail))
 
 
 async def find_user(catalogue: Catalogue, name: str) -> User:

@@ -70,6 +70,7 @@ async def _rebuild(site: Site, tell: Callable[[int, int], None]) -> tuple[Rebuil
     from storage.rebuild import rebuild as rebuild_catalogue
     from storage.spool import Spool
     from storage.stores import object_store_info, spool_info
+    from vms.cli.identity import put_on_record
     from vms.settings import local_host_name
 
     host = site.settings.site.host or local_host_name()
@@ -79,6 +80,7 @@ async def _rebuild(site: Site, tell: Callable[[int, int], None]) -> tuple[Rebuil
         await asyncio.to_thread(spool.prepare)
         await migrate(site.catalogue_url)
         async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
+            await put_on_record(catalogue, "rebuild", "catalogue", store=object_store_info(site.settings.store).name)
             sources = RebuildSources(
                 catalogue, store, object_store_info(site.settings.store), spool, spool_info(host), host,
                 profile_of(site.settings.legal), _assignment(site),
@@ -174,7 +176,8 @@ def older_json(older: Sequence[OlderRegistry]) -> list[dict[str, Any]]:
 
 
 async def _write_confirmation(site: Site, state: RebuildState) -> RebuildState:
-    """Note it in the access log first, then let deletion go on."""
+    """Put it on record first, then let deletion go on."""
+    from vms.cli.identity import put_on_record
     from vms.cli.retention import opened
     from vms.site import AccessEntry, operating_system_user
     from vms.timeline import TimeRange
@@ -183,6 +186,7 @@ async def _write_confirmation(site: Site, state: RebuildState) -> RebuildState:
     within = TimeRange(state.started_ns, max(now_ns, state.started_ns + 1))
     site.access_log(AccessEntry(now_ns, "confirm rebuild", "", 0, "", within, f"rebuilt from {state.store}"))
     async with await opened(site) as catalogue:
+        await put_on_record(catalogue, "confirm_rebuild", "catalogue", store=state.store)
         return await catalogue.confirm_rebuild(at_ns=time.time_ns(), by=operating_system_user())
 
 

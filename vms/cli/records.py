@@ -119,11 +119,14 @@ def export(
 async def _export(
     site: Site, camera: str, kind: StreamKind, output: Path, reason: str, now_ns: int, **wishes: Any
 ) -> tuple[Camera, Export]:
-    """Export; the access log is written before a file gets its name, so that none is there which no line tells of."""
+    """Export; the audit log is written before anything is read, the access log before a file gets its name: there is no
+    file of which neither tells."""
     from importlib import metadata
 
+    from storage.catalogue import Catalogue
     from storage.export import Unexportable, Wish, export
     from vms.cli.footage import open_footage, unexportable
+    from vms.cli.identity import put_on_record
     from vms.localtime import format_utc
     from vms.site import AccessEntry, operating_system_user
 
@@ -131,6 +134,12 @@ async def _export(
     async with open_footage(site, camera, kind) as (reader, found, of):
         sound_id = await _sound_of(site, found, kind)
         wish = Wish(of.id, **wishes, sound_id=sound_id if with_sound else None)
+
+        async with Catalogue(site.catalogue_url) as catalogue:
+            await put_on_record(
+                catalogue, "export_footage", f"camera {found.number}", camera=found, purpose=reason, stream=kind.value,
+                begins=format_utc(wish.within.start_ns), ends=format_utc(wish.within.end_ns),
+            )  # fmt: skip
 
         def admit(done: Export) -> None:
             try:

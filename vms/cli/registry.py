@@ -19,8 +19,8 @@ from storage.camera_registry import (
     refuse_lost,
 )
 from storage.catalogue import Catalogue, check, migrate
+from vms.cli.identity import whoever_runs_this
 from vms.errors import UserError, VmsError
-from vms.site import operating_system_user
 
 if TYPE_CHECKING:
     from vms.site import Site
@@ -32,7 +32,7 @@ async def reading(site: Site) -> AsyncIterator[CameraRegistry]:
     await refuse_absent(site)
     async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
         await refuse_emptied(site, catalogue)
-        yield CameraRegistry(site, catalogue, by=operating_system_user())
+        yield CameraRegistry(site, catalogue, by=whoever_runs_this())
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def changing(site: Site) -> AsyncIterator[CameraRegistry]:
     async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
         await refuse_lost(site, catalogue)
         await follow_legal_settings(catalogue, site.settings.legal)
-        registry = CameraRegistry(site, catalogue, by=operating_system_user())
+        registry = CameraRegistry(site, catalogue, by=whoever_runs_this())
         try:
             yield registry
         except BaseException:  # Ctrl-C too: what was written must reach the recorder

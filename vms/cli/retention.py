@@ -89,7 +89,7 @@ def retention(
 
 
 def _believe_clock(site: Site) -> None:
-    """Note it in the access log first, then let retention reckon by the clock as it is."""
+    """Put it on record first, then let retention reckon by the clock as it is."""
     from storage.believed_clock import FILE, believed
     from vms.clock import SystemClock
     from vms.localtime import format_local
@@ -102,6 +102,7 @@ def _believe_clock(site: Site) -> None:
     within = TimeRange(now_ns - max(step_ns, 0), now_ns + max(-step_ns, 1))
     reason = f"retention had reckoned by a clock that is {step_ns / 1e9:+.0f} s from this one"
     site.access_log(AccessEntry(now_ns, "believe clock", "", 0, "", within, reason))
+    asyncio.run(_put_on_record(site, "believe_clock", "clock", stepped_seconds=round(step_ns / 1e9)))
     try:
         file.unlink(missing_ok=True)
     except OSError as error:
@@ -116,6 +117,13 @@ async def opened(site: Site) -> Catalogue:
 
     await refuse_absent(site)
     return Catalogue(site.catalogue_url)
+
+
+async def _put_on_record(site: Site, act: str, about: str, **detail: Any) -> None:
+    from vms.cli.identity import put_on_record
+
+    async with await opened(site) as catalogue:
+        await put_on_record(catalogue, act, about, **detail)
 
 
 async def _streams(catalogue: Catalogue) -> dict[UUID, tuple[Camera, StreamKind]]:
@@ -141,7 +149,7 @@ async def _look(site: Site, now_ns: int) -> Outlook:
 def _last_run(site: Site) -> dict[str, int] | None:
     """What the archiver wrote down of its last deletion run; None when none runs, or none was yet."""
     from storage.archive_process import LAST_DELETION, STATUS_FILE
-    from vms.cli.site_status import count_of
+    from vms.status.site_status import count_of
 
     try:
         with (site.run / STATUS_FILE).open("rb") as file:
@@ -185,7 +193,7 @@ def _confirm(site: Site, outlook: Outlook, now_ns: int, *, yes: bool, as_json: b
 
 
 async def _write_confirmation(site: Site, outlook: Outlook, now_ns: int, shown: BrakeState) -> BrakeState:
-    """Note it in the access log for every stream concerned, then let the brake go for what was shown."""
+    """Put it on record, for every stream concerned, then let the brake go for what was shown."""
     from vms.site import AccessEntry, operating_system_user
     from vms.timeline import TimeRange
 
@@ -199,6 +207,7 @@ async def _write_confirmation(site: Site, outlook: Outlook, now_ns: int, shown: 
         reason = f"{kind}: {item.footage_ns / HOUR_NS:.1f} h that the brake stopped"
         about = (str(camera.id), camera.number, camera.name)
         site.access_log(AccessEntry(now_ns, "confirm deletion", *about, within, reason))
+    await _put_on_record(site, "confirm_deletion", "retention", hours=round(shown.footage_ns / HOUR_NS, 1))
     async with await opened(site) as catalogue:
         return await catalogue.confirm_brake(
             at_ns=time.time_ns(), by=operating_system_user(), footage_ns=shown.footage_ns

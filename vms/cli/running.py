@@ -23,12 +23,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from vms.assignment import read_assignment
-from vms.cli.spool_disk import ask_disk
 from vms.errors import MalformedError, UserError
 from vms.metrics import MetricsServer, gather
 from vms.processes import ChildSpec, ChildState, collect_garbage, keep_child, python_module
 from vms.settings import MOST_SOCKET_BYTES, Listen
 from vms.site import Site
+from vms.status.spool_disk import ask_disk
 from vms.supervise import Backoff, keep_running
 
 log = logging.getLogger(__name__)

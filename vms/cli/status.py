@@ -12,8 +12,8 @@ import typer
 from vms.cli.output import JsonFlag, note, print_json
 
 if TYPE_CHECKING:
-    from vms.cli.site_status import SiteStatus
     from vms.site import Site
+    from vms.status.site_status import SiteStatus
 
 REFRESH_SECONDS = 1.0
 PIPE_WIDTH = 160
@@ -31,7 +31,8 @@ def status(
     as_json: JsonFlag = False,
 ) -> None:
     """Show what every camera does now: state, pictures, gaps, and how spool and store are. Ctrl-C ends it."""
-    from vms.cli.site_status import gather_status, status_json
+    from vms.status.site_status import gather_status
+    from vms.status.status_json import status_json
 
     site = ctx.obj.open_site()
     now = asyncio.run(gather_status(site))
@@ -60,8 +61,8 @@ async def _watch(site: Site, streams: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from vms.cli.site_status import gather_status
     from vms.cli.status_table import render
+    from vms.status.site_status import gather_status
 
     console = Console(file=sys.stdout, highlight=False)
     with Live(console=console, auto_refresh=False, screen=False, vertical_overflow="crop") as live:

@@ -13,11 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from vms.cli.output import printable
-from vms.cli.site_judgement import archiver_trouble, clock_trouble, named, spool_trouble, store_trouble
-from vms.cli.site_status import CLOCK_OFF_NS, ArchiverLine, Level, SiteStatus, StreamLine
-from vms.cli.spool_disk import size
 from vms.localtime import format_duration
 from vms.model import StreamKind
+from vms.status.site_judgement import (
+    archiver_trouble,
+    clock_trouble,
+    live_trouble,
+    named,
+    spool_trouble,
+    store_trouble,
+    web_trouble,
+)
+from vms.status.site_status import CLOCK_OFF_NS, ArchiverLine, Level, SiteStatus, StreamLine
+from vms.status.spool_disk import size
 
 MOST_NOTES = 6
 NARROW, WIDE = 70, 100
@@ -160,12 +168,22 @@ def foot_lines(status: SiteStatus, *, plain: bool = False) -> list[RenderableTyp
     recorder = ("answers", Level.GOOD) if status.recorder_answers else ("does not answer", Level.BAD)
     texts.append(("recorder", *recorder))
     texts += _archiver_lines(status)
+    texts += [(name, f"does not answer: {cost}", Level.BAD) for name, cost in _down(status)]
     texts += _given_up(status)
     width = max(len(name) for name, _, _ in texts)
     return [
         Text.assemble(f"{name:<{width}}  ", (f"{signs[level]} ", _STYLES[level]), printable(what), overflow="fold")
         for name, what, level in texts
     ]
+
+
+def _down(status: SiteStatus) -> list[tuple[str, str]]:
+    """The processes for people that should answer and do not, and what that costs; those that answer need no line."""
+    costs = (
+        ("web", web_trouble(status), "nobody can sign in"),
+        ("live", live_trouble(status), "nobody sees live pictures"),
+    )
+    return [(name, cost) for name, trouble, cost in costs if trouble is not None]
 
 
 def _archiver_lines(status: SiteStatus) -> list[tuple[str, str, Level]]:

@@ -16,13 +16,14 @@ from vms.media.sdp import MediaDescription, SessionDescription, codec_of, initia
 from vms.model import AccessUnit, Codec, CodecConfig, GapReason, SenderReport, SourceKind
 from vms.rtsp.client import RtspOptions, RtspSession
 from vms.rtsp.message import printable
+from vms.sentences import Sentence, say
 
 GOP_SECONDS = 2.0  # what we ask cameras for: playback starts, exports cut and live view opens at a keyframe
 GOP_TOLERANCE = 1.1
 CLOCK_LIMIT_NS = 1_000_000_000
 FPS_TOLERANCE = 0.9  # delivered over announced
 LOSS_LIMIT = 0.001
-ADD_H264_SUB = "H.265 does not play in every browser: add a sub-stream in H.264 for live view"
+ADD_H264_SUB = say("add_h264_sub")
 MAX_UNITS = 100_000  # kept as numbers only
 
 
@@ -48,7 +49,7 @@ class CameraReport:
     audio: tuple[str, ...] = ()  # encodings of the sound offered
     packets_lost: int = 0
     seconds: float = 0.0  # of media time measured
-    advice: tuple[str, ...] = ()
+    advice: tuple[Sentence, ...] = ()
 
 
 @dataclass(slots=True)
@@ -175,41 +176,27 @@ def measure(measured: Measured, media: MediaDescription) -> CameraReport:
     )
 
 
-def advise(report: CameraReport, *, lossy: bool = False) -> tuple[str, ...]:
+def advise(report: CameraReport, *, lossy: bool = False) -> tuple[Sentence, ...]:
     """What to change on the camera, worst first. Pure."""
     if report.codec not in (Codec.H264, Codec.H265):
-        return (
-            f"{report.codec} is not recorded by the rtsp source: switch the camera to H.264 or H.265, or set source libav",
-        )
-    advice: list[str] = []
+        return (say("codec_not_recorded", codec=report.codec),)
+    advice: list[Sentence] = []
     if report.keyframes == 0:
-        advice.append(
-            f"no keyframe within {report.seconds:.0f} s: set the I-frame interval to 2 s; nothing is recorded before one"
-        )
+        advice.append(say("no_keyframe", seconds=report.seconds))
     elif report.gop_units == 0:
-        advice.append(
-            f"no second keyframe within {report.seconds:.0f} s: switch off the smart codec (H.264+, H.265+, Zipstream) "
-            "and set the I-frame interval to 2 s"
-        )
+        advice.append(say("one_keyframe", seconds=report.seconds))
     elif report.gop_seconds > GOP_SECONDS * GOP_TOLERANCE:
-        smart = " and switch off the smart codec" if report.gop_seconds > 5 * GOP_SECONDS else ""
-        advice.append(f"a keyframe only every {report.gop_seconds:.1f} s: set the I-frame interval to 2 s{smart}")
+        code = "smart_codec" if report.gop_seconds > 5 * GOP_SECONDS else "rare_keyframes"
+        advice.append(say(code, seconds=report.gop_seconds))
     if lossy:
-        how = "use transport tcp" if report.transport == "udp" else "check the network and the camera's load"
-        advice.append(f"{report.packets_lost} packets were lost: {how}")
+        advice.append(say("loss_udp" if report.transport == "udp" else "loss_tcp", packets=report.packets_lost))
     if report.b_frames:
-        advice.append(
-            "B-frames add delay and cost: switch them off, or choose the Baseline or Main profile without them"
-        )
+        advice.append(say("b_frames"))
     if report.clock_offset_ns is not None and abs(report.clock_offset_ns) > CLOCK_LIMIT_NS:
-        way = "ahead of" if report.clock_offset_ns > 0 else "behind"
-        seconds = abs(report.clock_offset_ns) / 1e9
-        advice.append(f"the camera's clock is {seconds:.1f} s {way} ours: set an NTP server on the camera")
+        code = "clock_ahead" if report.clock_offset_ns > 0 else "clock_behind"
+        advice.append(say(code, seconds=abs(report.clock_offset_ns) / 1e9))
     if report.codec == Codec.H265:
         advice.append(ADD_H264_SUB)
     if report.fps_announced and report.fps_measured < report.fps_announced * FPS_TOLERANCE and report.seconds > 1:
-        advice.append(
-            f"{report.fps_announced:g} frames a second announced, {report.fps_measured:g} delivered: "
-            "check exposure time and the number of streams"
-        )
+        advice.append(say("few_frames", announced=report.fps_announced, delivered=report.fps_measured))
     return tuple(advice)

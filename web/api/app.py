@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, WebSocket
+from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -51,10 +51,12 @@ def create_app(parts: Parts | None, files: ClientFiles | None = None) -> FastAPI
     found = files or ClientFiles.of()
 
     @app.get("/{path:path}", include_in_schema=False)
-    async def _client(path: str) -> Response:
+    async def _client(path: str, request: Request) -> Response:
         if path.startswith(("api/", "health/")):
             return problem(Code.NOT_FOUND)
-        return found.answer(path or "index.html")
+        asked = request.headers
+        accepted, known = asked.get("accept-encoding", ""), asked.get("if-none-match", "")
+        return found.answer(path or "index.html", accepted=accepted, known=known)
 
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app

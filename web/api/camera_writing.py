@@ -1,7 +1,7 @@
 """Changing and testing cameras as the interface does it: the command line's own functions, with a caller's rights.
 
 Owns how JSON fields become those of a camera and that a camera may not be moved to where the caller's rights do not reach.
-Every change writes the recorder's assignment anew (`storage.camera_registry`) and is put on record without secrets.
+Every change is put on record with it, and writes the recorder's assignment anew (`storage.camera_registry`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from uuid import UUID, uuid4
 from storage.camera_registry import CameraRegistry, follow_legal_settings, refresh_assignment, refuse_lost
 from vms.camera_url import CameraUrl, check_placeholders
 from vms.cameras.camera_edit import (
-    changes_between,
     check_name,
     check_pin,
     check_text,
@@ -25,6 +24,7 @@ from vms.cameras.camera_edit import (
 )
 from vms.errors import ChangedMeanwhile, SourceError, UserError
 from vms.model import Camera, LegalProfile, SourceKind, StreamKind
+from vms.sentences import Sentence, sentence_of
 from web.api import schemas
 from web.api.parts import Parts, camera_for
 from web.api.shapes import word_of
@@ -34,6 +34,7 @@ from web.identity.callers import Caller
 from web.identity.refusals import Code, Refusal, invalid, not_found
 
 TEST_SECONDS = 45.0
+Warnings = tuple[Sentence, ...]
 
 
 @asynccontextmanager
@@ -41,7 +42,7 @@ async def writing(parts: Parts, caller: Caller) -> AsyncIterator[CameraRegistry]
     """The registry for changes by this caller; afterwards the assignment says what the catalogue says."""
     await refuse_lost(parts.site, parts.catalogue)
     await follow_legal_settings(parts.catalogue, parts.site.settings.legal)
-    registry = CameraRegistry(parts.site, parts.catalogue, by=caller.actor.name)
+    registry = CameraRegistry(parts.site, parts.catalogue, by=caller.actor)
     try:
         yield registry
     finally:
@@ -51,7 +52,7 @@ async def writing(parts: Parts, caller: Caller) -> AsyncIterator[CameraRegistry]
             parts.views.wake()
 
 
-async def add(parts: Parts, caller: Caller, wish: schemas.NewCamera) -> tuple[Camera, str | None]:
+async def add(parts: Parts, caller: Caller, wish: schemas.NewCamera) -> tuple[Camera, Warnings]:
     """A new camera, and what it is suspiciously like. Refusals INVALID, CONFLICT."""
     async with writing(parts, caller) as registry:
         profiles, default = await registry.profiles()
@@ -61,13 +62,12 @@ async def add(parts: Parts, caller: Caller, wish: schemas.NewCamera) -> tuple[Ca
         if any(c.number == camera.number for c in others):
             raise Refusal(Code.CONFLICT, f"number {camera.number} is taken", field="number")
         await registry.add(camera)
-        await _record(parts, caller, "add_camera", camera, changes=[])
-        return camera, likenesses([*others, camera]).get(camera.id)
+        return camera, likenesses([*others, camera]).get(camera.id, ())
 
 
 async def change(
     parts: Parts, caller: Caller, camera_id: UUID, wish: schemas.CameraChange, *, version: int
-) -> str | None:
+) -> Warnings:
     """Change a camera; what it is suspiciously like now. Refusals INVALID, CONFLICT, STALE, FORBIDDEN."""
     async with writing(parts, caller) as registry:
         cameras = await registry.cameras()
@@ -85,16 +85,13 @@ async def change(
             await registry.update(after, replaced=wish.replaced, version=version)
         except ChangedMeanwhile as error:
             raise Refusal(Code.STALE) from error
-        words = changes_between(before, after) + (["replaced by another device"] if wish.replaced else [])
-        await _record(parts, caller, "change_camera", after, changes=words)
-        return likenesses([*others, after]).get(camera_id)
+        return likenesses([*others, after]).get(camera_id, ())
 
 
 async def retire(parts: Parts, caller: Caller, camera: Camera) -> None:
     """Out of service. May be repeated."""
     async with writing(parts, caller) as registry:
         await registry.retire(camera)
-        await _record(parts, caller, "retire_camera", camera, changes=[])
 
 
 async def test(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> schemas.CameraTestReport:
@@ -226,9 +223,4 @@ def _checked(field: str, text: str | None, check: Any) -> Any:
     try:
         return None if text is None else check(text)
     except UserError as error:
-        raise invalid(field, str(error)) from error
-
-
-async def _record(parts: Parts, caller: Caller, act: str, camera: Camera, *, changes: list[str]) -> None:
-    record = caller.actor.does(act, parts.clock.wall_ns(), camera=camera, name=camera.name, changes=changes)
-    await parts.catalogue.audit(record)
+        raise invalid(field, sentence_of(error) or str(error)) from error

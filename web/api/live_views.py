@@ -14,15 +14,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID, uuid4
 
-from storage.catalogue import Catalogue, LiveView, Login
+from storage.catalogue import Actor, Catalogue, LiveView, Login
 from vms.clock import Clock
 from vms.errors import CatalogueError
+from vms.localtime import format_utc
 from vms.metrics import Metrics
 from vms.model import Camera, Stream, StreamKind
 from web.api.live_gateway import LiveAnswer, LiveGateway
 from web.api.watching import Watch
 from web.identity.access import Access, Act
-from web.identity.callers import Actor, Caller, access_of
+from web.identity.callers import Caller, access_of
 from web.identity.refusals import Code, Refusal, not_found
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,18 @@ class LiveViews:
         )
         await self._catalogue.change_live_view(view_id, stream.id, rendition, record=record)
         self.views[view_id] = replace(view, stream_id=stream.id, rendition=rendition)
+
+    async def snapshot(self, caller: Caller, view_id: UUID, captured_ns: int | None) -> None:
+        """Put on record that a still of a view of the caller's is kept. Refusal NOT_FOUND also for a view that may no longer be."""
+        view = self.of_caller(caller, view_id)
+        camera = self._watch.cameras.get(view.camera_id)
+        if camera is None or not caller.access(camera).may(Act.VIEW_LIVE):
+            raise not_found()
+        record = caller.actor.does(
+            "snapshot", self._clock.wall_ns(), camera=camera, purpose=view.purpose, view=str(view_id),
+            rendition=view.rendition, captured_at=None if captured_ns is None else format_utc(captured_ns),
+        )  # fmt: skip
+        await self._catalogue.audit(record)
 
     async def end(self, caller: Caller, view_id: UUID) -> None:
         """End a view of the caller's. Refusal NOT_FOUND for another's and for none."""

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from vms.errors import CatalogueError, CatalogueUnavailable, SourceError, UserError
+from vms.sentences import sentence_of
 from web.identity.refusals import STATUS, TITLES, Code, Refusal
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ def answer_problems(app: FastAPI) -> None:
 
     @app.exception_handler(UserError)
     async def _user(_request: Request, error: UserError) -> Response:
-        return problem(Code.INVALID, str(error))
+        said = sentence_of(error)
+        return problem(Code.INVALID, str(error), said=None if said is None else said.as_json())
 
     @app.exception_handler(CatalogueUnavailable)
     async def _catalogue_away(_request: Request, error: CatalogueUnavailable) -> Response:

@@ -43,9 +43,22 @@ def example(**values: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [values]})
 
 
+class Said(Outgoing):
+    """A sentence: clients say it in the reader's language by `code` and `facts`, or show `text`, its English."""
+
+    model_config = example(
+        code="number_twice", facts={"number": 12, "line": 2}, text="12 is already in line 2",
+    )  # fmt: skip
+
+    code: str
+    facts: dict[str, str | int | float]
+    text: str
+
+
 class FieldError(Outgoing):
     field: str
     detail: str
+    said: Said | None = None
 
 
 class Problem(Outgoing):
@@ -68,6 +81,9 @@ class Problem(Outgoing):
     retry_after: float | None = Field(None, description="Seconds; the header Retry-After says the same, rounded up.")
     field: str | None = None
     errors: list[FieldError] | None = None
+    said: Said | None = Field(
+        None, description="More exactly than `code`, where a person typed or sent something wrong."
+    )
     challenge: str | None = Field(None, description="What else must be shown: reserved for second factors.")
 
 
@@ -208,7 +224,7 @@ class CameraChange(CameraFields):
 
 class CameraWritten(Outgoing):
     camera: Camera
-    warning: str | None = Field(description="Likeness to another camera: same name or address.")
+    warnings: list[Said] = Field(description="Likeness to another camera: same name or address.")
 
 
 class CameraTest(Incoming):
@@ -244,7 +260,7 @@ class StreamReport(Outgoing):
     clock_offset_seconds: float | None = None
     packets_lost: int | None = None
     audio: list[str] | None = None
-    advice: list[str] = Field(default_factory=list)
+    advice: list[Said] = Field(default_factory=list, description="What to change on the camera, worst first.")
     browser: Browser = "unknown"
 
 
@@ -258,8 +274,8 @@ class ImportRow(Outgoing):
     name: str
     verdict: Verdict
     column: str | None
-    detail: str | None
-    warning: str | None
+    said: list[Said] = Field(description="What is wrong with the row, or what it changes.")
+    warnings: list[Said] = Field(description="Likeness to another camera: same name or address.")
 
 
 class ImportReport(Outgoing):
@@ -385,6 +401,12 @@ class AuditProof(Outgoing):
 
 class RenditionWish(Incoming):
     rendition: StreamKindText
+
+
+class Snapshot(Incoming):
+    """A still that is about to be kept. `captured_at`: of the frame, by its caption; null where that is not known."""
+
+    captured_at: str | None = Field(None, max_length=40)
 
 
 class TileReport(BaseModel):

@@ -10,6 +10,7 @@ from uuid import UUID
 from storage.catalogue import AuditEntry, Login, StoredGrant, StoredLayout, User
 from vms.localtime import LATEST_NS, format_utc
 from vms.model import Camera, StreamKind
+from vms.sentences import Sentence
 from web.api import schemas, schemas_people
 from web.api.watching import CameraNow, StreamNow
 from web.identity.access import Access, Act, Role, Scope, roles_in_force
@@ -71,6 +72,10 @@ def camera_admin(found: Camera, *, has_password: bool) -> schemas.CameraAdmin:
         source=found.source, certificate_pin=found.certificate_pin, trust_clock=found.trust_clock,
         record_audio=StreamKind.AUDIO in urls,
     )  # fmt: skip
+
+
+def said(sentence: Sentence) -> schemas.Said:
+    return schemas.Said(code=sentence.code, facts=sentence.facts, text=str(sentence))
 
 
 def etag(version: int) -> str:

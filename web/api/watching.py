@@ -15,12 +15,12 @@ from typing import Any, Literal
 from uuid import UUID
 
 from storage.catalogue import Catalogue
-from vms.cli.site_status import Level, StreamLine, judge
 from vms.clock import Clock
 from vms.errors import CatalogueError, SourceError, UserError
 from vms.feed import FeedClient
 from vms.localtime import LATEST_NS
 from vms.model import Camera, Stream, StreamKind
+from vms.status.site_status import Level, StreamLine, judge
 
 log = logging.getLogger(__name__)
 

@@ -1,17 +1,16 @@
 """Who asks: a login of the catalogue turned into grants and limits, and whether it still holds.
 
 Pure but for values it is given. Owns what ends a login (time, idleness, being switched off, revocation), what a one-time
-password keeps from doing, and how a caller's every act is put on record. What may be done is `web.identity.access`'s.
+password keeps from doing, and under which name a caller's acts are put on record. What may be done is `web.identity.access`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from storage.catalogue import Happening, Login, StoredGrant
+from storage.catalogue import Actor, Login, StoredGrant
 from vms.model import Camera
 from web.identity.access import NO_ACCESS, OF_A_CAMERA, ROLES, Access, Act, Grant, Role, Scope, access, narrowed
 
@@ -19,30 +18,6 @@ NS = 1_000_000_000
 SESSION_SECONDS = 13 * 3600  # a shift of twelve hours and its handing over
 IDLE_SECONDS = 2 * 3600  # without a request; an open page makes one at least every minute
 CONFIRMED_SECONDS = 10 * 60
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Whose act is put on record: a user, or (`user_id` None) whoever runs a command on the server."""
-
-    name: str
-    user_id: UUID | None = None
-    ip: str = ""
-
-    def does(
-        self,
-        act: str,
-        at_ns: int,
-        object_: str = "",
-        *,
-        camera: Camera | None = None,
-        purpose: str = "",
-        **detail: Any,
-    ) -> Happening:
-        """The entry of the audit log."""
-        about = object_ or (f"camera {camera.number}" if camera else "")
-        seen = camera.id if camera else None
-        return Happening(at_ns, act, self.user_id, self.name, self.ip, about, seen, detail, purpose)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID, uuid4
 
-from storage.catalogue import Catalogue, StoredGrant, StoredToken, User
+from storage.catalogue import Actor, Catalogue, StoredGrant, StoredToken, User
 from vms.errors import UserError
 from web.identity.access import Act, Role, Scope
-from web.identity.callers import NS, Actor
+from web.identity.callers import NS
 from web.identity.passwords import Passwords, one_time_password
 from web.identity.refusals import Code, Refusal, invalid, not_found
 from web.identity.signing_in import TOKEN_PREFIX, check_name, digest_of

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from vms.errors import VmsError
+from vms.sentences import Sentence
 
 
 class Code(StrEnum):
@@ -101,5 +102,6 @@ def not_found() -> Refusal:
 
 
 def invalid(field: str, detail: str) -> Refusal:
-    """One field is wrong."""
-    return Refusal(Code.INVALID, detail, errors=[{"field": field, "detail": detail}])
+    """One field is wrong. A `Sentence` is told with its code."""
+    said = {"said": detail.as_json()} if isinstance(detail, Sentence) else {}
+    return Refusal(Code.INVALID, detail, errors=[{"field": field, "detail": detail, **said}])

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-from storage.catalogue import Catalogue, Login, StoredGrant, StoredSession, User
+from storage.catalogue import Actor, Catalogue, Login, StoredGrant, StoredSession, User
 from vms.clock import Clock
 from vms.errors import UserError
 from web.identity.access import Role, Scope
-from web.identity.callers import CONFIRMED_SECONDS, NS, SESSION_SECONDS, Actor, Caller, caller_of
+from web.identity.callers import CONFIRMED_SECONDS, NS, SESSION_SECONDS, Caller, caller_of
 from web.identity.passwords import Passwords, check_strength, one_time_password
 from web.identity.refusals import Code, Refusal, invalid
 from web.identity.throttling import Devices, Throttle, attempt_keys
@@ -125,7 +125,8 @@ class Identity:
         session = _session_of(caller)
         now_ns = self._clock.wall_ns()
         until = now_ns + CONFIRMED_SECONDS * NS
-        await self._catalogue.touch_session(session.id, seen_ns=now_ns, confirmed_until_ns=until)
+        record = caller.actor.does("confirm_password", now_ns, f"user {caller.login.user.name}")
+        await self._catalogue.touch_session(session.id, seen_ns=now_ns, confirmed_until_ns=until, record=record)
         return replace(caller, login=replace(caller.login, session=replace(session, confirmed_until_ns=until)))
 
     async def change_password(self, caller: Caller, old: str, new: str) -> None:
@@ -156,6 +157,8 @@ class Identity:
         session = _session_of(caller)
         keys = self._attempt(f"session {session.id}", caller.ip, str(session.id))
         if not await self.passwords.matches(caller.login.user.password_hash, password, known=True):
+            record = caller.actor.does("wrong_password", self._clock.wall_ns(), f"user {caller.login.user.name}")
+            await self._catalogue.audit(record)
             raise Refusal(Code.WRONG_CREDENTIALS, "the password is wrong", field="password")
         self.throttle.succeeded(keys)
 

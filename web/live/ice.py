@@ -223,18 +223,25 @@ class GuardedConnection(Connection):
         return protocol.sock, pair.remote_addr
 
     def request_received(self, message: stun.Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
-        """As aioice does it, but a viewer cannot fill our memory with addresses of its own."""
+        """As aioice does it, but who does not know the session's password is not answered at all (aioice tells him he is
+        wrong, wherever he says he is), and a viewer cannot fill our memory with addresses of its own."""
+        if not self._is_authentic(message):
+            self.unwelcome.note("stun")
+            return
         if len(self._remote_candidates) >= MOST_REMOTE_CANDIDATES and not any(
             (c.host, c.port) == addr for c in self._remote_candidates
         ):
             self.unwelcome.note("candidates")
             return
-        if "PRIORITY" not in message.attributes and "USERNAME" in message.attributes:
-            self.unwelcome.note("stun")
-            return
-        if message.check_message_integrity(self.local_password.encode()) and (protocol, addr) == self._pair():
+        if (protocol, addr) == self._pair():
             self.hear()
         super().request_received(message, addr, protocol)
+
+    def _is_authentic(self, message: stun.Message) -> bool:
+        """Whether it is a check of somebody who had our answer, and complete."""
+        return {"USERNAME", "PRIORITY", "MESSAGE-INTEGRITY"} <= message.attributes.keys() and (
+            message.check_message_integrity(self.local_password.encode())
+        )
 
     def _pair(self) -> tuple[StunProtocol, tuple[str, int]] | None:
         pair = self._nominated.get(1)

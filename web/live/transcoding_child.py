@@ -25,6 +25,7 @@ from vms.feed import FrameDecoder, encode_config, encode_unit
 from vms.media import h264
 from vms.media.rtp import split_nals, with_parameter_sets
 from vms.model import VIDEO_CLOCK_HZ, AccessUnit, CodecConfig, TimedUnit
+from vms.secrecy import keep_memory_private
 
 WIDEST = 1280
 KEY_SECONDS = 2
@@ -131,6 +132,7 @@ def _split(data: bytes) -> list[bytes]:
 
 def main() -> None:
     """`python -m web.live.transcoding_child`."""
+    keep_memory_private()
     av.logging.set_level(None)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     os.nice(5)  # pictures that need no help go first

@@ -17,12 +17,12 @@ from vms.alarms.delivery import destinations
 from vms.alarms.memory import FILE, MOST_WAITING, read_memory
 from vms.cli import alarm_watch
 from vms.cli.alarm_watch import BATCH, AlarmWatch
-from vms.cli.site_status import Level, SiteStatus, StreamLine
 from vms.clock import SimulatedClock
 from vms.errors import DeliveryError
 from vms.metrics import Metrics
 from vms.ntp import HostClock
 from vms.site import Site
+from vms.status.site_status import Level, SiteStatus, StreamLine
 
 WELL = StreamLine(12, "Rynek", "main", "s", Level.GOOD, "recording", camera_id="kamera-12")
 GONE = replace(WELL, level=Level.BAD, word="camera unreachable", reason="camera_unreachable")
@@ -280,7 +280,8 @@ async def running(site: Site) -> AsyncIterator[Site]:
         async with asyncio.timeout(10):
             while not receiver.posts:
                 await asyncio.sleep(0.02)
-        assert set(receiver.told("raised")) == {("recorder_down", None), ("archiver_down", None)}
+        down = ("recorder_down", "archiver_down", "web_down", "live_down")
+        assert set(receiver.told("raised")) == {(kind, None) for kind in down}
         yield told
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -13,11 +13,11 @@ from rich.console import Console
 from vms.alarms.decision import AlarmKind, Observation
 from vms.alarms.words import WORDS
 from vms.cli.alarm_findings import observe, patience_of
-from vms.cli.site_judgement import spool_trouble
-from vms.cli.site_status import ArchiverLine, Level, SiteStatus, StreamLine
 from vms.cli.status_table import render
 from vms.ntp import HostClock
 from vms.settings import AlarmsSection
+from vms.status.site_judgement import spool_trouble
+from vms.status.site_status import ArchiverLine, Level, SiteStatus, StreamLine
 
 NOW = 1_795_300_000_000_000_000
 S = 1_000_000_000
@@ -44,6 +44,14 @@ def kinds(seen: Observation) -> set[str]:
     return {t.kind.value for t in seen.troubles if t.begins}
 
 
+def test_what_answers_or_is_not_to_run_is_no_trouble() -> None:
+    for answers in (True, None):
+        assert kinds(observe(replace(WELL, web_answers=answers, live_answers=answers), 5)) == set()
+    assert not replace(
+        WELL, running_process=None, recorder_answers=False, archiver_answers=False, web_answers=True
+    ).nothing_runs
+
+
 def test_a_site_that_is_well_has_no_trouble_and_may_have_a_small_spool() -> None:
     seen = observe(WELL, 5)
     assert (seen.troubles, seen.unknown, seen.expected) == ((), frozenset(), {"k12"})
@@ -66,6 +74,8 @@ def test_a_site_that_is_well_has_no_trouble_and_may_have_a_small_spool() -> None
         ),
         (replace(WELL, recorder_answers=False), "recorder_down", "does not answer"),
         (replace(WELL, problem="the cameras to record cannot be read: wrong key"), "recorder_down", "wrong key"),
+        (replace(WELL, web_answers=False), "web_down", "does not answer"),
+        (replace(WELL, live_answers=False), "live_down", "does not answer"),
         (replace(WELL, archiver_answers=False, at_ns=NOW + 12 * S), "archiver_down", "last heard of 12.0 s ago"),
         (replace(WELL, archiver_answers=False, archiver=None), "archiver_down", "has not reported yet"),
         (replace(WELL, archiver_answers=False, archiver_waits="lost: vms rebuild"), "archiver_down", "it waits: lost:"),

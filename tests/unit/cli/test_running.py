@@ -16,10 +16,10 @@ import pytest
 from storage.objects import open_store
 from vms.cli import prepare, running
 from vms.cli.running import supervised
-from vms.cli.site_status import why_it_waits
 from vms.errors import StoreDenied, StoreUnavailable, UserError
 from vms.processes import ChildSpec
 from vms.site import Site
+from vms.status.site_status import why_it_waits
 from vms.supervise import Backoff
 
 Vms = Callable[..., Any]

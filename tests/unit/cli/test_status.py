@@ -19,21 +19,21 @@ from rich.console import Console
 
 from vms.assignment import Assignment, CameraAssignment
 from vms.cli.demo_view import status_line
-from vms.cli.site_status import (
+from vms.cli.status_table import fit, render, short
+from vms.model import SourceKind, Stream, StreamKind
+from vms.ntp import HostClock
+from vms.site import Site
+from vms.status.site_status import (
     ArchiverLine,
     Level,
     SiteStatus,
     StreamLine,
     judge,
     read_report,
-    status_json,
     stream_lines,
 )
-from vms.cli.spool_disk import SpoolDisk, ask_disk, size
-from vms.cli.status_table import fit, render, short
-from vms.model import SourceKind, Stream, StreamKind
-from vms.ntp import HostClock
-from vms.site import Site
+from vms.status.spool_disk import SpoolDisk, ask_disk, size
+from vms.status.status_json import status_json
 
 NOW = 1_795_300_000_000_000_000
 S = 1_000_000_000

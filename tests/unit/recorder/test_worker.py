@@ -20,6 +20,7 @@ from recorder.worker import CarryOver, Recordings, jobs_of, recorded_streams, ru
 from storage.shedding import Shedding
 from storage.spool import Spool
 from tests.support.stage import STREAM, Stage, crash, play
+from tests.support.waiting import until
 from vms.assignment import Assignment, CameraAssignment, read_assignment, write_assignment
 from vms.clock import SimulatedClock, SystemClock
 from vms.errors import SourceError
@@ -66,12 +67,6 @@ def source_of(running: Recordings, one: CameraAssignment) -> DeferredSource:
     source = running._source(job)
     assert isinstance(source, DeferredSource)
     return source
-
-
-async def until(what, seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not what():
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize(

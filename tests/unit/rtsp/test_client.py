@@ -16,7 +16,7 @@ import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.rtsp_watch import QUICK, Collected, until, watch
+from tests.support.rtsp_watch import QUICK, Collected, watch
 from tests.support.scripted_rtsp import (
     AUDIO,
     SDP,
@@ -32,6 +32,7 @@ from tests.support.scripted_rtsp import (
     pictures,
     status,
 )
+from tests.support.waiting import until
 from vms.errors import SourceError, SpoolError, UserError
 from vms.media.rtcp import SenderReportPacket, build_bye, build_sender_report, parse_rtcp
 from vms.model import AccessUnit, GapReason

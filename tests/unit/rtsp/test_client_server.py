@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.rtsp_watch import QUICK, Collected, until
+from tests.support.rtsp_watch import QUICK, Collected
 from tests.support.scripted_rtsp import PPS, SPS
+from tests.support.waiting import until
 from vms.errors import SourceError
 from vms.media import h264
 from vms.model import AccessUnit, CodecConfig, GapReason

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from tests.support.waiting import until
 from vms.errors import SpoolError
 from vms.model import GapReason
 from vms.observe import RedactingFilter, log_context
@@ -70,12 +71,6 @@ async def connected(
             camera.writer.close()
         server.close()
         await server.wait_closed()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("size", [40, 1400, 65_000])

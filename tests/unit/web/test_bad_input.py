@@ -131,7 +131,9 @@ async def test_cameras_are_changed_as_the_command_line_changes_them(web_site: We
     client = await web_site.signed_in("szef", Role.TECHNICIAN)
     first = await client("POST", "/cameras", json={"name": "Rynek", "main_url": "rtsp://10.0.0.5/a", "group": "A"})
     second = await client("POST", "/cameras", json={"name": "rynek", "main_url": "rtsp://10.0.0.6/a", "number": 7})
-    assert second.json["warning"] == "camera 1 has the same name"
+    assert second.json["warnings"] == [
+        {"code": "same_name", "facts": {"number": 1}, "text": "camera 1 has the same name"}
+    ]
     taken = await client("POST", "/cameras", json={"name": "x", "main_url": "rtsp://10.0.0.7/a", "number": 7})
     assert (taken.code, taken.json["field"]) == ("conflict", "number")
     path = f"/cameras/{first.json['camera']['id']}"

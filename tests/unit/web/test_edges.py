@@ -16,7 +16,7 @@ import pytest
 from tests.support.web_site import WebSite
 from vms.errors import UserError
 from vms.settings import Listen, WebSection
-from web.api.client_files import ClientFiles
+from web.api.client_files import DIST, ClientFiles
 from web.api.ice import CREDENTIAL_SECONDS, IceServers
 from web.api.process import open_socket
 from web.api.tls import RENEW_DAYS, SERVER_DAYS, TlsFiles, tls_files
@@ -54,6 +54,58 @@ def test_the_page_is_never_kept_and_its_nonce_never_the_same(dist: Path) -> None
         assert "http" not in policy  # no other host
         seen.add(nonce[1])
     assert len(seen) == 4
+
+
+def test_a_file_is_served_in_the_smallest_form_that_the_browser_takes(dist: Path) -> None:
+    (dist / "assets" / "a-1.js.br").write_bytes(b"small")
+    (dist / "assets" / "a-1.js.gz").write_bytes(b"smaller than plain")
+    (dist / "assets" / "alone.gz").write_bytes(b"of nothing")
+    (dist / ".built").write_text("abc")
+    files = ClientFiles.of(dist)
+    etags = set()
+    for accepted, coding, body in (
+        ("gzip, deflate, br, zstd", "br", b"small"), ("gzip, deflate", "gzip", b"smaller than plain"), ("", None, b"1"),
+        ("br;q=0, gzip;q=0.5", "gzip", b"smaller than plain"), ("*", "br", b"small"), ("identity;q=1, *;q=0", None, b"1"),
+        ("BR ; q=1.0", "br", b"small"), ("br;q=x, gzip;q=0", None, b"1"), (",;,=;q", None, b"1"),
+    ):  # fmt: skip
+        answer = files.answer("assets/a-1.js", accepted=accepted)
+        assert (answer.headers.get("content-encoding"), bytes(answer.body)) == (coding, body), accepted
+        assert answer.headers["vary"] == "Accept-Encoding"
+        assert answer.headers["content-type"].startswith("text/javascript")
+        etags.add(answer.headers["etag"])
+        again = files.answer("assets/a-1.js", accepted=accepted, known=f'W/"x", {answer.headers["etag"]}')
+        assert (again.status_code, bytes(again.body), again.headers["etag"]) == (304, b"", answer.headers["etag"])
+        assert again.headers["cache-control"] == answer.headers["cache-control"]
+    assert len(etags) == 3
+    assert files.answer("assets/a-1.js", known='"other"').status_code == 200
+    for hidden in ("assets/a-1.js.br", "assets/a-1.js.gz", ".built"):
+        assert files.answer(hidden).status_code == 404
+    assert files.answer("assets/alone.gz").status_code == 200
+
+
+async def test_what_was_built_comes_compressed_and_is_what_it_was(web_site: WebSite) -> None:
+    """The real build over a real connection: the largest assets, which aiohttp decodes."""
+    built = sorted((DIST / "assets").glob("*.js"), key=lambda f: f.stat().st_size)[-2:] if DIST.is_dir() else []
+    if not built:
+        pytest.skip("the web client is not built: run make client")
+    async with aiohttp.ClientSession() as session:
+        for file in built:
+            address = f"{web_site.base}/assets/{file.name}"
+            async with session.get(address, headers={"Accept-Encoding": "gzip"}) as answer:
+                assert answer.headers["Content-Encoding"] == "gzip"
+                assert int(answer.headers["Content-Length"]) < file.stat().st_size / 2
+                assert await answer.read() == file.read_bytes()
+                etag = answer.headers["ETag"]
+            async with session.get(address, headers={"Accept-Encoding": "gzip", "If-None-Match": etag}) as again:
+                assert (again.status, await again.read()) == (304, b"")
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        address = f"{web_site.base}/assets/{built[-1].name}"
+        async with session.get(address, headers={"Accept-Encoding": "br"}) as answer:
+            assert answer.headers["Content-Encoding"] == "br"
+            assert await answer.read() == built[-1].with_name(f"{built[-1].name}.br").read_bytes()
+        async with session.get(address, headers={"Accept-Encoding": "identity"}) as answer:
+            assert "Content-Encoding" not in answer.headers
+            assert await answer.read() == built[-1].read_bytes()
 
 
 def test_assets_are_kept_for_ever_and_nothing_outside_is_served(dist: Path) -> None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from storage.camera_registry import plan_table, write_table
 from vms.cameras.camera_csv import RowVerdict, Verdict, check_columns, export_cameras
 from vms.cameras.csv_table import MAX_BYTES, read_csv
-from web.api import schemas
+from web.api import schemas, shapes
 from web.api.camera_writing import writing
 from web.api.parts import Need, parts_of
 from web.identity.access import Act
@@ -47,11 +47,6 @@ async def import_cameras(
     async with writing(parts, caller) as registry:
         verdicts = await plan_table(registry, table, None, {})
         written = None if dry_run else await write_table(registry, verdicts, skip_bad=skip_bad)
-    if written:
-        record = caller.actor.does(
-            "import_cameras", parts.clock.wall_ns(), "cameras", written=written, rows=len(verdicts)
-        )
-        await parts.catalogue.audit(record)
     counts = {kind.value: sum(v.verdict is kind for v in verdicts) for kind in Verdict}
     return schemas.ImportReport(rows=[_row(v) for v in verdicts], counts=counts, written=written)
 
@@ -60,8 +55,8 @@ async def import_cameras(
 async def export_table(request: Request, caller: Managing) -> Response:
     """The cameras as the table that import reads. Passwords are left out."""
     parts = parts_of(request)
-    content = export_cameras(await parts.catalogue.cameras(), await parts.catalogue.profiles())
     await parts.catalogue.audit(caller.actor.does("export_cameras", parts.clock.wall_ns(), "cameras"))
+    content = export_cameras(await parts.catalogue.cameras(), await parts.catalogue.profiles())
     headers = {"Content-Disposition": 'attachment; filename="kamery.csv"', "Cache-Control": "no-store"}
     return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -69,5 +64,5 @@ async def export_table(request: Request, caller: Managing) -> Response:
 def _row(v: RowVerdict) -> schemas.ImportRow:
     return schemas.ImportRow(
         line=v.line, number=v.number, name=v.name, verdict=v.verdict, column=v.column or None,
-        detail=v.detail or None, warning=v.warning or None,
+        said=[shapes.said(one) for one in v.said], warnings=[shapes.said(one) for one in v.warnings],
     )  # fmt: skip

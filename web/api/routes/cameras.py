@@ -63,9 +63,9 @@ async def add(
 ) -> schemas.CameraWritten:
     """Add a camera. It is recorded as soon as the recorder reads its new assignment."""
     parts = parts_of(request)
-    camera, warning = await camera_writing.add(parts, caller, wish)
+    camera, warnings = await camera_writing.add(parts, caller, wish)
     response.headers["Location"] = f"/api/v1/cameras/{camera.id}"
-    return await _written(parts, caller, camera.id, warning, response)
+    return await _written(parts, caller, camera.id, warnings, response)
 
 
 @router.post("/cameras/test")
@@ -119,8 +119,8 @@ async def change(
     found, _ = camera_for(parts, caller, camera_id, Act.MANAGE_CAMERAS)
     if found.retired_ns is not None:
         raise Refusal(Code.CONFLICT, "the camera is out of service; add it again as a new one")
-    warning = await camera_writing.change(parts, caller, camera_id, wish, version=read_version(if_match))
-    return await _written(parts, caller, camera_id, warning, response)
+    warnings = await camera_writing.change(parts, caller, camera_id, wish, version=read_version(if_match))
+    return await _written(parts, caller, camera_id, warnings, response)
 
 
 @router.delete("/cameras/{camera_id}", status_code=204)
@@ -195,6 +195,8 @@ async def _one(parts: Parts, caller: Caller, camera_id: UUID, response: Response
 
 
 async def _written(
-    parts: Parts, caller: Caller, camera_id: UUID, warning: str | None, response: Response
+    parts: Parts, caller: Caller, camera_id: UUID, warnings: camera_writing.Warnings, response: Response
 ) -> schemas.CameraWritten:
-    return schemas.CameraWritten(camera=await _one(parts, caller, camera_id, response), warning=warning)
+    return schemas.CameraWritten(
+        camera=await _one(parts, caller, camera_id, response), warnings=[shapes.said(one) for one in warnings]
+    )

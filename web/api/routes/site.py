@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from importlib import metadata
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from vms.cli.site_status import gather_status, status_json
 from vms.errors import CatalogueError
-from web.api import schemas, schemas_people
+from vms.status.site_status import gather_status
+from vms.status.status_json import status_json
+from web.api import schemas, schemas_health, schemas_people
 from web.api.parts import Need, address_of, parts_of, require_same_origin
 from web.identity.access import Act
 from web.identity.callers import Caller
@@ -63,21 +64,21 @@ async def set_up(request: Request, wish: schemas_people.SetUp) -> schemas_people
     return shapes.user(user, grants, parts.clock.wall_ns())
 
 
-@router.get("/health")
-async def health(request: Request, caller: Annotated[Caller, Depends(Need(Act.READ_HEALTH))]) -> dict[str, Any]:
+@router.get("/health", response_model_exclude_unset=True)
+async def health(request: Request, caller: Annotated[Caller, Depends(Need(Act.READ_HEALTH))]) -> schemas_health.Health:
     """What `vms status --json` says, cut to the cameras the caller may see; and how this process is."""
     parts = parts_of(request)
     facts = status_json(await gather_status(parts.site))
     seen = {str(c.id) for c in parts.watch.cameras.values() if caller.access(c).may(Act.READ_HEALTH)}
     numbers = {c.number for c in parts.watch.cameras.values() if str(c.id) in seen and c.retired_ns is None}
-    facts["streams"] = [s for s in facts["streams"] if s.get("camera_id") in seen]
+    facts["streams"] = [s for s in facts["streams"] if s["camera_id"] in seen]
     facts["given_up"] = [g for g in facts["given_up"] if g["camera"] in numbers]
     if not caller.access(None).may(Act.MANAGE_CAMERAS):
-        facts.pop("data", None)
-        facts.pop("process", None)
+        del facts["data"], facts["process"]
     facts["web"] = {
+        "answers": True,
         "catalogue_answers": parts.watch.catalogue_answers,
         "recorder_answers": parts.watch.recorder_answers,
         "live_views": len(parts.views.views),
     }
-    return facts
+    return schemas_health.Health.model_validate(facts)

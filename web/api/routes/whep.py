@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from web.api import schemas
+from web.api import schemas, shapes
 from web.api.parts import Need, camera_for, parts_of
 from web.identity.access import Act
 from web.identity.callers import Caller
@@ -80,6 +80,13 @@ async def stop(request: Request, session_id: UUID, caller: SignedIn) -> Response
 async def switch(request: Request, session_id: UUID, wish: schemas.RenditionWish, caller: SignedIn) -> None:
     """Main or sub-stream of the same camera from the next key picture on, in the same session."""
     await parts_of(request).views.switch(caller, session_id, wish.rendition)
+
+
+@router.post("/sessions/{session_id}/snapshot", status_code=204)
+async def snapshot(request: Request, session_id: UUID, wish: schemas.Snapshot, caller: SignedIn) -> None:
+    """Say that a still of what is being watched is kept, before it is. Who is refused keeps none."""
+    captured_ns = shapes.parse_instant(wish.captured_at, "captured_at")
+    await parts_of(request).views.snapshot(caller, session_id, captured_ns)
 
 
 async def _offer(request: Request) -> str:

@@ -130,7 +130,16 @@ export const importCameras = (csv: string, dryRun: boolean, skipBad = false) =>
 export const EXPORT_CAMERAS = "/api/v1/cameras/export";
 export const profiles = async () => (await take(() => client.GET("/api/v1/profiles"))).items;
 
-export const health = async () => (await take(() => client.GET("/api/v1/health"))) as unknown as M.Health;
+export const health = (): Promise<M.Health> => take(() => client.GET("/api/v1/health"));
+
+/** Puts on record that a still of this view is kept. Raises Problem where it may not be. */
+export const noteSnapshot = (session: string, capturedMs: number | null) =>
+  take(() =>
+    client.POST("/api/v1/whep/sessions/{session_id}/snapshot", {
+      params: { path: { session_id: session } },
+      body: { captured_at: capturedMs === null ? null : new Date(capturedMs).toISOString() },
+    }),
+  );
 
 export const layouts = async () => (await take(() => client.GET("/api/v1/layouts"))).items;
 export const addLayout = (body: M.LayoutFields) => take(() => client.POST("/api/v1/layouts", { body }));

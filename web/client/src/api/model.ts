@@ -1,4 +1,4 @@
-/** The interface's shapes under the client's names. All but the health report are generated from its description. */
+/** The interface's shapes under the client's names. Generated from its description. */
 
 import type { components } from "./schema.d.ts";
 
@@ -14,6 +14,7 @@ export type CameraFields = Partial<S["CameraChange"]>;
 export type NewCamera = S["NewCamera"];
 export type CameraTest = S["CameraTest"];
 export type StreamReport = S["StreamReport"];
+export type Said = S["Said"];
 export type ImportReport = S["ImportReport"];
 export type Layout = S["Layout"];
 export type LayoutFields = S["LayoutFields"];
@@ -26,7 +27,7 @@ export type NewGrant = S["NewGrant"];
 export type Sees = S["Sees"];
 export type AuditItem = S["AuditItem"];
 
-/** What `vms status --json` says; see the reference of the command line. */
+/** What the pages read of the site's health; the interface says more. */
 export interface Health {
   readonly at: string;
   readonly site: string;
@@ -36,17 +37,18 @@ export interface Health {
     readonly at: string | null;
     readonly catalogue_error: string | null;
   };
+  readonly live?: { readonly answers: boolean | null };
   readonly spool: {
     readonly disk_free_bytes: number | null;
-    readonly room_bytes?: number;
+    readonly room_bytes?: number | null;
     readonly hours?: number | null;
   };
   readonly store: {
     readonly where: string;
-    readonly waiting_segments?: number;
+    readonly waiting_segments?: number | null;
     readonly oldest?: string | null;
-    readonly lost?: number;
-    readonly set_aside?: number;
+    readonly lost?: number | null;
+    readonly set_aside?: number | null;
     readonly error?: string | null;
   };
   readonly clock: { readonly synchronised: boolean | null; readonly offset_seconds: number | null };

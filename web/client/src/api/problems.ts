@@ -1,12 +1,21 @@
 /** What the server refused. Owns the one exception that calls raise; its text for people is `problem.<code>`. */
 
+import type { Said } from "./model.ts";
+
+interface FieldFault {
+  readonly field: string;
+  readonly detail: string;
+  readonly said?: Said | null;
+}
+
 export interface ProblemBody {
   readonly code?: string;
   readonly detail?: string;
   readonly status?: number;
   readonly retry_after?: number | null;
   readonly field?: string | null;
-  readonly errors?: readonly { field: string; detail: string }[] | null;
+  readonly errors?: readonly FieldFault[] | null;
+  readonly said?: Said | null;
 }
 
 export class Problem extends Error {
@@ -15,7 +24,8 @@ export class Problem extends Error {
   readonly detail: string;
   readonly field: string | null;
   readonly retryAfterS: number | null;
-  readonly errors: readonly { field: string; detail: string }[];
+  readonly errors: readonly FieldFault[];
+  readonly said: Said | null;
 
   constructor(status: number, body: ProblemBody) {
     const code = body.code ?? (status === 0 ? "server_away" : "internal");
@@ -26,6 +36,7 @@ export class Problem extends Error {
     this.field = body.field ?? null;
     this.retryAfterS = body.retry_after ?? null;
     this.errors = body.errors ?? [];
+    this.said = body.said ?? null;
   }
 }
 

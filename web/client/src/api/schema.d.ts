@@ -696,6 +696,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/whep/sessions/{session_id}/snapshot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Snapshot
+         * @description Say that a still of what is being watched is kept, before it is. Who is refused keeps none.
+         */
+        post: operations["live_snapshot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/whep/{camera_id}": {
         parameters: {
             query?: never;
@@ -770,6 +790,11 @@ export interface components {
          * @enum {string}
          */
         Act: "view_live" | "view_recorded" | "export" | "place_hold" | "release_hold" | "manage_cameras" | "manage_users" | "read_audit" | "read_health" | "manage_layouts";
+        /** Answering */
+        Answering: {
+            /** Answers */
+            answers: boolean;
+        };
         /**
          * Answers
          * @description Liveness or readiness: yes, or no with status 503.
@@ -777,6 +802,17 @@ export interface components {
         Answers: {
             /** Ok */
             ok: boolean;
+        };
+        /** ArchiverHealth */
+        ArchiverHealth: {
+            /** Answers */
+            answers: boolean;
+            /** At */
+            at: string | null;
+            /** Catalogue Error */
+            catalogue_error: string | null;
+            /** Waits */
+            waits: string | null;
         };
         /**
          * AuditItem
@@ -1115,10 +1151,10 @@ export interface components {
         CameraWritten: {
             camera: components["schemas"]["Camera"];
             /**
-             * Warning
+             * Warnings
              * @description Likeness to another camera: same name or address.
              */
-            warning: string | null;
+            warnings: components["schemas"]["Said"][];
         };
         /**
          * Checkpoint
@@ -1146,12 +1182,36 @@ export interface components {
             /** Size */
             size: number;
         };
+        /** ClockHealth */
+        ClockHealth: {
+            /** Max Error Seconds */
+            max_error_seconds: number | null;
+            /** Offset Seconds */
+            offset_seconds: number | null;
+            /** Stepped Seconds */
+            stepped_seconds: number | null;
+            /** Synchronised */
+            synchronised: boolean | null;
+        };
         /** FieldError */
         FieldError: {
             /** Detail */
             detail: string;
             /** Field */
             field: string;
+            /** @default null */
+            said: components["schemas"]["Said"] | null;
+        };
+        /** GivenUp */
+        GivenUp: {
+            /** Camera */
+            camera: number;
+            /** Since */
+            since: string | null;
+            /** Stream */
+            stream: string;
+            /** Why */
+            why: string;
         };
         /** Grant */
         Grant: {
@@ -1201,6 +1261,113 @@ export interface components {
             /** Items */
             items: components["schemas"]["Group"][];
         };
+        /**
+         * Health
+         * @description `data` and `process` are for those who manage all cameras.
+         * @example {
+         *       "archiver": {
+         *         "answers": true,
+         *         "at": "2026-11-30T07:14:59.100000Z"
+         *       },
+         *       "at": "2026-11-30T07:15:00.000000Z",
+         *       "clock": {
+         *         "max_error_seconds": 0.01,
+         *         "offset_seconds": 0.0001,
+         *         "stepped_seconds": 0,
+         *         "synchronised": true
+         *       },
+         *       "given_up": [],
+         *       "live": {
+         *         "answers": true
+         *       },
+         *       "recorder": {
+         *         "answers": true
+         *       },
+         *       "retention": {
+         *         "braked": false,
+         *         "off": false
+         *       },
+         *       "site": "Straż Miejska",
+         *       "spool": {
+         *         "bytes_per_second": 2016129,
+         *         "disk_free_bytes": 90000000000,
+         *         "hours": 12.4,
+         *         "open_bytes": 16900000,
+         *         "room_bytes": 90000000000,
+         *         "sealed_bytes": 0,
+         *         "strays": 0
+         *       },
+         *       "store": {
+         *         "waiting_segments": 0,
+         *         "where": "/srv/stroz/store"
+         *       },
+         *       "streams": [
+         *         {
+         *           "age_seconds": 0.041,
+         *           "bits_per_second": 4000000,
+         *           "bytes": 191200000,
+         *           "camera": {
+         *             "name": "Rynek 1",
+         *             "number": 12
+         *           },
+         *           "camera_id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *           "clock_offset_seconds": 0.012,
+         *           "codec": "h264",
+         *           "detail": "",
+         *           "fps": 25,
+         *           "gap_today_seconds": 0,
+         *           "gaps_by_reason": {},
+         *           "height": 1080,
+         *           "level": "good",
+         *           "segments": 56,
+         *           "source": "rtsp",
+         *           "state": "recording",
+         *           "stream": "main",
+         *           "stream_id": "0f1a2b3c-4d5e-4c5e-9b7e-7c7a1d5e6b0c",
+         *           "width": 1920
+         *         }
+         *       ],
+         *       "web": {
+         *         "answers": true,
+         *         "catalogue_answers": true,
+         *         "live_views": 16,
+         *         "recorder_answers": true
+         *       }
+         *     }
+         */
+        Health: {
+            archiver: components["schemas"]["ArchiverHealth"];
+            /**
+             * At
+             * @description UTC, RFC 3339.
+             * @example 2026-11-30T07:15:00.000Z
+             */
+            at: string;
+            clock: components["schemas"]["ClockHealth"];
+            /** Data */
+            data?: string | null;
+            /** Given Up */
+            given_up: components["schemas"]["GivenUp"][];
+            live: components["schemas"]["LiveHealth"];
+            /** Process */
+            process?: number | null;
+            recorder: components["schemas"]["Answering"];
+            retention: components["schemas"]["RetentionHealth"] | null;
+            /** Site */
+            site: string;
+            spool: components["schemas"]["SpoolHealth"];
+            store: components["schemas"]["StoreHealth"];
+            /** Streams */
+            streams: components["schemas"]["StreamHealth"][];
+            web: components["schemas"]["WebHealth"];
+        };
+        /** HealthCamera */
+        HealthCamera: {
+            /** Name */
+            name: string;
+            /** Number */
+            number: number;
+        };
         /** ImportReport */
         ImportReport: {
             /** Counts */
@@ -1219,17 +1386,23 @@ export interface components {
         ImportRow: {
             /** Column */
             column: string | null;
-            /** Detail */
-            detail: string | null;
             /** Line */
             line: number;
             /** Name */
             name: string;
             /** Number */
             number: string;
+            /**
+             * Said
+             * @description What is wrong with the row, or what it changes.
+             */
+            said: components["schemas"]["Said"][];
             verdict: components["schemas"]["Verdict"];
-            /** Warning */
-            warning: string | null;
+            /**
+             * Warnings
+             * @description Likeness to another camera: same name or address.
+             */
+            warnings: components["schemas"]["Said"][];
         };
         /** Layout */
         Layout: {
@@ -1306,6 +1479,14 @@ export interface components {
         LayoutList: {
             /** Items */
             items: components["schemas"]["Layout"][];
+        };
+        /**
+         * LiveHealth
+         * @description `answers` null: the gateway is not to run here.
+         */
+        LiveHealth: {
+            /** Answers */
+            answers: boolean | null;
         };
         /**
          * LoginNotice
@@ -1540,6 +1721,11 @@ export interface components {
              * @default null
              */
             retry_after: number | null;
+            /**
+             * @description More exactly than `code`, where a person typed or sent something wrong.
+             * @default null
+             */
+            said: components["schemas"]["Said"] | null;
             /** Status */
             status: number;
             /** Title */
@@ -1578,6 +1764,13 @@ export interface components {
              */
             rendition: "main" | "sub";
         };
+        /** RetentionHealth */
+        RetentionHealth: {
+            /** Braked */
+            braked: boolean;
+            /** Off */
+            off: boolean;
+        };
         /**
          * Role
          * @description What a person is here.
@@ -1598,6 +1791,28 @@ export interface components {
         RoleList: {
             /** Items */
             items: components["schemas"]["RoleInfo"][];
+        };
+        /**
+         * Said
+         * @description A sentence: clients say it in the reader's language by `code` and `facts`, or show `text`, its English.
+         * @example {
+         *       "code": "number_twice",
+         *       "facts": {
+         *         "line": 2,
+         *         "number": 12
+         *       },
+         *       "text": "12 is already in line 2"
+         *     }
+         */
+        Said: {
+            /** Code */
+            code: string;
+            /** Facts */
+            facts: {
+                [key: string]: string | number;
+            };
+            /** Text */
+            text: string;
         };
         /**
          * Scope
@@ -1772,18 +1987,126 @@ export interface components {
             version: string;
         };
         /**
+         * Snapshot
+         * @description A still that is about to be kept. `captured_at`: of the frame, by its caption; null where that is not known.
+         */
+        Snapshot: {
+            /** Captured At */
+            captured_at?: string | null;
+        };
+        /**
          * SourceKind
          * @description Who receives a stream: our RTSP client, PyAV in a process of its own, or ours first and then PyAV.
          * @enum {string}
          */
         SourceKind: "auto" | "rtsp" | "libav";
+        /** SpoolHealth */
+        SpoolHealth: {
+            /** Bytes Per Second */
+            bytes_per_second?: number | null;
+            /** Disk Free Bytes */
+            disk_free_bytes: number | null;
+            /** Hours */
+            hours?: number | null;
+            /** Open Bytes */
+            open_bytes?: number | null;
+            /** Room Bytes */
+            room_bytes?: number | null;
+            /** Sealed Bytes */
+            sealed_bytes?: number | null;
+            /** Strays */
+            strays?: number | null;
+        };
+        /** StoreHealth */
+        StoreHealth: {
+            /** Error */
+            error?: string | null;
+            /** Journals Set Aside */
+            journals_set_aside?: number | null;
+            /** Lost */
+            lost?: number | null;
+            /** Oldest */
+            oldest?: string | null;
+            /** Set Aside */
+            set_aside?: number | null;
+            /** Uploaded Bytes */
+            uploaded_bytes?: number | null;
+            /** Uploaded Segments */
+            uploaded_segments?: number | null;
+            /** Waiting Bytes */
+            waiting_bytes?: number | null;
+            /** Waiting Segments */
+            waiting_segments?: number | null;
+            /** Where */
+            where: string;
+        };
+        /** StreamHealth */
+        StreamHealth: {
+            /** Age Seconds */
+            age_seconds: number | null;
+            /** Bits Per Second */
+            bits_per_second: number;
+            /** Bytes */
+            bytes: number;
+            camera: components["schemas"]["HealthCamera"];
+            /**
+             * Camera Id
+             * Format: uuid
+             */
+            camera_id: string;
+            /** Clock Offset Seconds */
+            clock_offset_seconds: number | null;
+            /** Codec */
+            codec: string | null;
+            /** Detail */
+            detail: string;
+            /** Fps */
+            fps: number;
+            /** Gap Today Seconds */
+            gap_today_seconds: number | null;
+            /** Gaps By Reason */
+            gaps_by_reason: {
+                [key: string]: number;
+            };
+            /** Height */
+            height: number;
+            /**
+             * Level
+             * @enum {string}
+             */
+            level: "good" | "starting" | "bad" | "off";
+            /** Reason */
+            reason: string | null;
+            /** Segments */
+            segments: number;
+            /** Since */
+            since: string | null;
+            /** Source */
+            source: string | null;
+            /** Source Why */
+            source_why: string | null;
+            /** State */
+            state: string;
+            /** Stream */
+            stream: string;
+            /**
+             * Stream Id
+             * Format: uuid
+             */
+            stream_id: string;
+            /** Width */
+            width: number;
+        };
         /**
          * StreamReport
          * @description One stream: what it sends, or (`ok` false) why nothing was received. Fields as `vms camera test --json`.
          */
         StreamReport: {
-            /** Advice */
-            advice?: string[];
+            /**
+             * Advice
+             * @description What to change on the camera, worst first.
+             */
+            advice?: components["schemas"]["Said"][];
             /** Audio */
             audio?: string[] | null;
             /** B Frames */
@@ -1958,6 +2281,17 @@ export interface components {
          * @enum {string}
          */
         Verdict: "new" | "changed" | "unchanged" | "error";
+        /** WebHealth */
+        WebHealth: {
+            /** Answers */
+            answers: boolean;
+            /** Catalogue Answers */
+            catalogue_answers: boolean;
+            /** Live Views */
+            live_views: number;
+            /** Recorder Answers */
+            recorder_answers: boolean;
+        };
     };
     responses: never;
     parameters: never;
@@ -2449,9 +2783,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
+                    "application/json": components["schemas"]["Health"];
                 };
             };
             /** @description A problem */
@@ -3384,6 +3716,39 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["RenditionWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    live_snapshot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Snapshot"];
             };
         };
         responses: {

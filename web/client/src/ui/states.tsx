@@ -1,7 +1,9 @@
 /** What a list shows when it has nothing to show, and why. */
 
 import { useTranslation } from "react-i18next";
+import type { Said } from "../api/model.ts";
 import { codeOf, isPassing, Problem } from "../api/problems.ts";
+import { tenths } from "../time/site.ts";
 
 export function Loading() {
   const { t } = useTranslation();
@@ -67,13 +69,30 @@ export function problemText(t: (key: string, facts?: Record<string, unknown>) =>
     seconds: Math.ceil(problem?.retryAfterS ?? 5),
     defaultValue: t("problem.internal"),
   });
-  const detail = problem && ["invalid", "conflict"].includes(code) ? problem.detail : "";
+  const said = problem?.said ?? problem?.errors[0]?.said;
+  const detail = problem && ["invalid", "conflict"].includes(code) ? (said ? saidText(t, said) : problem.detail) : "";
   return detail ? `${text} ${detail}` : text;
 }
 
+/** A sentence of the server in the reader's language; its own English where this page is older than the code. */
+export function saidText(t: (key: string, facts?: Record<string, unknown>) => string, said: Said): string {
+  const facts: Record<string, unknown> = {};
+  for (const [name, fact] of Object.entries(said.facts)) {
+    const key = `said_${name}.${String(fact).replaceAll(" ", "_")}`;
+    if (name === "field" || name === "stream") facts[name] = t(key, { defaultValue: fact });
+    else facts[name] = typeof fact === "number" && !Number.isInteger(fact) ? tenths(fact) : fact;
+  }
+  return t(`said.${said.code}`, { ...facts, defaultValue: said.text });
+}
+
 /** The complaint about one field, for the text under it. */
-export function fieldError(error: unknown, field: string): string | null {
+export function fieldError(
+  t: (key: string, facts?: Record<string, unknown>) => string,
+  error: unknown,
+  field: string,
+): string | null {
   if (!(error instanceof Problem)) return null;
   const found = error.errors.find((entry) => entry.field === field || entry.field.endsWith(`.${field}`));
-  return found?.detail ?? (error.field === field ? error.detail : null);
+  if (found) return found.said ? saidText(t, found.said) : found.detail;
+  return error.field === field ? error.detail : null;
 }

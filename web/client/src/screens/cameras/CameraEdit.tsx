@@ -8,7 +8,7 @@ import * as api from "../../api/calls.ts";
 import type { Camera, CameraFields } from "../../api/model.ts";
 import { useMay } from "../../app/context.tsx";
 import { Button, CheckField, ChoiceField, Dialog, PasswordField, TextField } from "../../ui/controls.tsx";
-import { Failed, fieldError, Loading, NoRight, problemText, Refused } from "../../ui/states.tsx";
+import { Failed, fieldError, Loading, NoRight, problemText, Refused, saidText } from "../../ui/states.tsx";
 import { BrowserVerdict, streamText } from "./Cameras.tsx";
 import { TestReport } from "./TestReport.tsx";
 
@@ -121,7 +121,7 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
       required={more.required ?? false}
       description={more.hint}
       inputMode={more.numeric ? "decimal" : "text"}
-      error={fieldError(save.error, name) ?? fieldError(test.error, name)}
+      error={fieldError(t, save.error, name) ?? fieldError(t, test.error, name)}
       autoComplete="off"
     />
   );
@@ -155,7 +155,7 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
             onChange={set("password")}
             autoComplete="new-password"
             placeholder={camera?.admin?.has_password ? t("camera.password_kept") : undefined}
-            error={fieldError(save.error, "password")}
+            error={fieldError(t, save.error, "password")}
           />
           <ChoiceField
             label={t("camera.transport")}
@@ -190,8 +190,8 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
             </p>
           )}
           {save.isSuccess && (
-            <p className={save.data.warning ? "note note--warn wide" : "note wide"} role="status">
-              {t("camera.saved")} {save.data.warning}
+            <p className={save.data.warnings.length > 0 ? "note note--warn wide" : "note wide"} role="status">
+              {t("camera.saved")} {save.data.warnings.map((one) => saidText(t, one)).join("; ")}
             </p>
           )}
           <div className="acts wide">

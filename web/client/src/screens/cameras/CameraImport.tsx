@@ -8,7 +8,7 @@ import * as api from "../../api/calls.ts";
 import type { ImportReport } from "../../api/model.ts";
 import { useMay } from "../../app/context.tsx";
 import { Button, CheckField } from "../../ui/controls.tsx";
-import { NoRight, problemText } from "../../ui/states.tsx";
+import { NoRight, problemText, saidText } from "../../ui/states.tsx";
 
 export function CameraImport() {
   const { t } = useTranslation();
@@ -117,8 +117,10 @@ export function CameraImport() {
                       </td>
                       <td>{row.column}</td>
                       <td>
-                        {row.detail}
-                        {row.warning && <span className="warn"> {row.warning}</span>}
+                        {row.said.map((one) => saidText(t, one)).join("; ")}
+                        {row.warnings.length > 0 && (
+                          <span className="warn"> {row.warnings.map((one) => saidText(t, one)).join("; ")}</span>
+                        )}
                       </td>
                     </tr>
                   ))}

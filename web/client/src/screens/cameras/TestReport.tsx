@@ -3,6 +3,7 @@
 import { useTranslation } from "react-i18next";
 import type { StreamReport } from "../../api/model.ts";
 import { tenths } from "../../time/site.ts";
+import { saidText } from "../../ui/states.tsx";
 
 export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
   const { t } = useTranslation();
@@ -47,9 +48,9 @@ export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
           {(stream.advice?.length ?? 0) > 0 && (
             <ul>
               {stream.advice?.map((advice) => (
-                <li key={advice}>
+                <li key={advice.code}>
                   <span aria-hidden="true">→ </span>
-                  {advice}
+                  {saidText(t, advice)}
                 </li>
               ))}
             </ul>

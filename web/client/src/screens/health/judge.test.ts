@@ -64,6 +64,7 @@ describe("health", () => {
       site({
         recorder: { answers: false },
         archiver: { answers: false, at: null, catalogue_error: "locked" },
+        live: { answers: false },
         store: { where: "s", error: "refused", waiting_segments: 9, lost: 2, set_aside: 1 },
         spool: { disk_free_bytes: 0, hours: 0.5, room_bytes: 0 },
         clock: { synchronised: false, offset_seconds: -3 },
@@ -74,6 +75,7 @@ describe("health", () => {
       [
         "recorder_down",
         "archiver_down",
+        "live_down",
         "catalogue_error",
         "store_error",
         "store_lost",

@@ -56,6 +56,7 @@ export function troubles(health: Health): Trouble[] {
     found.push({ grade, number: null, what: why, why, facts, sinceUtc: null, cause, todo: why });
   if (!health.recorder.answers) site("recorder_down", "recorder");
   if (!health.archiver.answers) site("archiver_down", "recorder");
+  if (health.live?.answers === false) site("live_down", "recorder");
   if (health.archiver.catalogue_error) site("catalogue_error", "store");
   if (health.store.error) site("store_error", "store", "bad", { segments: health.store.waiting_segments ?? 0 });
   if ((health.store.lost ?? 0) > 0) site("store_lost", "store", "bad", { segments: health.store.lost ?? 0 });

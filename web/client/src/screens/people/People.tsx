@@ -319,7 +319,7 @@ function AddPerson({ onClose, chosen }: { onClose: () => void; chosen: (id: stri
           description={t("entry.name_rule")}
           value={name}
           onChange={setName}
-          error={fieldError(add.error, "name")}
+          error={fieldError(t, add.error, "name")}
           autoComplete="off"
           maxLength={64}
           required

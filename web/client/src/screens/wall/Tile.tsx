@@ -4,7 +4,9 @@ import { draggable, dropTargetForElements } from "@atlaskit/pragmatic-drag-and-d
 import { Menu } from "@mantine/core";
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
+import { noteSnapshot } from "../../api/calls.ts";
 import type { Camera, TileContent } from "../../api/model.ts";
+import { codeOf } from "../../api/problems.ts";
 import { useDecoding, useDesk, usePurpose } from "../../app/context.tsx";
 import { renditionFor } from "../../media/overload.ts";
 import type { CameraLabel, TileSource } from "../../media/tileController.ts";
@@ -154,13 +156,19 @@ export function Tile({
     if (typeof content === "object" && content !== null) wall.pauseTours(Date.now() + 60_000);
   };
   const snapshot = () => {
+    const session = active?.sessionId ?? null;
     if (!active?.verdict.picture || !camera) return;
-    void saveSnapshot(active.video, {
-      number: camera.number,
-      name: camera.name,
-      captureMs: active.lastCaptureMs,
-      zone: world.zone,
-    }).then((saved) => saved && acts.say(t("tile.snapshot_saved", { number: camera.number })));
+    if (session === null) {
+      acts.say(t("tile.snapshot_not_live", { number: camera.number }));
+      return;
+    }
+    const captureMs = active.lastCaptureMs;
+    const facts = { number: camera.number, name: camera.name, captureMs, zone: world.zone };
+    saveSnapshot(active.video, facts, () => noteSnapshot(session, captureMs)).then(
+      (saved) => saved && acts.say(t("tile.snapshot_saved", { number: camera.number })),
+      (error: unknown) =>
+        acts.say(t("tile.snapshot_refused", { number: camera.number, why: t(`problem.${codeOf(error)}`) })),
+    );
   };
   const run = useRef<(what: string) => void>(() => undefined);
   run.current = (what) => {

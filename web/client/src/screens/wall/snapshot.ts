@@ -2,16 +2,19 @@
 
 import type { SiteZone } from "../../time/site.ts";
 
-/** False: nothing is shown that could be kept. */
+/** False: nothing is shown that could be kept. The frame is of this instant; it is handed out once `onRecord` is done, and
+ * not at all if that fails. */
 export async function saveSnapshot(
   video: HTMLVideoElement,
   facts: { number: number; name: string; captureMs: number | null; zone: SiteZone },
+  onRecord: () => Promise<unknown>,
 ): Promise<boolean> {
   if (video.videoWidth === 0) return false;
   const canvas = document.createElement("canvas");
   canvas.width = video.videoWidth;
   canvas.height = video.videoHeight;
   canvas.getContext("2d")?.drawImage(video, 0, 0);
+  await onRecord();
   const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/png"));
   if (blob === null) return false;
   const { captureMs, zone, number } = facts;

@@ -1,4 +1,4 @@
-"""What there is to say about a running site: gathered from the feed, the assignment and the archiver's status file.
+"""What there is to say about a running site: gathered from the feed, the assignment, the archiver's status file, and by asking.
 
 Owns the judgement on every stream, above all when a picture no longer counts as fresh: nothing is called recording whose
 last unit is older than `STALE_NS`. What is expected comes from the assignment, so a stream nobody reports is seen too.
@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from vms.assignment import Assignment, read_assignment
-from vms.cli.spool_disk import ask_disk
 from vms.errors import MalformedError, SourceError, UserError
 from vms.feed import FeedClient
-from vms.localtime import format_utc
 from vms.model import GapReason, StreamKind
 from vms.ntp import HostClock, ask_kernel, host_clock
+from vms.status.asking import live_answers, web_answers
+from vms.status.spool_disk import ask_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,10 +125,13 @@ class SiteStatus:
     spool_free_bytes: int | None = None  # of its disk, less the reserve, asked now and of nobody else
     spool_too_small: str = ""  # why nothing fits on its disk, however empty that is
     archiver_waits: str = ""  # why it is not started yet
+    web_answers: bool | None = None  # None: it is not to run here
+    live_answers: bool | None = None
 
     @property
     def nothing_runs(self) -> bool:
-        return not (self.running_process or self.recorder_answers or self.archiver_answers)
+        answers = (self.recorder_answers, self.archiver_answers, self.web_answers, self.live_answers)
+        return not (self.running_process or any(answers))
 
     @property
     def recorded(self) -> list[StreamLine]:
@@ -144,9 +147,10 @@ class SiteStatus:
 
 async def gather_status(site: Site) -> SiteStatus:
     """Ask everybody at once; who does not answer within seconds is said not to. Ages are of the moment of the answer."""
-    states, report = await asyncio.gather(
-        _ask_feed(site.settings.feed.socket), asyncio.to_thread(read_report, site.run / "archiver.json")
-    )
+    states, report, web, live = await asyncio.gather(
+        _ask_feed(site.settings.feed.socket), asyncio.to_thread(read_report, site.run / "archiver.json"),
+        web_answers(site), live_answers(site),
+    )  # fmt: skip
     now_ns = time.time_ns()
     problem, assignment = "", Assignment()
     try:
@@ -169,6 +173,8 @@ async def gather_status(site: Site) -> SiteStatus:
         spool_free_bytes=None if disk is None else disk.room_bytes,
         spool_too_small="" if disk is None else disk.too_small or "",
         archiver_waits=why_it_waits(site),
+        web_answers=web,
+        live_answers=live,
     )
 
 
@@ -282,101 +288,6 @@ def _read_report(file: Path) -> ArchiverLine | None:
         return None
 
 
-def status_json(status: SiteStatus) -> dict[str, Any]:
-    """docs/reference/cli.md, "vms status"."""
-    report = status.archiver
-    return {
-        "at": format_utc(status.at_ns),
-        "site": status.name,
-        "data": status.data,
-        "process": _pid(status),
-        "recorder": {"answers": status.recorder_answers},
-        "archiver": {
-            "answers": status.archiver_answers,
-            "at": report and format_utc(report.at_ns),
-            "catalogue_error": report and report.catalogue_error,
-            "waits": status.archiver_waits or None,
-        },
-        "spool": {"disk_free_bytes": status.spool_free_bytes}
-        | (
-            {}
-            if report is None
-            else {
-                "open_bytes": report.spool_open_bytes,
-                "sealed_bytes": report.spool_sealed_bytes,
-                "room_bytes": report.spool_room_bytes,
-                "hours": report.spool_hours,
-                "bytes_per_second": report.spool_bytes_per_second,
-                "strays": report.spool_strays,
-            }
-        ),
-        "given_up": [
-            {
-                "camera": line.number,
-                "stream": line.kind,
-                "since": None if line.since_ns is None else format_utc(line.since_ns),
-                "why": line.detail,
-            }
-            for line in status.given_up
-        ],
-        "store": {"where": status.store}
-        | (
-            {}
-            if report is None
-            else {
-                "waiting_segments": report.backlog_segments,
-                "waiting_bytes": report.backlog_bytes,
-                "oldest": None if report.oldest_start_ns is None else format_utc(report.oldest_start_ns),
-                "uploaded_segments": report.uploaded_segments,
-                "uploaded_bytes": report.uploaded_bytes,
-                "lost": report.lost_segments,
-                "set_aside": report.set_aside,
-                "journals_set_aside": report.journals_set_aside,
-                "error": report.store_error,
-            }
-        ),
-        "clock": _clock_json(status),
-        "retention": report and {"braked": report.retention_braked, "off": report.retention_off},
-        "streams": [_stream_json(s) for s in status.streams],
-    }
-
-
-def _clock_json(status: SiteStatus) -> dict[str, Any]:
-    report = status.archiver if status.archiver_answers else None
-    return {
-        "synchronised": status.clock.synchronised,
-        "offset_seconds": _seconds(status.clock.offset_ns),
-        "max_error_seconds": _seconds(status.clock.max_error_ns),
-        "stepped_seconds": report and _seconds(report.clock_stepped_ns),
-    }
-
-
-def _stream_json(line: StreamLine) -> dict[str, Any]:
-    return {
-        "camera": {"number": line.number, "name": line.name},
-        "stream": line.kind,
-        "stream_id": line.stream_id,
-        "level": line.level.value,
-        "state": line.word,
-        "reason": line.reason,
-        "detail": line.detail,
-        "since": None if line.since_ns is None else format_utc(line.since_ns),
-        "codec": line.codec or None,
-        "width": line.width,
-        "height": line.height,
-        "fps": round(line.fps, 2),
-        "bits_per_second": line.bits_per_second,
-        "age_seconds": None if line.age_ns is None else round(line.age_ns / 1e9, 3),
-        "gap_today_seconds": None if line.gap_today_ns is None else round(line.gap_today_ns / 1e9, 3),
-        "source": line.source or None,
-        "source_why": line.source_why or None,
-        "clock_offset_seconds": None if line.clock_offset_ns is None else round(line.clock_offset_ns / 1e9, 3),
-        "segments": line.segments,
-        "bytes": line.bytes,
-        "gaps_by_reason": dict(line.gaps_by_reason),
-    }
-
-
 async def _ask_feed(socket: Path) -> list[dict[str, Any]] | None:
     """The recorder's streams, or None when it does not answer."""
     try:
@@ -385,11 +296,6 @@ async def _ask_feed(socket: Path) -> list[dict[str, Any]] | None:
     except (SourceError, UserError, aiohttp.ClientError, OSError, TimeoutError, ValueError):
         return None
     return answer if isinstance(answer, list) else None
-
-
-def _pid(status: SiteStatus) -> int | None:
-    text = status.running_process or ""
-    return int(text) if text.isdigit() else None
 
 
 def count_of(value: Any) -> int:
@@ -412,10 +318,6 @@ def _instant(value: object) -> int | None:
 
 def _float(value: object) -> float:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
-
-
-def _seconds(ns: int | None) -> float | None:
-    return None if ns is None else round(ns / 1e9, 6)
 
 
 def _text(value: object) -> str | None:

@@ -1,6 +1,6 @@
 """What of a site as a whole needs a person: one judgement for `vms status`, alarms and metrics. Pure.
 
-Streams are judged in `vms.cli.site_status`. Each function answers with a short text for people, or None when all is well
+Streams are judged in `vms.status.site_status`. Each function answers with a short text for people, or None when all is well
 or nobody can tell; `None` from a process that does not answer is told apart by `archiver_answers`.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vms.cli.site_status import ArchiverLine, Level, SiteStatus, StreamLine
 from vms.localtime import format_duration
 from vms.model import StreamKind
+from vms.status.site_status import ArchiverLine, Level, SiteStatus, StreamLine
 
 TIGHT_HOURS = 1.0
 WAITS_NS = 600_000_000_000  # what waits for the store longer than this does not leave as fast as it comes
@@ -85,6 +85,16 @@ def archiver_trouble(status: SiteStatus) -> str | None:
     if status.archiver is not None:
         return f"last heard of {format_duration(max(0, status.at_ns - status.archiver.at_ns))} ago"
     return "it has not reported yet" if status.running_process else "it does not run"
+
+
+def web_trouble(status: SiteStatus) -> str | None:
+    """Nobody can sign in: the web process does not answer."""
+    return None if status.web_answers is not False else "it does not answer"
+
+
+def live_trouble(status: SiteStatus) -> str | None:
+    """Nobody can begin to watch: the live gateway does not answer."""
+    return None if status.live_answers is not False else "it does not answer"
 
 
 def cameras(status: SiteStatus) -> dict[str, list[StreamLine]]:

@@ -1,0 +1,100 @@
+"""What the interface says by code has words in both languages of the client; a new code without them fails."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.web_site import WebSite
+from tests.unit.cli.test_cli_audit import ACTS
+from tests.unit.web.test_audit import STEPS
+from vms.sentences import ENGLISH, say
+from web.identity.access import Role
+from web.identity.refusals import Code
+
+HOUSE = Path(__file__).parents[3]
+ELSEWHERE = {"sign_in_failed", "wrong_password"}  # put on record where something did not succeed
+LANGUAGES = ("pl", "en")
+
+
+def catalogue(language: str) -> Any:
+    return json.loads((HOUSE / "web/client/src/i18n" / f"{language}.json").read_text())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_problem_has_words(language: str) -> None:
+    assert {code.value for code in Code} - catalogue(language)["problem"].keys() == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_act_on_record_has_words(language: str) -> None:
+    acts = {a for step in STEPS.values() for a in (step.act, *step.besides)} | {
+        a for many in ACTS.values() for a in many
+    }
+    acts |= ELSEWHERE | {"confirm_deletion", "confirm_rebuild"}
+    assert acts ^ catalogue(language)["audit_act"].keys() == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_sentence_is_said_with_the_same_facts(language: str) -> None:
+    words = catalogue(language)["said"]
+    assert words.keys() == ENGLISH.keys()
+    for code, english in ENGLISH.items():
+        facts = set(re.findall(r"\{(\w+)(?::[^}]*)?\}", re.sub(r"\{\{.*?\}\}", "", english)))
+        assert set(re.findall(r"\{\{(\w+)\}\}", words[code])) == facts, code
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_names_in_sentences_have_words(language: str) -> None:
+    from vms.cameras.camera_edit import _SHOWN
+    from vms.model import StreamKind
+
+    assert {label.replace(" ", "_") for label in _SHOWN.values()} == catalogue(language)["said_field"].keys()
+    assert {kind.value for kind in StreamKind} == catalogue(language)["said_stream"].keys()
+
+
+def test_every_sentence_that_is_raised_is_in_the_list_and_none_is_there_in_vain() -> None:
+    said = set()
+    for folder in ("vms", "storage", "web", "recorder"):
+        for file in (HOUSE / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and file.name != "sentences.py":
+                    said.add(node.value)
+    assert ENGLISH.keys() - said == set()
+
+
+def test_a_sentence_is_its_english_and_knows_its_code() -> None:
+    told = say("number_twice", number=12, line=2)
+    assert told == "12 is already in line 2"
+    assert told.as_json() == {
+        "code": "number_twice",
+        "facts": {"number": 12, "line": 2},
+        "text": "12 is already in line 2",
+    }
+    assert say("url_placeholder", name="{pass}").endswith("known are {user} and {password}")
+
+
+async def test_a_table_a_field_and_a_test_are_told_by_code(web_site: WebSite) -> None:
+    client = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+    await web_site.camera(1)
+    text = "numer;nazwa;adres;lat\r\n1;Rynek;;\r\n1;x;10.0.0.2;\r\nx;y;10.0.0.3;\r\n5;Kamera 1;10.0.0.5;99\r\n"
+    csv = {"Content-Type": "text/csv"}
+    report = (await client("POST", "/cameras/import", data=text, headers=csv)).json
+    assert [[one["code"] for one in row["said"]] for row in report["rows"]] == [
+        ["changed"], ["number_twice"], ["whole_number"], ["degrees_range"]
+    ]  # fmt: skip
+    assert report["rows"][0]["said"][0]["facts"] == {"field": "name", "before": "Kamera 1", "after": "Rynek"}
+    assert report["rows"][1]["said"][0]["facts"] == {"number": 1, "line": 2}
+    whole = await client("POST", "/cameras/import", data="nr;nazwa\r\n", headers=csv)
+    assert (whole.code, whole.json["said"]["code"]) == ("invalid", "table_column_unknown")
+    field = await client("POST", "/cameras", json={"name": "x", "main_url": "gopher://10.0.0.5/a"})
+    (fault,) = field.json["errors"]
+    assert (fault["field"], fault["said"]["code"]) == ("main_url", "url_scheme")
+    tested = await client("POST", "/cameras/test", json={"main_url": "rtsp://10.0.0.9/a"})
+    (advice,) = tested.json["streams"][0]["advice"]
+    assert (advice["code"], advice["facts"]) == ("rare_keyframes", {"seconds": 4.0})
