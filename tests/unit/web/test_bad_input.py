@@ -289,6 +289,17 @@ async def test_layouts_are_ones_own_and_shared_ones_are_looked_at(web_site: WebS
     assert (await ola("GET", path)).code == "not_found"
 
 
+async def test_what_others_share_takes_nobodys_place_for_layouts(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.api.routes.layouts.MOST_LAYOUTS", 3)
+    anna, ola = await web_site.signed_in("anna", Role.OPERATOR), await web_site.signed_in("ola", Role.OPERATOR)
+    wish = {"name": "Ściana", "shared": True, "grid": "1", "tiles": [None]}
+    for client in (anna, ola):
+        kept = [await client("POST", "/layouts", json=wish) for _ in range(4)]
+        assert [one.status for one in kept] == [201, 201, 201, 409]
+
+
 async def test_the_audit_log_is_read_for_a_reason_and_the_reading_is_in_it(web_site: WebSite) -> None:
     client = await web_site.signed_in("iod", Role.DATA_PROTECTION_OFFICER)
     assert (await client("GET", "/audit")).code == "invalid"
