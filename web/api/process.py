@@ -119,8 +119,8 @@ async def build(site: Site, clock: Clock, metrics: Metrics, undo: AsyncExitStack
     watch = Watch(catalogue, feed, clock)
     return Parts(
         site=site, catalogue=catalogue, identity=Identity(catalogue, site.key, clock), watch=watch,
-        views=LiveViews(catalogue, gateway, watch, clock, metrics), gateway=gateway, feed=feed, ice=ice_servers(site.settings.live),
-        audit_key=AuditKey.open(site.path, site.sealer), metrics=metrics, clock=clock, tls=tls,
+        views=LiveViews(catalogue, gateway, watch, clock, metrics, most_of_user=site.settings.live.max_sessions_per_user),
+        gateway=gateway, feed=feed, ice=ice_servers(site.settings.live), audit_key=AuditKey.open(site.path, site.sealer), metrics=metrics, clock=clock, tls=tls,
     )  # fmt: skip
 
 

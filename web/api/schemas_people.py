@@ -191,7 +191,6 @@ class NewToken(Incoming):
     name: Name
     acts: list[Act] = Field(min_length=1, max_length=len(Act))
     days: int = Field(90, ge=1, le=366)
-    user_id: UUID | None = Field(None, description="Whose rights it has at most; null: yours.")
 
 
 class TokenCreated(Outgoing):

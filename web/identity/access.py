@@ -72,6 +72,7 @@ class RoleRights:
     renditions: frozenset[Rendition] = frozenset()
 
 
+LEAST_PURPOSE_CHARS = 3
 FOOTAGE = frozenset({Act.VIEW_LIVE, Act.VIEW_RECORDED, Act.EXPORT})
 ANYWHERE = frozenset({Act.READ_HEALTH, Act.MANAGE_LAYOUTS})  # any scope will do for them
 OF_A_CAMERA = FOOTAGE | {Act.PLACE_HOLD, Act.RELEASE_HOLD, Act.MANAGE_CAMERAS, Act.READ_HEALTH}
@@ -180,6 +181,11 @@ def narrowed(allowed: Access, acts: frozenset[Act]) -> Access:
         allowed.back_ns if Act.VIEW_RECORDED in left else 0,
         allowed.purpose_required & acts,
     )
+
+
+def is_purpose(text: str) -> bool:
+    """Whether a stated purpose says anything."""
+    return len(text.strip()) >= LEAST_PURPOSE_CHARS
 
 
 def roles_in_force(grants: Iterable[Grant], now_ns: int) -> list[Role]:

@@ -170,6 +170,19 @@ async def test_sessions_and_tokens_run_out(web_site: WebSite) -> None:
             await attempt
 
 
+async def test_nobody_makes_a_token_of_another_user(web_site: WebSite) -> None:
+    """An administrator with an operator's token would watch without a purpose, and on record it would be the operator."""
+    await web_site.user("anna", Role.OPERATOR)
+    chief = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+    user = await web_site.catalogue.user_named("anna")
+    wish = {"name": "x", "acts": ["view_live"]}
+    assert (await chief("POST", "/tokens", json=wish | {"user_id": str(user.id)})).code == "invalid"
+    made = await chief("POST", "/tokens", json=wish)
+    assert (made.status, made.json["token"]["user"]) == (201, "szef")
+    camera = await web_site.camera(1)
+    assert (await (await web_site.nobody(bearer=made.json["secret"])).watch(camera)).code == "purpose_required"
+
+
 # Throttling
 
 

@@ -511,7 +511,9 @@ export interface paths {
         put?: never;
         /**
          * Create
-         * @description Make a token: cut to these acts of its user's, for so many days. The secret is in the answer and nowhere else.
+         * @description Make a token of one's own: cut to these acts, for so many days. The secret is in the answer and nowhere else.
+         *
+         *     Nobody makes one of another user's here: what it did would be on record as that user's doing.
          */
         post: operations["logins_create"];
         delete?: never;
@@ -1591,11 +1593,6 @@ export interface components {
             days: number;
             /** Name */
             name: string;
-            /**
-             * User Id
-             * @description Whose rights it has at most; null: yours.
-             */
-            user_id?: string | null;
         };
         /** NewUser */
         NewUser: {
@@ -2309,7 +2306,10 @@ export interface operations {
                 /** @description `next` of the page before. */
                 after?: string;
                 limit?: number;
+                /** @description Name of whoever did it, by whatever token. */
                 user?: string;
+                /** @description The same user, and no other that bore the name before. */
+                user_id?: string | null;
                 act?: string;
                 camera?: string | null;
             };
