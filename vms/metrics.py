@@ -174,6 +174,9 @@ class Metrics:
     viewer_first_frame_seconds: Histogram = _metric(
         "viewer_first_frame_seconds", "Time from request to first picture, as browsers report it.", (), _LATENCY_BUCKETS
     )
+    viewer_tiles: Gauge = _metric(
+        "viewer_tiles", "Tiles of all pages by what they say of their picture: live, delayed or lost.", ("state",)
+    )
     viewer_freezes: Counter = _metric("viewer_freezes_total", "Pictures that stood still, as browsers report it.")
     viewer_dropped_frames: Counter = _metric(
         "viewer_dropped_frames_total", "Frames that browsers received and did not show, as they report it."

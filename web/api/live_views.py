@@ -32,6 +32,7 @@ LOOK_SECONDS = 1.0
 MOST_CONNECTING = 32  # of one user: pictures that are being set up, whose number the gateway bounds for all together
 FULL_RETRY_SECONDS = 5
 BUSY_RETRY_SECONDS = 1
+LINGERING_NS = 60_000_000_000  # how long logins that listen no more are read on
 SETTLING_NS = 5_000_000_000  # so young a view may be missing in a list that was asked for before it
 Revoked = Callable[[list[UUID], str], None]
 
@@ -50,6 +51,7 @@ class LiveViews:
         self._opening: dict[UUID, UUID] = {}  # whose offers are with the gateway now
         self._connecting: set[UUID] = set()  # views that have shown no picture yet, as far as the gateway said
         self._listening: dict[UUID, set[Revoked]] = {}
+        self._left: dict[UUID, int] = {}  # when logins ceased to listen: a page whose connection broke comes back
         self._loaded = False
         self._woken = asyncio.Event()
         metrics.live_views.set(0)
@@ -154,6 +156,7 @@ class LiveViews:
             there.discard(revoked)
             if not there:
                 self._listening.pop(login.id, None)
+                self._left[login.id] = self._clock.mono_ns()
 
         return stop
 
@@ -198,8 +201,10 @@ class LiveViews:
                 self.views |= {v.id: v for v in await self._catalogue.live_views()}
                 self._loaded = True
                 self._metrics.live_views.set(len(self.views))
-            wanted = {v.login_id for v in self.views.values()} | self._listening.keys()
+            wanted = {v.login_id for v in self.views.values()} | self._listening.keys() | self._left.keys()
             found = await self._catalogue.logins(wanted)
+            since_ns = self._clock.mono_ns() - LINGERING_NS
+            self._left = {login_id: ns for login_id, ns in self._left.items() if ns > since_ns}
             self.logins = found | {
                 i: login for i, login in self.logins.items() if i not in wanted and self._is_asked(i)
             }

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from storage.catalogue import Actor, Catalogue, Login, StoredGrant, StoredSession, User
 from vms.clock import Clock
@@ -27,6 +28,7 @@ from web.identity.throttling import Devices, Throttle, attempt_keys
 TOKEN_PREFIX = "stroz_"  # noqa: S105 - what a token begins with
 TOUCH_NS = 60 * NS  # how exactly it is known when a login was last used
 MOST_AGENT_CHARS = 200
+MOST_REMEMBERED = 10_000
 NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-@")
 
 
@@ -47,6 +49,7 @@ class Identity:
         self.passwords = passwords or Passwords()
         self.throttle = Throttle()
         self._devices = Devices(site_key)
+        self._sessions_read: OrderedDict[bytes, UUID] = OrderedDict()  # by their secrets' digests
 
     async def set_up(self, code: str, name: str, password: str, *, display_name: str, language: str, ip: str) -> User:
         """Make the first administrator. Refusals SETUP_DONE, WRONG_CREDENTIALS, SLOW_DOWN, WEAK_PASSWORD, INVALID."""
@@ -104,8 +107,26 @@ class Identity:
         caller = None if login is None else caller_of(login, self._clock.wall_ns(), ip=ip, csrf=csrf_of(secret))
         if caller is None or (session := caller.login.session) is None:
             raise Refusal(Code.NOT_SIGNED_IN)
+        self._sessions_read[digest_of(secret)] = session.id
+        self._sessions_read.move_to_end(digest_of(secret))
+        if len(self._sessions_read) > MOST_REMEMBERED:
+            self._sessions_read.popitem(last=False)
         if caller.now_ns - session.seen_ns > TOUCH_NS:
             await self._catalogue.touch_session(session.id, seen_ns=caller.now_ns)
+        return caller
+
+    def as_last_read(self, secret: str, logins: Mapping[UUID, Login], *, ip: str = "") -> Caller:
+        """The caller behind a session's secret by `logins`, as they were when the catalogue last answered.
+
+        Refusals NOT_SIGNED_IN when it no longer holds, CATALOGUE_AWAY when it is not among them.
+        """
+        session_id = self._sessions_read.get(digest_of(secret))
+        login = None if session_id is None else logins.get(session_id)
+        if login is None:
+            raise Refusal(Code.CATALOGUE_AWAY)
+        caller = caller_of(login, self._clock.wall_ns(), ip=ip, csrf=csrf_of(secret))
+        if caller is None:
+            raise Refusal(Code.NOT_SIGNED_IN)
         return caller
 
     async def by_token(self, bearer: str, *, ip: str = "") -> Caller:
@@ -165,7 +186,7 @@ class Identity:
 
 def check_name(name: str) -> None:
     """Refusal INVALID unless a login name that can be typed anywhere and never be mistaken for another one."""
-    if not 2 <= len(name) <= 64 or not set(name.casefold()) <= NAME_CHARS or not name[0].isalnum():
+    if not 2 <= len(name) <= 64 or not name.isascii() or not set(name.lower()) <= NAME_CHARS or not name[0].isalnum():
         raise invalid(
             "name", "a login name has 2 to 64 letters a-z, digits and . _ - @, and begins with one of the first two"
         )
@@ -199,11 +220,6 @@ def administrator_grant(user: User, now_ns: int, *, by: str) -> StoredGrant:
     return StoredGrant(
         uuid4(), user.id, Role.ADMINISTRATOR.value, Scope.ALL.value, None, None, None, None, now_ns, by
     )  # fmt: skip
-
-
-def notice_of(login: Login) -> dict[str, Any]:
-    """What the account's owner is told of the time before this sign-in."""
-    return dict(login.session.notice) if login.session else {}
 
 
 def _session_of(caller: Caller) -> StoredSession:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.support.web_site import PASSWORD, TESTER, WebSite, until
 from vms.clock import SimulatedClock
+from vms.errors import CatalogueUnavailable
 from web.identity.access import Act, Role
 from web.identity.callers import IDLE_SECONDS, NS, SESSION_SECONDS
 from web.identity.passwords import Passwords, check_strength, one_time_password
 from web.identity.people import create_token
 from web.identity.refusals import Code, Refusal
-from web.identity.signing_in import Identity, issue_set_up_code
+from web.identity.signing_in import Identity, check_name, issue_set_up_code
 from web.identity.throttling import FREE, FREE_OF_NETWORK, LONGEST_SECONDS, Devices, Throttle, attempt_keys, network_of
 
 
@@ -127,6 +130,80 @@ async def test_the_websocket_says_that_the_session_ended(web_site: WebSite) -> N
         assert time.monotonic() - ended < 3.0
         assert ended >= began
         assert kinds[0] in ("hello", "pong")
+
+
+async def test_consoles_go_on_and_come_back_while_the_catalogue_is_away(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = await web_site.camera(1)
+    client, other = [await web_site.signed_in(name, Role.OPERATOR) for name in ("anna", "ola")]
+    monkeypatch.setattr("web.api.websocket.TOUCH_NS", 0)
+    touched = asyncio.Event()
+
+    async def away(*_args: object, **_named: object) -> None:
+        touched.set()
+        raise CatalogueUnavailable("away")
+
+    async def seen(socket: aiohttp.ClientWebSocketResponse, beats: int) -> set[str]:
+        found: set[str] = set()
+        async with asyncio.timeout(20):
+            while beats:
+                message = await socket.receive_json()
+                beats -= message["t"] == "beat"
+                found |= {one["id"] for one in message.get("items", ())}
+        return found
+
+    address = web_site.base + "/api/v1/ws"
+    async with client.session.ws_connect(address) as socket:
+        for name in ("read", "write"):
+            monkeypatch.setattr(web_site.catalogue._db, name, away)
+        await seen(socket, 3)
+        assert touched.is_set()
+    await web_site.parts.views.compare()
+    async with client.session.ws_connect(address) as socket:
+        assert await seen(socket, 3) == {str(camera.id)}
+    for secret in (None, "stranger" * 5):  # who was not connected when it went away is not known, and asks again later
+        cookies = {} if secret is None else {"Cookie": f"{web_site.parts.cookie}={secret}"}
+        who = other if secret is None else await web_site.nobody()
+        async with who.session.ws_connect(address, headers=cookies) as socket:
+            await socket.receive()
+            assert socket.close_code == 1013
+
+
+async def test_a_binary_message_ends_the_connection_and_is_no_bug(
+    web_site: WebSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    async with client.session.ws_connect(web_site.base + "/api/v1/ws") as socket:
+        await socket.send_bytes(b"x")
+        async with asyncio.timeout(20):
+            while not socket.closed:
+                await socket.receive()
+        assert socket.close_code == 1003
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_what_tiles_say_is_counted_over_all_pages_and_ends_with_them(web_site: WebSite) -> None:
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+
+    def tiles(state: str) -> float:
+        return float(web_site.parts.metrics.viewer_tiles.labels(state)._value.get())  # type: ignore[attr-defined]
+
+    address = web_site.base + "/api/v1/ws"
+    async with client.session.ws_connect(address) as one, client.session.ws_connect(address) as other:
+        await one.send_json({"t": "tiles", "live": 16})
+        await other.send_json({"t": "tiles", "live": 3, "delayed": 2, "lost": 1})
+        await until(lambda: (tiles("live"), tiles("delayed"), tiles("lost")) == (19, 2, 1))
+        await one.send_json({"t": "tiles", "live": 15, "lost": 1})
+        await until(lambda: (tiles("live"), tiles("delayed"), tiles("lost")) == (18, 2, 2))
+    await until(lambda: (tiles("live"), tiles("delayed"), tiles("lost")) == (0, 0, 0))
+
+
+@pytest.mark.parametrize("name", ["\u212aowalski", "ma\u017f", "stra\u00dfe", "\uff21nna", "łoś", "a", ".anna", "a b"])
+def test_a_login_name_is_letters_that_are_mistaken_for_no_others(name: str) -> None:
+    with pytest.raises(Refusal):
+        check_name(name)
+    check_name("Anna.Nowak-2@kr_1")
 
 
 async def test_a_page_that_talks_too_much_is_cut_off_and_nonsense_is_passed_over(web_site: WebSite) -> None:
