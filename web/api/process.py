@@ -95,8 +95,10 @@ async def build(site: Site, clock: Clock, metrics: Metrics, undo: AsyncExitStack
     gateway = await undo.enter_async_context(LiveGateway(site.live_socket))
     feed = FeedClient(site.settings.feed.socket)
     watch = Watch(catalogue, feed, clock)
+    identity = Identity(catalogue, site.key, clock)
+    undo.push_async_callback(identity.settle)
     return Parts(
-        site=site, catalogue=catalogue, identity=Identity(catalogue, site.key, clock), watch=watch,
+        site=site, catalogue=catalogue, identity=identity, watch=watch,
         views=LiveViews(catalogue, gateway, watch, clock, metrics, most_of_user=site.settings.live.max_sessions_per_user),
         gateway=gateway, feed=feed, ice=ice_servers(site.settings.live), audit_key=AuditKey.open(site.path, site.sealer), metrics=metrics, clock=clock, tls=tls,
     )  # fmt: skip

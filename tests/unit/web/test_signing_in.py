@@ -20,7 +20,18 @@ from web.identity.passwords import Passwords, check_strength, one_time_password
 from web.identity.people import create_token
 from web.identity.refusals import Code, Refusal
 from web.identity.signing_in import Identity, check_name, issue_set_up_code
-from web.identity.throttling import FREE, FREE_OF_NETWORK, LONGEST_SECONDS, Devices, Throttle, attempt_keys, network_of
+from web.identity.throttling import (
+    FORGOTTEN_SECONDS,
+    FREE,
+    FREE_OF_NETWORK,
+    LONGEST_HELD_SECONDS,
+    LONGEST_SECONDS,
+    MOST_ACCOUNTS,
+    Devices,
+    Throttle,
+    attempt_keys,
+    network_of,
+)
 
 
 async def test_the_first_administrator_is_made_with_the_code_once(web_site: WebSite) -> None:
@@ -53,6 +64,7 @@ async def test_a_wrong_name_and_a_wrong_password_are_one_answer(web_site: WebSit
         await client.sign_in(*one) for one in (("anna", "x"), ("nikt", PASSWORD), ("zwolniony", PASSWORD), ("", ""))
     ]
     assert all((a.status, a.json) == (401, answers[0].json) for a in answers)
+    await web_site.parts.identity.settle()
     assert {e.object for e in await web_site.catalogue.audit_entries(act="sign_in_failed")} == {
         "user anna",
         "user zwolniony",
@@ -287,11 +299,96 @@ def test_somebody_elses_guesses_slow_nobody_but_him() -> None:
         throttle.attempted(attempt_keys("anna", "10.0.0.1", None), i)
         throttle.attempted(attempt_keys(f"user{i}", "10.0.0.1", None), i)
     assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.1", None), 1000) > 0
-    assert (
-        throttle.wait_seconds(attempt_keys("ola", "10.0.0.1", None), 1000) > 0
-    )  # a new desk there waits a minute at most
-    assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.1", known), 1000) == 0
-    assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.2", None), 1000) == 0
+    for keys, held in (
+        (attempt_keys("ola", "10.0.0.1", None), LONGEST_HELD_SECONDS),  # a new desk there waits a moment and is let in
+        (attempt_keys("anna", "10.0.0.1", known), 0),
+        (attempt_keys("anna", "10.0.0.2", None), 0),
+    ):
+        assert (throttle.wait_seconds(keys, 1000), throttle.held_seconds(keys, 1000)) == (0, held)
+    later = 1000 + (FORGOTTEN_SECONDS + 1) * NS
+    assert throttle.held_seconds(attempt_keys("ola", "10.0.0.1", None), later) == 0
+
+
+async def test_a_neighbour_of_whoever_guesses_at_many_names_is_let_in(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.identity.throttling.LONGEST_HELD_SECONDS", 0.2)
+    await web_site.user("ola", Role.OPERATOR)
+    attacker, stop, tried = await web_site.nobody(), asyncio.Event(), 0
+
+    async def guess() -> None:
+        nonlocal tried
+        while not stop.is_set():
+            tried += 1
+            await attacker.sign_in(f"ktos{tried}", "zgaduję")
+
+    guessing = [asyncio.create_task(guess()) for _ in range(3)]
+    try:
+        await until(lambda: tried > FREE_OF_NETWORK + 10)
+        for _ in range(5):
+            assert (await (await web_site.nobody()).sign_in("ola")).status == 200  # a browser nobody knows yet
+    finally:
+        stop.set()
+        await asyncio.gather(*guessing)
+
+
+async def test_no_more_attempts_from_a_network_are_held_than_there_is_room_for(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.identity.throttling.LONGEST_HELD_SECONDS", 0.5)
+    monkeypatch.setattr("web.identity.throttling.FREE_OF_NETWORK", 0)
+    monkeypatch.setattr("web.identity.throttling.MOST_HELD", 2)
+    attacker = await web_site.nobody()
+    await attacker.sign_in("ktos", "zgaduję")
+    answers = await asyncio.gather(*(attacker.sign_in(f"ktos{i}", "zgaduję") for i in range(5)))
+    assert sorted(a.status for a in answers) == [401, 401, 429, 429, 429]
+    assert (await attacker.sign_in("ktos", "zgaduję")).status == 401
+
+
+async def test_a_known_name_costs_a_stranger_no_more_time_than_an_unknown_one(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is noted of a known one is noted after the answer, and is there when its owner signs in."""
+    await web_site.user("anna", Role.OPERATOR)
+    client, answered, noted = await web_site.nobody(), asyncio.Event(), web_site.catalogue.note_failure
+
+    async def slow(*args: Any, **named: Any) -> None:
+        await answered.wait()
+        await noted(*args, **named)
+
+    monkeypatch.setattr(web_site.catalogue, "note_failure", slow)
+    async with asyncio.timeout(20):
+        assert (await client.sign_in("anna", "zgaduję")).status == 401
+    answered.set()
+    assert (await client.sign_in("anna")).json["login_notice"]["failed_since"] == 1
+    assert len(await web_site.catalogue.audit_entries(act="sign_in_failed")) == 1
+
+
+async def test_guesses_in_a_stolen_session_are_on_record_and_told_to_its_owner(web_site: WebSite) -> None:
+    client = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+    for _ in range(2):
+        assert (await client("POST", "/session/confirm", json={"password": "zgaduję"})).code == "wrong_credentials"
+    changed = await client("PUT", "/session/password", json={"old": "zgaduję", "new": "Zielony-tramwaj-9"})
+    assert changed.code == "wrong_credentials"
+    assert (await client("POST", "/session/confirm", json={"password": PASSWORD})).status == 200
+    acts = [e.act for e in await web_site.catalogue.audit_entries(user="szef")]
+    assert acts[:4] == ["confirm_password", "wrong_password", "wrong_password", "wrong_password"]
+    again = await (await web_site.nobody()).sign_in("szef")
+    assert again.json["login_notice"]["failed_since"] == 3
+
+
+async def test_a_desk_is_known_to_everybody_who_works_at_it(web_site: WebSite) -> None:
+    desk, attacker = await web_site.nobody(), await web_site.nobody()
+    for name in ("anna", "ola"):
+        await web_site.user(name, Role.OPERATOR)
+        assert (await desk.sign_in(name)).status == 200
+        await desk("DELETE", "/session")
+    for name in ("anna", "ola"):
+        answers = [await attacker.sign_in(name, f"zgaduję{i}") for i in range(FREE + 1)]
+        assert answers[-1].status == 429
+    for name in ("anna", "ola", "anna"):
+        assert (await desk.sign_in(name)).status == 200
+        await desk("DELETE", "/session")
 
 
 def test_a_device_cookie_is_of_one_account_and_cannot_be_made_up() -> None:
@@ -310,11 +407,25 @@ def test_a_device_cookie_is_of_one_account_and_cannot_be_made_up() -> None:
     assert Devices(b"j" * 32).recognise("anna", cookie) is None
 
 
+def test_a_device_cookie_holds_the_last_accounts_and_nothing_else() -> None:
+    devices = Devices(b"k" * 32)
+    cookie = devices.issue("anna", "<script>~x.y~" + "z" * 5000)
+    assert cookie.count("~") == 0
+    first = devices.recognise("anna", cookie)
+    for i in range(MOST_ACCOUNTS - 1):
+        cookie = devices.issue(f"user{i}", cookie)
+    assert (
+        devices.issue("anna", cookie).split("~", 1)[0].partition(".")[0] == devices.recognise("anna", cookie) == first
+    )
+    assert devices.recognise("user0", devices.issue("one more", devices.issue("anna", cookie))) is None
+    assert len(cookie) < 2048
+
+
 def test_a_room_behind_one_address_may_mistype_and_ipv6_counts_by_network() -> None:
     throttle = Throttle()
     for i in range(FREE_OF_NETWORK - 1):
         throttle.attempted(attempt_keys(f"user{i}", "10.0.0.1", None), 0)
-    assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.1", None), 0) == 0
+    assert throttle.held_seconds(attempt_keys("anna", "10.0.0.1", None), 0) == 0
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff") != network_of("2001:db8:0:1::1")
     assert network_of("::ffff:10.0.0.1") == "10.0.0.1"
     assert network_of("x" * 500) == "x" * 64
