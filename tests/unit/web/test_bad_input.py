@@ -268,6 +268,17 @@ async def test_a_grant_that_does_not_fit_is_refused(web_site: WebSite) -> None:
         assert answer.json["errors"][0]["field"] == field
 
 
+async def test_what_somebody_sees_is_said_as_single_ways_of_seeing_it(web_site: WebSite) -> None:
+    await web_site.camera(1)
+    user = await web_site.user("anna", (Role.OPERATOR, {"back_hours": 2}), Role.RECIPIENT)
+    client = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+    (seen,) = (await client("GET", f"/users/{user}/sees")).json["cameras"]
+    assert [tuple(one.values()) for one in seen["sights"]] == [
+        ("view_live", "original", 0.0), ("view_recorded", "masked", None), ("view_recorded", "original", 2.0),
+    ]  # fmt: skip
+    assert seen["purpose_required"] == ["view_recorded"]
+
+
 async def test_layouts_are_ones_own_and_shared_ones_are_looked_at(web_site: WebSite) -> None:
     anna, ola = await web_site.signed_in("anna", Role.OPERATOR), await web_site.signed_in("ola", Role.OPERATOR)
     for wrong in (

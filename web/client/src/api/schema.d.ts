@@ -1753,6 +1753,12 @@ export interface components {
             /** Items */
             items: components["schemas"]["Profile"][];
         };
+        /**
+         * Rendition
+         * @description Which picture: as the camera sent it, or with what must not be seen covered.
+         * @enum {string}
+         */
+        Rendition: "original" | "masked";
         /** RenditionWish */
         RenditionWish: {
             /**
@@ -1821,8 +1827,6 @@ export interface components {
         SeenCamera: {
             /** Acts */
             acts: components["schemas"]["Act"][];
-            /** Back Hours */
-            back_hours: number | null;
             /** Group */
             group: string;
             /**
@@ -1836,8 +1840,8 @@ export interface components {
             number: number;
             /** Purpose Required */
             purpose_required: components["schemas"]["Act"][];
-            /** Renditions */
-            renditions: string[];
+            /** Sights */
+            sights: components["schemas"]["Sight"][];
         };
         /**
          * Sees
@@ -1950,6 +1954,19 @@ export interface components {
             password: string;
             /** Setup Code */
             setup_code: string;
+        };
+        /**
+         * Sight
+         * @description A way of seeing footage. Several of one camera do not add up: each has its own look back.
+         */
+        Sight: {
+            act: components["schemas"]["Act"];
+            /**
+             * Back Hours
+             * @description null: footage of any age; 0 for what is live.
+             */
+            back_hours: number | null;
+            rendition: components["schemas"]["Rendition"];
         };
         /** SignIn */
         SignIn: {
