@@ -159,6 +159,9 @@ class Metrics:
     web_request_seconds: Histogram = _metric(
         "web_request_seconds", "Time from a request to the end of its answer.", (), _LATENCY_BUCKETS
     )
+    web_connections_refused: Counter = _metric(
+        "web_connections_refused_total", "Connections that were refused: as many from one address as there may be."
+    )
     web_sockets: Gauge = _metric("web_sockets", "Open WebSockets, one for each page that somebody has open.")
     sign_ins: Counter = _metric("sign_ins_total", "Attempts to sign in, by result.", ("result",))
     live_views: Gauge = _metric("live_views", "Live pictures that are being watched.")
@@ -173,6 +176,9 @@ class Metrics:
     )
     viewer_first_frame_seconds: Histogram = _metric(
         "viewer_first_frame_seconds", "Time from request to first picture, as browsers report it.", (), _LATENCY_BUCKETS
+    )
+    viewer_tiles: Gauge = _metric(
+        "viewer_tiles", "Tiles of all pages by what they say of their picture: live, delayed or lost.", ("state",)
     )
     viewer_freezes: Counter = _metric("viewer_freezes_total", "Pictures that stood still, as browsers report it.")
     viewer_dropped_frames: Counter = _metric(

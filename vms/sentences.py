@@ -29,6 +29,7 @@ ENGLISH: Mapping[str, str] = {
     "profile_keeps": 'the legal profile "{name}" keeps {days} days; leave the cell empty',
     "reference_on_server": "references to passwords are followed on the server's command line only; leave it empty",
     "reference_form": "must be env:NAME or file:PATH; the password itself does not belong in the table",
+    "password_stays": "the camera's password is not taken along to another host; it is needed anew",
     "no_variable": "the environment has no variable {name}",
     "file_unread": "{file} cannot be read: {why}",
     "file_utf8": "{file} is not UTF-8 text",

@@ -383,7 +383,7 @@ class WebSection:
     listen: Listen = setting(Listen("127.0.0.1", 8080), "Where browsers and programs connect. Port 0: any free one.")
     certificate: Path | None = setting(
         None,
-        "PEM file of the certificate, with its chain. Absent: plain HTTP on loopback, else one that the site makes in `tls`.",
+        "PEM file of the certificate, with its chain. Absent: plain HTTP on loopback, else the site's own in `tls`.",
     )
     key: Path | None = setting(None, "PEM file of its private key.")
 
@@ -404,6 +404,7 @@ class LiveSection:
         check=check_port_range,
     )
     max_sessions: int = setting(200, "Sessions at the same time; each tile of a wall is one.", least=1, most=5000)
+    max_sessions_per_user: int = setting(64, "Of them, those of one user: four walls of 16.", least=1, most=5000)
     stun_url: str = setting("", "STUN server that browsers are told of, `stun:host:port`.", check=check_stun_url)
     turn_url: str = setting(
         "", "TURN server for browsers without UDP, `turn:host:port?transport=tcp` or `turns:…`.", check=check_turn_url

@@ -39,11 +39,16 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Whose act is put on record: a user, or (`user_id` None) whoever runs a command on the server."""
+    """Whose act is put on record: a user, or (`user_id` None) whoever runs a command on the server.
+
+    `token`: the API token that acted for the user; it stands in the entry's detail, so that all of a user's entries are
+    found under the one name.
+    """
 
     name: str
     user_id: UUID | None = None
     ip: str = ""
+    token: str = ""
 
     def does(
         self,
@@ -58,6 +63,8 @@ class Actor:
         """The entry of the audit log."""
         about = object_ or (f"camera {camera.number}" if camera else "")
         seen = camera.id if camera else None
+        if self.token:
+            detail["by_token"] = self.token
         return Happening(at_ns, act, self.user_id, self.name, self.ip, about, seen, detail, purpose)
 
 

@@ -7,7 +7,7 @@ leaf's position, from 0, without a hole. Nothing here changes or removes an entr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,14 @@ from storage.catalogue.audit_append import STORED_LEVELS, Happening, append, lea
 from storage.catalogue.engine import Database
 from storage.catalogue.logins import put_live_view
 from storage.catalogue.people_values import AuditEntry, LiveView, StoredCheckpoint
-from storage.catalogue.tables_people import audit_checkpoints, audit_entries, audit_head, audit_nodes, live_views
+from storage.catalogue.tables_people import (
+    audit_checkpoints,
+    audit_entries,
+    audit_head,
+    audit_nodes,
+    live_views,
+    users,
+)
 from vms.errors import CatalogueError
 from vms.merkle import Frontier, consistency_path, frontier_of, inclusion_path, leaf_hash, node_hash
 
@@ -61,14 +68,16 @@ class AuditLog:
 
         await self._db.write(work)
 
-    async def end_live_view(self, view_id: UUID, happening: Happening) -> bool:
-        """Forget a view and put its end on record. False: it was not there, and nothing is put on record."""
+    async def end_live_views(self, ends: Mapping[UUID, Happening]) -> int:
+        """Forget these views and put the end of each on record, all at once; how many there were, for others have none."""
 
-        def work(conn: Connection) -> bool:
-            if not conn.execute(delete(live_views).where(live_views.c.id == view_id)).rowcount:
-                return False
-            append(conn, happening)
-            return True
+        def work(conn: Connection) -> int:
+            ended = 0
+            for view_id, happening in ends.items():
+                if conn.execute(delete(live_views).where(live_views.c.id == view_id)).rowcount:
+                    append(conn, happening)
+                    ended += 1
+            return ended
 
         return await self._db.write(work)
 
@@ -78,17 +87,25 @@ class AuditLog:
         before: int | None = None,
         limit: int = 100,
         user: str = "",
+        user_id: UUID | None = None,
         act: str = "",
         camera_id: UUID | None = None,
     ) -> list[AuditEntry]:
-        """Entries from the newest on, those with numbers below `before`, by user name, act and camera."""
+        """Entries from the newest on, those with numbers below `before`, by user, act and camera.
+
+        `user` is a name, without regard to case where it is a user's; who removed users were tells `user_id`.
+        """
 
         def work(conn: Connection) -> list[AuditEntry]:
             query = select(audit_entries).order_by(audit_entries.c.number.desc()).limit(limit)
             if before is not None:
                 query = query.where(audit_entries.c.number < before)
             if user:
-                query = query.where(audit_entries.c.user_name == user)
+                of_users = conn.scalars(select(users.c.name).where(users.c.name_folded == user.casefold()))
+                query = query.where(audit_entries.c.user_name.in_({user, *of_users}))
+            if user_id is not None:  # a user keeps the name for ever, and there is an index of names
+                name = select(users.c.name).where(users.c.id == user_id).scalar_subquery()
+                query = query.where(audit_entries.c.user_name == name, audit_entries.c.user_id == user_id)
             if act:
                 query = query.where(audit_entries.c.act == act)
             if camera_id is not None:

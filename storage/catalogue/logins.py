@@ -197,15 +197,15 @@ class Logins:
 
         def work(conn: Connection) -> list[LiveView]:
             query = (
-                select(live_views, users.c.id.label("user_id"), cameras.c.id.label("camera_id"))
+                select(live_views, users.c.id.label("user_id"), users.c.name, cameras.c.id.label("camera_id"))
                 .join_from(live_views, users)
                 .join(cameras, cameras.c.key == live_views.c.camera_key)
                 .order_by(live_views.c.key)
             )
             return [
                 LiveView(
-                    row.id, row.login_id, row.user_id, row.camera_id, row.stream_id, row.rendition, row.purpose,
-                    row.started_ns,
+                    row.id, row.login_id, row.user_id, row.name, row.camera_id, row.stream_id, row.rendition,
+                    row.purpose, row.started_ns,
                 )
                 for row in conn.execute(query)
             ]  # fmt: skip

@@ -95,6 +95,7 @@ class LiveView:
     id: UUID
     login_id: UUID
     user_id: UUID
+    user_name: str
     camera_id: UUID
     stream_id: UUID
     rendition: str

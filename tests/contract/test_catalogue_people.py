@@ -226,14 +226,14 @@ async def test_a_set_up_code_is_replaced_and_ends_with_the_first_user(catalogue:
 async def test_a_live_view_and_its_entry_are_one(catalogue: Catalogue) -> None:
     camera = await add_camera(catalogue, 1)
     anna = await catalogue.add_user(person())
-    view = LiveView(uuid4(), uuid4(), anna.id, camera.id, uuid4(), "sub", "służba", T0)
+    view = LiveView(uuid4(), uuid4(), anna.id, anna.name, camera.id, uuid4(), "sub", "służba", T0)
     await catalogue.begin_live_view(view, RECORD)
     assert await catalogue.live_views() == [view]
     main = uuid4()
     await catalogue.change_live_view(view.id, main, "main", record=RECORD)
     assert await catalogue.live_views() == [replace(view, stream_id=main, rendition="main")]
-    assert await catalogue.end_live_view(view.id, RECORD)
-    assert not await catalogue.end_live_view(view.id, RECORD)
+    assert await catalogue.end_live_views({view.id: RECORD, uuid4(): RECORD}) == 1
+    assert await catalogue.end_live_views({view.id: RECORD}) == 0
     assert await catalogue.live_views() == []
     assert (await catalogue.audit_head()).size == 3
     with pytest.raises(CatalogueError, match="removed"):

@@ -6,6 +6,7 @@ both to it.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -23,12 +24,15 @@ ANSWER = "v=0\r\no=- 2 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 9 UDP/TLS/R
 
 @dataclass
 class InnerGateway:
-    """`not_live`: streams without a picture; `undecodable`: those no browser shows; `most`: how many sessions."""
+    """`not_live`: streams without a picture; `undecodable`: those no browser shows; `most`: how many sessions; `state`: of all; `close_seconds`: how
+    long one takes to close."""
 
     sessions: dict[UUID, UUID] = field(default_factory=dict)
     closed: list[UUID] = field(default_factory=list)
     not_live: set[UUID] = field(default_factory=set)
     undecodable: set[UUID] = field(default_factory=set)
+    state: str = "live"
+    close_seconds: float = 0.0
     most: int = 200
 
     def application(self) -> web.Application:
@@ -64,7 +68,7 @@ class InnerGateway:
     async def _list(self, _request: web.Request) -> web.Response:
         return web.json_response(
             [
-                {"id": str(i), "stream": str(s), "state": "playing", "since_ns": "1", "packets": 1, "bytes": 1, "lost": 0,
+                {"id": str(i), "stream": str(s), "state": self.state, "since_ns": "1", "packets": 1, "bytes": 1, "lost": 0,
                  "rtx": 0, "drops": 0}
                 for i, s in self.sessions.items()
             ]
@@ -81,6 +85,7 @@ class InnerGateway:
 
     async def _close(self, request: web.Request) -> web.Response:
         session = UUID(request.match_info["id"])
+        await asyncio.sleep(self.close_seconds)
         if self.sessions.pop(session, None) is not None:
             self.closed.append(session)
         return web.Response(status=204)

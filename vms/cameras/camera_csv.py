@@ -16,7 +16,15 @@ from pathlib import Path
 from uuid import uuid4
 
 from vms.camera_url import RTSP_SCHEMES, CameraUrl, check_placeholders
-from vms.cameras.camera_edit import changes_between, check_name, check_text, likenesses, parse_degrees, with_stream_url
+from vms.cameras.camera_edit import (
+    changes_between,
+    check_name,
+    check_text,
+    likenesses,
+    parse_degrees,
+    takes_password_along,
+    with_stream_url,
+)
 from vms.cameras.csv_table import MAX_CELL_CHARS, CsvTable, Row, write_csv
 from vms.errors import UserError
 from vms.model import Camera, LegalProfile, SourceKind, StreamKind
@@ -159,6 +167,8 @@ def _plan_row(row: Row, cells: dict[str, str], known: Known, seen: dict[int, int
         camera = replace(camera, username=cells["login"])
     if cells.get("hasło_ref"):
         camera = replace(camera, password=_resolve_password(cells["hasło_ref"], known))
+    elif before is not None and takes_password_along(before, camera):
+        raise _CellError("hasło_ref", say("password_stays"))
     return _with_profile(camera, cells, known), before
 
 

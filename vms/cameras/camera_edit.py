@@ -94,6 +94,16 @@ def with_stream_url(camera: Camera, kind: StreamKind, url: str | None, *, record
     return replace(camera, streams=tuple(sorted(others, key=lambda s: order.index(s.kind))))
 
 
+def hosts_of(camera: Camera) -> frozenset[str]:
+    """The hosts that the camera's streams are received from."""
+    return frozenset(CameraUrl.parse(s.url, SourceKind.LIBAV).host.lower() for s in camera.streams)
+
+
+def takes_password_along(before: Camera, after: Camera) -> bool:
+    """Whether a stored password would go to a host it was not given for: whoever answers there would have it."""
+    return bool(before.password) and after.password == before.password and not hosts_of(after) <= hosts_of(before)
+
+
 def changes_between(before: Camera, after: Camera) -> list[Sentence]:
     """What differs; secrets are only said to have changed."""
     changes = [

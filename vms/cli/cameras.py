@@ -156,7 +156,13 @@ def edit(
 ) -> None:
     """Change a camera. What is not named stays; footage stays with the camera."""
     from storage.catalogue import find_camera
-    from vms.cameras.camera_edit import camera_json, changes_between, likenesses, with_stream_url
+    from vms.cameras.camera_edit import (
+        camera_json,
+        changes_between,
+        likenesses,
+        takes_password_along,
+        with_stream_url,
+    )
     from vms.cli.registry import changing
 
     if wishes["sub"] is not None and no_sub:
@@ -172,6 +178,10 @@ def edit(
             after = with_profile(apply_wishes(before, wishes), profiles, wishes["profile"])
             after = with_stream_url(after, StreamKind.SUB, None) if no_sub else after
             check_audio(after, profiles)
+            if wishes["password_file"] is None and not ask_password and takes_password_along(before, after):
+                raise UserError(
+                    "the camera's password is not taken along to another host; give --password-file or --ask-password"
+                )
             if after != before or replaced:
                 await registry.update(after, replaced=replaced)
             others = [c for c in cameras if c.id != before.id]

@@ -1,6 +1,7 @@
 """Changing and testing cameras as the interface does it: the command line's own functions, with a caller's rights.
 
-Owns how JSON fields become those of a camera and that a camera may not be moved to where the caller's rights do not reach.
+Owns how JSON fields become those of a camera, that a camera may not be moved to where the caller's rights do not reach, and
+that a stored password, which nobody is ever shown, goes to no other host than the one it was given for.
 Every change is put on record with it, and writes the recorder's assignment anew (`storage.camera_registry`).
 """
 
@@ -19,7 +20,9 @@ from vms.cameras.camera_edit import (
     check_name,
     check_pin,
     check_text,
+    hosts_of,
     likenesses,
+    takes_password_along,
     with_stream_url,
 )
 from vms.errors import ChangedMeanwhile, SourceError, UserError
@@ -78,6 +81,8 @@ async def change(
         after = _applied(before, wish, profiles)
         if not caller.access(after).may(Act.MANAGE_CAMERAS):
             raise Refusal(Code.FORBIDDEN, "your rights do not reach the group it would be in", field="group")
+        if not _gives_password(wish) and takes_password_along(before, after):
+            raise Refusal(Code.PASSWORD_NEEDED, field="password")
         others = [c for c in cameras if c.id != camera_id]
         if any(c.number == after.number for c in others):
             raise Refusal(Code.CONFLICT, f"number {after.number} is taken", field="number")
@@ -109,9 +114,10 @@ async def test(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> schema
 
 
 async def _tested(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> Camera:
-    """The camera to test. A registered one's password goes only to the registered one's own host."""
+    """The camera to test. Other hosts than those of one's cameras need rights over all, and get no password but a given one."""
+    everywhere = caller.access(None).may(Act.MANAGE_CAMERAS)
     if wish.camera_id is None:
-        if not caller.access(None).may(Act.MANAGE_CAMERAS):
+        if not everywhere:
             raise Refusal(Code.FORBIDDEN, "an address that is no camera's needs rights over all cameras")
         fields = schemas.CameraFields(**wish.model_dump(exclude={"camera_id", "certificate_pin"}))
         draft = Camera(uuid4(), 1, "a camera", uuid4(), (), certificate_pin=wish.certificate_pin)
@@ -121,12 +127,12 @@ async def _tested(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> Cam
     if found is None:
         raise not_found()
     camera = found[0]
-    given = wish.model_dump(exclude_unset=True, exclude={"camera_id", "certificate_pin"})
-    hosts = {CameraUrl.parse(s.url, SourceKind.LIBAV).host for s in camera.streams}
-    tried = _with_streams(_with_login(camera, schemas.CameraFields(**given)), schemas.CameraFields(**given))
-    elsewhere = {CameraUrl.parse(s.url, SourceKind.LIBAV).host for s in tried.streams} - hosts
-    if elsewhere and wish.password is None:
-        tried = replace(tried, password="")  # a password is not sent to whoever is named
+    fields = schemas.CameraFields(**wish.model_dump(exclude_unset=True, exclude={"camera_id", "certificate_pin"}))
+    tried = _with_streams(_with_login(camera, fields), fields)
+    if not everywhere and not hosts_of(tried) <= hosts_of(camera):
+        raise Refusal(Code.FORBIDDEN, "another host than the camera's needs rights over all cameras")
+    if not _gives_password(fields) and takes_password_along(camera, tried):
+        tried = replace(tried, password="")
     return tried
 
 
@@ -177,6 +183,12 @@ def _with_login(camera: Camera, wish: schemas.CameraFields) -> Camera:
     if wish.username is not None:
         camera = replace(camera, username=_checked("username", wish.username, check_text))
     return camera if wish.password is None else replace(camera, password=wish.password)
+
+
+def _gives_password(wish: schemas.CameraFields) -> bool:
+    """Whether a password comes with the wish: an address with one in it gives one too."""
+    addresses = [text for text in (wish.main_url, wish.sub_url) if text]
+    return wish.password is not None or any(CameraUrl.parse(a, SourceKind.LIBAV).password for a in addresses)
 
 
 def _with_streams(camera: Camera, wish: schemas.CameraFields) -> Camera:

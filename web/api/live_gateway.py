@@ -85,7 +85,11 @@ class LiveGateway:
 
     async def _json(self, method: str, path: str, body: object = None, seconds: float = ASK_SECONDS) -> Any:
         async with self._request(method, path, body, seconds) as response:
-            said = await response.content.read(MOST_ANSWER_BYTES)
+            said = b""
+            async for part in response.content.iter_any():
+                said += part
+                if len(said) > MOST_ANSWER_BYTES:
+                    raise Refusal(Code.GATEWAY_AWAY, "the gateway answers more than is read", retry_after=2)
             status = response.status
         try:
             facts = json.loads(said) if said else None

@@ -1,20 +1,20 @@
 """Live views: who watches which camera now, from the offer to the end, and that nobody watches longer than they may.
 
 Owns the bond between a session of the gateway and the login that opened it: kept in the catalogue, so that it outlives this
-process, and on record from beginning to end. Once a second everything that is open is compared with what may be: a view whose
-login ended, whose user was switched off or whose right was taken away is ended in the gateway; so is a session nobody
-here knows. While the catalogue is away what was last known counts, and times run out all the same.
+process, and on record from beginning to end. Nobody takes the places of all others: each user has a share. Once a second
+everything that is open is compared with what may be: views whose login ended, whose user was switched off or whose right was
+taken away are ended in the gateway, all at the same time; so is a session nobody here knows. While the catalogue is away what was last known counts, and times run out all the same.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID, uuid4
 
-from storage.catalogue import Actor, Catalogue, LiveView, Login
+from storage.catalogue import Actor, Catalogue, Happening, LiveView, Login
 from vms.clock import Clock
 from vms.errors import CatalogueError
 from vms.localtime import format_utc
@@ -22,13 +22,17 @@ from vms.metrics import Metrics
 from vms.model import Camera, Stream, StreamKind
 from web.api.live_gateway import LiveAnswer, LiveGateway
 from web.api.watching import Watch
-from web.identity.access import Access, Act
+from web.identity.access import Access, Act, is_purpose
 from web.identity.callers import Caller, access_of
 from web.identity.refusals import Code, Refusal, not_found
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+MOST_CONNECTING = 32  # of one user: pictures that are being set up, whose number the gateway bounds for all together
+FULL_RETRY_SECONDS = 5
+BUSY_RETRY_SECONDS = 1
+LINGERING_NS = 60_000_000_000  # how long logins that listen no more are read on
 SETTLING_NS = 5_000_000_000  # so young a view may be missing in a list that was asked for before it
 Revoked = Callable[[list[UUID], str], None]
 
@@ -37,14 +41,17 @@ class LiveViews:
     """All live views of the site. Use from one event loop; `run` beside it."""
 
     def __init__(
-        self, catalogue: Catalogue, gateway: LiveGateway, watch: Watch, clock: Clock, metrics: Metrics
-    ) -> None:
+        self, catalogue: Catalogue, gateway: LiveGateway, watch: Watch, clock: Clock, metrics: Metrics, *,
+        most_of_user: int,
+    ) -> None:  # fmt: skip
         self._catalogue, self._gateway, self._watch = catalogue, gateway, watch
-        self._clock, self._metrics = clock, metrics
+        self._clock, self._metrics, self._most_of_user = clock, metrics, most_of_user
         self.views: dict[UUID, LiveView] = {}
         self.logins: dict[UUID, Login] = {}  # of views and of `listen`ers, as last read
-        self._opening: set[UUID] = set()
+        self._opening: dict[UUID, UUID] = {}  # whose offers are with the gateway now
+        self._connecting: set[UUID] = set()  # views that have shown no picture yet, as far as the gateway said
         self._listening: dict[UUID, set[Revoked]] = {}
+        self._left: dict[UUID, int] = {}  # when logins ceased to listen: a page whose connection broke comes back
         self._loaded = False
         self._woken = asyncio.Event()
         metrics.live_views.set(0)
@@ -52,16 +59,20 @@ class LiveViews:
     async def begin(
         self, caller: Caller, camera: Camera, allowed: Access, *, rendition: str, purpose: str, offer: str
     ) -> tuple[LiveView, LiveAnswer]:
-        """Open a session for this caller, whose right was asked. Refusals PURPOSE_REQUIRED, and the gateway's."""
-        if Act.VIEW_LIVE in allowed.purpose_required and not purpose:
+        """Open a session for this caller, whose right was asked. Refusals PURPOSE_REQUIRED, TOO_MANY_VIEWS, the gateway's."""
+        if Act.VIEW_LIVE in allowed.purpose_required and not is_purpose(purpose):
             raise Refusal(Code.PURPOSE_REQUIRED)
         first, others = streams_for(camera, rendition)
+        self._admit(caller.id)
         view_id, now_ns = uuid4(), self._clock.wall_ns()
-        self._opening.add(view_id)
+        self._opening[view_id] = caller.id
         try:
             answer = await self._gateway.open(view_id, first.id, offer, [s.id for s in others])
             shown = next((s.kind.value for s in camera.streams if s.id == answer.stream_id), first.kind.value)
-            view = LiveView(view_id, caller.login.id, caller.id, camera.id, answer.stream_id, shown, purpose, now_ns)
+            view = LiveView(
+                view_id, caller.login.id, caller.id, caller.login.user.name, camera.id, answer.stream_id, shown, purpose,
+                now_ns,
+            )  # fmt: skip
             record = caller.actor.does(
                 "view_live", now_ns, camera=camera, purpose=purpose, view=str(view_id), rendition=shown,
                 transcoded=answer.transcoded,
@@ -72,11 +83,21 @@ class LiveViews:
                 await asyncio.shield(self._close(view_id))
                 raise
             self.views[view_id] = view
+            self._connecting.add(view_id)
             self.logins.setdefault(caller.login.id, caller.login)
             self._metrics.live_views.set(len(self.views))
             return view, answer
         finally:
-            self._opening.discard(view_id)
+            del self._opening[view_id]
+
+    def _admit(self, user_id: UUID) -> None:
+        watched = [v.id for v in self.views.values() if v.user_id == user_id]
+        opening = sum(owner == user_id for owner in self._opening.values())
+        if len(watched) + opening >= self._most_of_user:
+            detail = f"there are {self._most_of_user} pictures already"
+            raise Refusal(Code.TOO_MANY_VIEWS, detail, retry_after=FULL_RETRY_SECONDS)
+        if len(self._connecting.intersection(watched)) + opening >= MOST_CONNECTING:
+            raise Refusal(Code.TOO_MANY_VIEWS, "too many are being set up", retry_after=BUSY_RETRY_SECONDS)
 
     async def switch(self, caller: Caller, view_id: UUID, rendition: str) -> None:
         """Show main or sub in a view of the caller's. Refusals NOT_FOUND, SOURCE_NOT_LIVE, the gateway's."""
@@ -92,6 +113,8 @@ class LiveViews:
             "switch_live", self._clock.wall_ns(), camera=camera, view=str(view_id), rendition=rendition
         )
         await self._catalogue.change_live_view(view_id, stream.id, rendition, record=record)
+        if view_id not in self.views:
+            raise not_found()  # it was ended meanwhile
         self.views[view_id] = replace(view, stream_id=stream.id, rendition=rendition)
 
     async def snapshot(self, caller: Caller, view_id: UUID, captured_ns: int | None) -> None:
@@ -110,11 +133,12 @@ class LiveViews:
         """End a view of the caller's. Refusal NOT_FOUND for another's and for none."""
         view = self.of_caller(caller, view_id)
         await self._gateway.close(view_id)
-        await self._forget(view, "closed", caller.actor)
+        await self._forget([view], "closed", caller.actor)
 
     def of_caller(self, caller: Caller, view_id: UUID) -> LiveView:
+        """A view that this very login opened: what else its user has open is no business of a token's."""
         view = self.views.get(view_id)
-        if view is None or view.user_id != caller.id:
+        if view is None or view.login_id != caller.login.id:
             raise not_found()
         return view
 
@@ -132,6 +156,7 @@ class LiveViews:
             there.discard(revoked)
             if not there:
                 self._listening.pop(login.id, None)
+                self._left[login.id] = self._clock.mono_ns()
 
         return stop
 
@@ -152,24 +177,23 @@ class LiveViews:
         """End what may not be open, forget what is not, close what nobody knows."""
         await self._read_logins()
         now_ns = self._clock.wall_ns()
-        for view in list(self.views.values()):
-            camera = self._watch.cameras.get(view.camera_id)
-            login = self.logins.get(view.login_id)
-            if camera is None and not self._watch.cameras:
-                continue  # not read yet
-            if not (camera and access_of(login, camera, now_ns).may(Act.VIEW_LIVE)):
-                await self._revoke(view, "not_signed_in" if login is None else "forbidden")
+        await self._revoke([view for view in self.views.values() if not self._is_allowed(view, now_ns)])
         try:
             there = await self._gateway.sessions()
         except Refusal as refusal:
             log.debug("the gateway's sessions cannot be compared: %s", refusal)
             return
-        for view in list(self.views.values()):
-            if view.id not in there and now_ns - view.started_ns > SETTLING_NS:
-                await self._forget(view, "gone")
+        self._connecting -= {view_id for view_id, facts in there.items() if facts.get("state") == "live"}
+        settled = [view for view in self.views.values() if now_ns - view.started_ns > SETTLING_NS]
+        await self._forget([view for view in settled if view.id not in there], "gone")
         if self._loaded:
-            for stranger in there.keys() - self.views.keys() - self._opening:
-                await self._close(stranger)
+            await asyncio.gather(*map(self._close, there.keys() - self.views.keys() - self._opening.keys()))
+
+    def _is_allowed(self, view: LiveView, now_ns: int) -> bool:
+        if not self._watch.cameras:
+            return True  # not read yet
+        camera = self._watch.cameras.get(view.camera_id)
+        return camera is not None and access_of(self.logins.get(view.login_id), camera, now_ns).may(Act.VIEW_LIVE)
 
     async def _read_logins(self) -> None:
         try:
@@ -177,8 +201,10 @@ class LiveViews:
                 self.views |= {v.id: v for v in await self._catalogue.live_views()}
                 self._loaded = True
                 self._metrics.live_views.set(len(self.views))
-            wanted = {v.login_id for v in self.views.values()} | self._listening.keys()
+            wanted = {v.login_id for v in self.views.values()} | self._listening.keys() | self._left.keys()
             found = await self._catalogue.logins(wanted)
+            since_ns = self._clock.mono_ns() - LINGERING_NS
+            self._left = {login_id: ns for login_id, ns in self._left.items() if ns > since_ns}
             self.logins = found | {
                 i: login for i, login in self.logins.items() if i not in wanted and self._is_asked(i)
             }
@@ -189,28 +215,36 @@ class LiveViews:
         """Whether somebody came to listen or watch while the others were being read."""
         return login_id in self._listening or any(v.login_id == login_id for v in self.views.values())
 
-    async def _revoke(self, view: LiveView, code: str) -> None:
-        if not await self._close(view.id):
-            return  # tried again in a second
-        for revoked in list(self._listening.get(view.login_id, ())):
-            revoked([view.id], code)
-        await self._forget(view, "revoked")
+    async def _revoke(self, views: Sequence[LiveView]) -> None:
+        """Close them all at once, for each second counts, and only then put it on record."""
+        closed = await asyncio.gather(*(self._close(view.id) for view in views))
+        ended = [view for view, done in zip(views, closed, strict=True) if done]  # others are tried again in a second
+        for login_id in {view.login_id for view in ended}:
+            code = "not_signed_in" if self.logins.get(login_id) is None else "forbidden"
+            for revoked in list(self._listening.get(login_id, ())):
+                revoked([view.id for view in ended if view.login_id == login_id], code)
+        await self._forget(ended, "revoked")
 
-    async def _forget(self, view: LiveView, why: str, actor: Actor | None = None) -> None:
-        if self.views.pop(view.id, None) is None:
+    async def _forget(self, views: Sequence[LiveView], why: str, actor: Actor | None = None) -> None:
+        ended = [view for view in views if self.views.pop(view.id, None) is not None]
+        if not ended:
             return
+        self._connecting.difference_update(view.id for view in ended)
         self._metrics.live_views.set(len(self.views))
-        self._metrics.live_views_ended.labels(why).inc()
+        self._metrics.live_views_ended.labels(why).inc(len(ended))
         now_ns = self._clock.wall_ns()
-        camera, login = self._watch.cameras.get(view.camera_id), self.logins.get(view.login_id)
-        who = actor or Actor(login.user.name if login else "", view.user_id)
-        seconds = max(0, now_ns - view.started_ns) // 1_000_000_000
-        record = who.does("end_live", now_ns, camera=camera, view=str(view.id), why=why, seconds=seconds)
+        records = {view.id: self._end_of(view, why, actor, now_ns) for view in ended}
         try:
-            await self._catalogue.end_live_view(view.id, record)
+            await self._catalogue.end_live_views(records)
         except CatalogueError as error:
-            log.warning("the end of a live view could not be put on record: %s", error)
+            log.warning("the end of live views could not be put on record: %s", error)
             self._loaded = False  # read again what the catalogue still has, and end it then
+
+    def _end_of(self, view: LiveView, why: str, actor: Actor | None, now_ns: int) -> Happening:
+        who = actor or Actor(view.user_name, view.user_id)
+        seconds = max(0, now_ns - view.started_ns) // 1_000_000_000
+        camera = self._watch.cameras.get(view.camera_id)
+        return who.does("end_live", now_ns, camera=camera, view=str(view.id), why=why, seconds=seconds)
 
     async def _close(self, view_id: UUID) -> bool:
         try:

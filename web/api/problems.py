@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from vms.errors import CatalogueError, CatalogueUnavailable, SourceError, UserError
@@ -90,6 +91,10 @@ def answer_problems(app: FastAPI) -> None:
     async def _recorder_away(_request: Request, error: SourceError) -> Response:
         log.info("a request was refused: %s", error)
         return problem(Code.RECORDER_AWAY, retry_after=2)
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_request: Request, _error: ClientDisconnect) -> Response:
+        return problem(Code.INVALID, status=400)  # nobody is there to read it
 
     @app.exception_handler(Exception)
     async def _bug(_request: Request, _error: Exception) -> Response:

@@ -13,10 +13,9 @@ import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from storage.catalogue import Catalogue, check
 from vms.clock import Clock, SystemClock
@@ -29,6 +28,7 @@ from vms.site import Site
 from vms.supervise import Backoff, keep_running
 from web.api.app import create_app, edged
 from web.api.client_files import ClientFiles
+from web.api.connections import MOST_CONNECTIONS, Connection
 from web.api.door import BACKLOG, address_of, open_socket
 from web.api.ice import IceServers
 from web.api.live_gateway import LiveGateway
@@ -43,31 +43,9 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 600.0
 KEEP_ALIVE_SECONDS = 30
-FIRST_REQUEST_SECONDS = 10.0
-MOST_CONNECTIONS = 2000
 STOP_SECONDS = 3
 PACE = Backoff(first=1.0, longest=10.0, after_bug=2.0)  # rights that were taken away must not wait for a bug
 Listening = Callable[[str], None]
-
-
-class PatientForSeconds(H11Protocol):
-    """A connection on which no request came whole in time is closed, so that idle ones do not use up what others need."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
-        self._patience = self.loop.call_later(FIRST_REQUEST_SECONDS, self._close_unless_asked)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._patience.cancel()
-        super().connection_lost(exc)
-
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        self._patience.cancel()  # the connection is another protocol's from now on
-        super().handle_websocket_upgrade(event)
-
-    def _close_unless_asked(self) -> None:
-        if getattr(self, "cycle", None) is None:
-            self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -117,10 +95,12 @@ async def build(site: Site, clock: Clock, metrics: Metrics, undo: AsyncExitStack
     gateway = await undo.enter_async_context(LiveGateway(site.live_socket))
     feed = FeedClient(site.settings.feed.socket)
     watch = Watch(catalogue, feed, clock)
+    identity = Identity(catalogue, site.key, clock)
+    undo.push_async_callback(identity.settle)
     return Parts(
-        site=site, catalogue=catalogue, identity=Identity(catalogue, site.key, clock), watch=watch,
-        views=LiveViews(catalogue, gateway, watch, clock, metrics), gateway=gateway, feed=feed, ice=ice_servers(site.settings.live),
-        audit_key=AuditKey.open(site.path, site.sealer), metrics=metrics, clock=clock, tls=tls,
+        site=site, catalogue=catalogue, identity=identity, watch=watch,
+        views=LiveViews(catalogue, gateway, watch, clock, metrics, most_of_user=site.settings.live.max_sessions_per_user),
+        gateway=gateway, feed=feed, ice=ice_servers(site.settings.live), audit_key=AuditKey.open(site.path, site.sealer), metrics=metrics, clock=clock, tls=tls,
     )  # fmt: skip
 
 
@@ -132,7 +112,9 @@ def server_config(parts: Parts, tls: TlsFiles | None) -> uvicorn.Config:
     """How uvicorn serves: no signals, no log of its own (addresses and tokens of people are no log lines)."""
     return uvicorn.Config(
         edged(create_app(parts, ClientFiles.of()), parts), log_config=None, access_log=False, server_header=False,
-        date_header=True, proxy_headers=False, http=PatientForSeconds, ws="websockets-sansio", ws_max_size=64 * 1024, lifespan="off",
+        date_header=True, proxy_headers=False,
+        http=partial(Connection, metrics=parts.metrics),  # type: ignore[arg-type]  # whatever makes one will do
+        ws="websockets-sansio", ws_max_size=64 * 1024, lifespan="off",
         timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=STOP_SECONDS,
         limit_concurrency=MOST_CONNECTIONS, h11_max_incomplete_event_size=32 * 1024, backlog=BACKLOG,
         ssl_certfile=None if tls is None else tls.certificate, ssl_keyfile=None if tls is None else tls.key,

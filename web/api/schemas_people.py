@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from web.api.schemas import CAMERA_ID, Incoming, Instant, Name, Outgoing, Password, Text, example
-from web.identity.access import Act, Role, Scope
+from web.identity.access import Act, Rendition, Role, Scope
 
 Language = Literal["pl", "en"]
 LoginName = Annotated[str, Field(min_length=1, max_length=64, examples=["anna.nowak"])]
@@ -154,14 +154,21 @@ class GrantList(Outgoing):
     items: list[Grant]
 
 
+class Sight(Outgoing):
+    """A way of seeing footage. Several of one camera do not add up: each has its own look back."""
+
+    act: Act
+    rendition: Rendition
+    back_hours: float | None = Field(description="null: footage of any age; 0 for what is live.")
+
+
 class SeenCamera(Outgoing):
     id: UUID
     number: int
     name: str
     group: str
     acts: list[Act]
-    renditions: list[str]
-    back_hours: float | None
+    sights: list[Sight]
     purpose_required: list[Act]
 
 
@@ -191,7 +198,6 @@ class NewToken(Incoming):
     name: Name
     acts: list[Act] = Field(min_length=1, max_length=len(Act))
     days: int = Field(90, ge=1, le=366)
-    user_id: UUID | None = Field(None, description="Whose rights it has at most; null: yours.")
 
 
 class TokenCreated(Outgoing):

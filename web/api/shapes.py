@@ -132,6 +132,16 @@ def grant(found: StoredGrant) -> schemas_people.Grant:
     )  # fmt: skip
 
 
+def sights(allowed: Access) -> list[schemas_people.Sight]:
+    order = list(Act)
+    return [
+        schemas_people.Sight(
+            act=one.act, rendition=one.rendition, back_hours=None if one.back_ns is None else one.back_ns / HOUR_NS
+        )
+        for one in sorted(allowed.sights, key=lambda one: (order.index(one.act), one.rendition))
+    ]
+
+
 def token(login: Login) -> schemas_people.Token:
     found = login.token
     assert found is not None

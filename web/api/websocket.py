@@ -20,6 +20,7 @@ from fastapi import WebSocket
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect
 
+from vms.errors import CatalogueError
 from vms.localtime import format_utc
 from vms.ntp import ask_kernel, host_clock
 from web.api import schemas
@@ -27,7 +28,7 @@ from web.api.parts import Parts, address_of, parts_of, require_same_origin
 from web.api.watching import CameraNow
 from web.identity.access import Access
 from web.identity.callers import Caller, caller_of
-from web.identity.refusals import Refusal
+from web.identity.refusals import Code, Refusal
 from web.identity.signing_in import TOUCH_NS
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ SEND_SECONDS = 5.0
 CONSOLE_BEATS = 5  # the console's counts go out with every so manyth beat
 MOST_MESSAGE_BYTES = 16 * 1024
 MOST_MESSAGES_A_BEAT = 50
+CLOSED_BINARY = 1003  # RFC 6455 §7.4.1
+CLOSED_AWAY = 1013  # try again later
 CLOSED_SIGNED_OUT = 4401
 CLOSED_POLICY = 4403
 CLOSED_SLOW = 4408
@@ -44,24 +47,39 @@ CLOSED_NOISY = 4429
 
 
 async def serve(websocket: WebSocket) -> None:
-    """One connection from its handshake to its end."""
+    """One connection from its handshake to its end.
+
+    Who may not be here is let in and shown out with a code: a handshake that is refused tells a page nothing.
+    """
     parts = parts_of(websocket)
     try:
         require_same_origin(websocket)
-        secret = websocket.cookies.get(parts.cookie, "")
-        caller = await parts.identity.by_session(secret, ip=address_of(websocket))
+    except Refusal:
+        await websocket.close(CLOSED_POLICY)  # before the handshake: another site's page is told nothing at all
+        return
+    caller, code = None, CLOSED_POLICY
+    try:
+        caller = await _caller_of(websocket, parts)
     except Refusal as refusal:
-        await websocket.close(CLOSED_SIGNED_OUT if refusal.code == "not_signed_in" else CLOSED_POLICY)
-        return
-    if caller.login.user.must_change_password:
-        await websocket.close(CLOSED_POLICY)
-        return
+        code = CLOSED_AWAY if refusal.code is Code.CATALOGUE_AWAY else CLOSED_SIGNED_OUT
     await websocket.accept()
+    if caller is None or caller.login.user.must_change_password:
+        await websocket.close(code)
+        return
     parts.metrics.web_sockets.inc()
     try:
         await _Connection(parts, websocket, caller).run()
     finally:
         parts.metrics.web_sockets.dec()
+
+
+async def _caller_of(websocket: WebSocket, parts: Parts) -> Caller:
+    """Who connects; while the catalogue is away, who that was when it last answered."""
+    secret, ip = websocket.cookies.get(parts.cookie, ""), address_of(websocket)
+    try:
+        return await parts.identity.by_session(secret, ip=ip)
+    except CatalogueError:
+        return parts.identity.as_last_read(secret, parts.views.logins, ip=ip)
 
 
 class _Connection:
@@ -72,6 +90,8 @@ class _Connection:
         self._heard = 0
         self._sending = asyncio.Lock()
         self._touched_ns = caller.now_ns
+        self._touching: asyncio.Task[None] | None = None
+        self._tiles: dict[str, int] = {}
         self._revoked: list[tuple[list[UUID], str]] = []
         self._woken = asyncio.Event()
 
@@ -83,9 +103,11 @@ class _Connection:
             await asyncio.wait({hearing, telling}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stop()
-            for task in (hearing, telling):
+            self._count_tiles({})
+            tasks = [task for task in (hearing, telling, self._touching) if task is not None]
+            for task in tasks:
                 task.cancel()
-            for ended in await asyncio.gather(hearing, telling, return_exceptions=True):
+            for ended in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(ended, Exception) and not isinstance(
                     ended, WebSocketDisconnect | TimeoutError | RuntimeError
                 ):
@@ -99,7 +121,7 @@ class _Connection:
         await self._send({"t": "hello", "server_ns": self._now(), "session": str(self._caller.login.id)})
         beat = 0
         while True:
-            if not await self._still_signed_in():
+            if not self._still_signed_in():
                 await self._send({"t": "signed_out"})
                 await self._close(CLOSED_SIGNED_OUT)
                 return
@@ -116,12 +138,19 @@ class _Connection:
                     await self._woken.wait()
             self._woken.clear()
 
-    async def _still_signed_in(self) -> bool:
+    async def _touch(self, now_ns: int) -> None:
+        """Beside the beat: a catalogue that is away or slow makes no console blind."""
+        try:
+            await self._parts.catalogue.touch_session(self._caller.login.id, seen_ns=now_ns)
+        except CatalogueError as error:
+            log.debug("that a session is in use could not be noted: %s", error)
+
+    def _still_signed_in(self) -> bool:
         """Take the login as last read; the first reading after the handshake may not have it yet."""
         now_ns = self._parts.clock.wall_ns()
         if now_ns - self._touched_ns > TOUCH_NS:
-            await self._parts.catalogue.touch_session(self._caller.login.id, seen_ns=now_ns)
             self._touched_ns = now_ns
+            self._touching = asyncio.create_task(self._touch(now_ns), name="websocket touch")
         login = self._parts.views.logins.get(self._caller.login.id)
         found = None if login is None else caller_of(login, now_ns, ip=self._caller.ip, csrf=self._caller.csrf)
         if found is None:
@@ -168,7 +197,13 @@ class _Connection:
 
     async def _hear(self) -> None:
         while True:
-            text = await self._websocket.receive_text()
+            heard = await self._websocket.receive()
+            if heard["type"] == "websocket.disconnect":
+                return
+            text = heard.get("text")
+            if text is None:
+                await self._close(CLOSED_BINARY)
+                return
             self._heard += 1
             if self._heard > MOST_MESSAGES_A_BEAT or len(text) > MOST_MESSAGE_BYTES:
                 await self._close(CLOSED_NOISY)
@@ -190,6 +225,14 @@ class _Connection:
         metrics.viewer_dropped_frames.inc(report.dropped)
         for ms in report.first_frame_ms:
             metrics.viewer_first_frame_seconds.observe(ms / 1000)
+        self._count_tiles({"live": report.live, "delayed": report.delayed, "lost": report.lost})
+
+    def _count_tiles(self, tiles: dict[str, int]) -> None:
+        """This page's share of the figures of all pages; none once it is gone."""
+        for state in self._tiles.keys() | tiles.keys():
+            more = tiles.get(state, 0) - self._tiles.get(state, 0)
+            self._parts.metrics.viewer_tiles.labels(state).inc(more)
+        self._tiles = tiles
 
     def _now(self) -> str:
         return str(self._parts.clock.wall_ns())

@@ -5,8 +5,9 @@ sessions or HTTP; whoever is switched off has no grants (`web.identity.callers`)
 
 A grant gives a role over all cameras, a group or one camera, until it expires. Acts that belong to no camera (`camera`
 None) need a grant over all cameras, but for those of `ANYWHERE`, whose answers are cut to what the asker may see. More
-grants never give less: acts and renditions add up, the longest look back counts, and a purpose is asked for only where
-no grant gives the act without one.
+grants never give less, and never more than each of them: what is added up are acts, and of footage the single ways of seeing
+it (`Sight`), so that one role's look back is not another's rendition. A purpose is asked for only where no grant gives the
+act without one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
 from uuid import UUID
 
 from vms.model import Camera
@@ -72,6 +74,7 @@ class RoleRights:
     renditions: frozenset[Rendition] = frozenset()
 
 
+LEAST_PURPOSE_CHARS = 3
 FOOTAGE = frozenset({Act.VIEW_LIVE, Act.VIEW_RECORDED, Act.EXPORT})
 ANYWHERE = frozenset({Act.READ_HEALTH, Act.MANAGE_LAYOUTS})  # any scope will do for them
 OF_A_CAMERA = FOOTAGE | {Act.PLACE_HOLD, Act.RELEASE_HOLD, Act.MANAGE_CAMERAS, Act.READ_HEALTH}
@@ -129,12 +132,20 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """A way of seeing footage: by this act, in this rendition, so far back (None: as far as there is; live: not at all)."""
+
+    act: Act
+    rendition: Rendition
+    back_ns: int | None = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
-    """What may be done, in which renditions it is seen, how far back (None: as far as there is), and what needs a purpose."""
+    """What may be done, in which ways footage is seen, each of which reaches furthest of its kind, and what needs a purpose."""
 
     acts: frozenset[Act] = frozenset()
-    renditions: frozenset[Rendition] = frozenset()
-    back_ns: int | None = 0
+    sights: frozenset[Sight] = frozenset()
     purpose_required: frozenset[Act] = frozenset()
 
     def may(self, act: Act) -> bool:
@@ -148,8 +159,7 @@ def access(grants: Iterable[Grant], camera: Camera | None, now_ns: int) -> Acces
     """What these grants allow now with `camera`, or with what belongs to no camera."""
     acts: set[Act] = set()
     freely: set[Act] = set()
-    renditions: set[Rendition] = set()
-    back_ns: int | None = 0
+    reach: dict[tuple[Act, Rendition], int | None] = {}
     for grant in grants:
         if grant.expires_ns is not None and grant.expires_ns <= now_ns:
             continue
@@ -160,26 +170,30 @@ def access(grants: Iterable[Grant], camera: Camera | None, now_ns: int) -> Acces
             given = rights.acts & OF_A_CAMERA
         else:
             continue
+        if camera is not None and camera.retired_ns is not None:
+            given -= {Act.VIEW_LIVE}  # there is nothing to see; what it recorded stays
         acts |= given
         freely |= given - rights.purposeful
-        if given & FOOTAGE:
-            renditions |= rights.renditions
-        if Act.VIEW_RECORDED in given and back_ns is not None:
-            back_ns = None if grant.back_ns is None else max(back_ns, grant.back_ns)
-    if camera is not None and camera.retired_ns is not None:
-        acts.discard(Act.VIEW_LIVE)  # there is nothing to see; what it recorded stays
-    return Access(frozenset(acts), frozenset(renditions), back_ns, frozenset(acts - freely))
+        for way in product(given & FOOTAGE, rights.renditions):
+            back_ns = 0 if way[0] is Act.VIEW_LIVE else grant.back_ns
+            reach[way] = _longer(reach.get(way, 0), back_ns)
+    sights = frozenset(Sight(act, rendition, back_ns) for (act, rendition), back_ns in reach.items())
+    return Access(frozenset(acts), sights, frozenset(acts - freely))
+
+
+def _longer(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def narrowed(allowed: Access, acts: frozenset[Act]) -> Access:
     """`allowed` cut down to `acts`, as the scopes of an API token do."""
-    left = allowed.acts & acts
-    return Access(
-        left,
-        allowed.renditions if left & FOOTAGE else frozenset(),
-        allowed.back_ns if Act.VIEW_RECORDED in left else 0,
-        allowed.purpose_required & acts,
-    )
+    sights = frozenset(sight for sight in allowed.sights if sight.act in acts)
+    return Access(allowed.acts & acts, sights, allowed.purpose_required & acts)
+
+
+def is_purpose(text: str) -> bool:
+    """Whether a stated purpose says anything."""
+    return len(text.strip()) >= LEAST_PURPOSE_CHARS
 
 
 def roles_in_force(grants: Iterable[Grant], now_ns: int) -> list[Role]:

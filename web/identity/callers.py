@@ -36,9 +36,11 @@ class Caller:
 
     @property
     def actor(self) -> Actor:
-        via = self.login.token
-        name = self.login.user.name if via is None else f"{self.login.user.name} (token {via.name})"
-        return Actor(name, self.login.user.id, self.ip)
+        user, token = self.login.user, self.login.token
+        via = "" if token is None else token.name
+        if token is not None and token.created_by != user.name:
+            via += f", made by {token.created_by}"
+        return Actor(user.name, user.id, self.ip, via)
 
     def access(self, camera: Camera | None) -> Access:
         """What this caller may do with `camera`, or with what belongs to none."""

@@ -24,6 +24,7 @@ class Code(StrEnum):
     CONFIRM_PASSWORD = "confirm_password"  # noqa: S105 - a code, no password
     CHANGE_PASSWORD = "change_password"  # noqa: S105
     WEAK_PASSWORD = "weak_password"  # noqa: S105
+    PASSWORD_NEEDED = "password_needed"  # noqa: S105
     PURPOSE_REQUIRED = "purpose_required"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -37,6 +38,7 @@ class Code(StrEnum):
     CODEC_UNSUPPORTED = "codec_unsupported"
     OFFER_MALFORMED = "offer_malformed"
     TOO_MANY_SESSIONS = "too_many_sessions"
+    TOO_MANY_VIEWS = "too_many_views"
     GATEWAY_AWAY = "gateway_away"
     RECORDER_AWAY = "recorder_away"
     CATALOGUE_AWAY = "catalogue_away"
@@ -48,6 +50,7 @@ class Code(StrEnum):
 STATUS: dict[Code, int] = {
     Code.NOT_SIGNED_IN: 401, Code.WRONG_CREDENTIALS: 401, Code.SLOW_DOWN: 429, Code.CSRF: 403, Code.FORBIDDEN: 403,
     Code.CONFIRM_PASSWORD: 403, Code.CHANGE_PASSWORD: 403, Code.WEAK_PASSWORD: 422, Code.PURPOSE_REQUIRED: 403,
+    Code.PASSWORD_NEEDED: 422, Code.TOO_MANY_VIEWS: 429,
     Code.NOT_FOUND: 404, Code.METHOD_NOT_ALLOWED: 405, Code.CONFLICT: 409, Code.SOURCE_NOT_LIVE: 409, Code.STALE: 412,
     Code.PRECONDITION_REQUIRED: 428, Code.INVALID: 422, Code.TOO_LARGE: 413, Code.UNSUPPORTED_TYPE: 415,
     Code.CODEC_UNSUPPORTED: 406, Code.OFFER_MALFORMED: 400, Code.TOO_MANY_SESSIONS: 503, Code.GATEWAY_AWAY: 503,
@@ -64,6 +67,7 @@ TITLES: dict[Code, str] = {
     Code.CONFIRM_PASSWORD: "Confirm your password first",
     Code.CHANGE_PASSWORD: "Change your one-time password first",
     Code.WEAK_PASSWORD: "The new password is too easy to guess",
+    Code.PASSWORD_NEEDED: "The camera's password is needed again for another host",
     Code.PURPOSE_REQUIRED: "State the purpose",
     Code.NOT_FOUND: "There is no such thing, or you may not see it",
     Code.METHOD_NOT_ALLOWED: "This cannot be done here",
@@ -77,6 +81,7 @@ TITLES: dict[Code, str] = {
     Code.CODEC_UNSUPPORTED: "The browser cannot show any stream of this camera",
     Code.OFFER_MALFORMED: "The session description offered cannot be read",
     Code.TOO_MANY_SESSIONS: "The gateway shows as many pictures as it may",
+    Code.TOO_MANY_VIEWS: "You watch as many pictures as one user may",
     Code.GATEWAY_AWAY: "The live gateway does not answer",
     Code.RECORDER_AWAY: "The recorder does not answer",
     Code.CATALOGUE_AWAY: "The catalogue does not answer",

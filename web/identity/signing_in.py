@@ -2,31 +2,38 @@
 
 Owns the secrets' form and that none is kept: a session's or token's secret is 256 random bits of which the catalogue has the
 SHA-256; the CSRF token is derived from the session's secret, so that it is of no use without it. An unknown name costs
-what a wrong password costs and gets the same answer. Second factors will stand between the password and `open_session`, in `sign_in`. Who may do what
+what a wrong password costs and gets the same answer; that a known one failed is put on record after it. Second factors will stand between the password and `open_session`, in `sign_in`. Who may do what
 is `web.identity.access`'s; cookies and headers are `web.api`'s.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+import logging
 import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from storage.catalogue import Actor, Catalogue, Login, StoredGrant, StoredSession, User
+from storage.catalogue import Actor, Catalogue, Happening, Login, StoredGrant, StoredSession, User
 from vms.clock import Clock
-from vms.errors import UserError
+from vms.errors import CatalogueError, UserError
 from web.identity.access import Role, Scope
 from web.identity.callers import CONFIRMED_SECONDS, NS, SESSION_SECONDS, Caller, caller_of
 from web.identity.passwords import Passwords, check_strength, one_time_password
 from web.identity.refusals import Code, Refusal, invalid
 from web.identity.throttling import Devices, Throttle, attempt_keys
 
+log = logging.getLogger(__name__)
+
 TOKEN_PREFIX = "stroz_"  # noqa: S105 - what a token begins with
 TOUCH_NS = 60 * NS  # how exactly it is known when a login was last used
 MOST_AGENT_CHARS = 200
+MOST_REMEMBERED = 10_000
+NOTED_AFTER_SECONDS = 0.1  # an answer is on its way by then
 NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-@")
 
 
@@ -47,12 +54,14 @@ class Identity:
         self.passwords = passwords or Passwords()
         self.throttle = Throttle()
         self._devices = Devices(site_key)
+        self._noting: dict[asyncio.Task[None], UUID] = {}
+        self._sessions_read: OrderedDict[bytes, UUID] = OrderedDict()  # by their secrets' digests
 
     async def set_up(self, code: str, name: str, password: str, *, display_name: str, language: str, ip: str) -> User:
         """Make the first administrator. Refusals SETUP_DONE, WRONG_CREDENTIALS, SLOW_DOWN, WEAK_PASSWORD, INVALID."""
         if await self._catalogue.has_users():
             raise Refusal(Code.SETUP_DONE)
-        keys = self._attempt("\x00set-up", ip, None)
+        keys = await self._attempt("\x00set-up", ip, None)
         digest = await self._catalogue.set_up_code()
         if digest is None or not hmac.compare_digest(digest, code_digest(code)):
             raise Refusal(Code.WRONG_CREDENTIALS, "this is not the set-up code", field="setup_code")
@@ -75,7 +84,7 @@ class Identity:
         """Begin a session. Refusals WRONG_CREDENTIALS, SLOW_DOWN."""
         account = name.casefold()[:256]
         known = self._devices.recognise(account, device)
-        keys = self._attempt(account, ip, known)
+        keys = await self._attempt(account, ip, known)
         user = await self._catalogue.user_named(name)
         encoded = user.password_hash if user else None
         right = await self.passwords.matches(encoded, password, known=known is not None)
@@ -84,9 +93,11 @@ class Identity:
             if user is not None:
                 why = "switched off" if right else "wrong password"
                 record = Actor(user.name, user.id, ip).does("sign_in_failed", now_ns, f"user {user.name}", why=why)
-                await self._catalogue.note_failure(user.id, record=record)
+                self._note_failure(user, record)
             raise Refusal(Code.WRONG_CREDENTIALS)
         self.throttle.succeeded(keys)
+        await self.settle(user.id)
+        user = await self._catalogue.user(user.id) or user  # with the failures that were noted meanwhile
         secret = secrets.token_urlsafe(32)
         session = StoredSession(
             uuid4(), user.id, ip, agent[:MOST_AGENT_CHARS], now_ns, now_ns, now_ns + SESSION_SECONDS * NS,
@@ -96,7 +107,7 @@ class Identity:
         record = Actor(user.name, user.id, ip).does("sign_in", now_ns, f"user {user.name}")
         await self._catalogue.open_session(session, digest_of(secret), record=record)
         caller = await self.by_session(secret, ip=ip)
-        return SignedIn(caller, secret, device if known is not None and device else self._devices.issue(account))
+        return SignedIn(caller, secret, self._devices.issue(account, device))
 
     async def by_session(self, secret: str, *, ip: str = "") -> Caller:
         """The caller behind a session's secret. Refusal NOT_SIGNED_IN."""
@@ -104,8 +115,26 @@ class Identity:
         caller = None if login is None else caller_of(login, self._clock.wall_ns(), ip=ip, csrf=csrf_of(secret))
         if caller is None or (session := caller.login.session) is None:
             raise Refusal(Code.NOT_SIGNED_IN)
+        self._sessions_read[digest_of(secret)] = session.id
+        self._sessions_read.move_to_end(digest_of(secret))
+        if len(self._sessions_read) > MOST_REMEMBERED:
+            self._sessions_read.popitem(last=False)
         if caller.now_ns - session.seen_ns > TOUCH_NS:
             await self._catalogue.touch_session(session.id, seen_ns=caller.now_ns)
+        return caller
+
+    def as_last_read(self, secret: str, logins: Mapping[UUID, Login], *, ip: str = "") -> Caller:
+        """The caller behind a session's secret by `logins`, as they were when the catalogue last answered.
+
+        Refusals NOT_SIGNED_IN when it no longer holds, CATALOGUE_AWAY when it is not among them.
+        """
+        session_id = self._sessions_read.get(digest_of(secret))
+        login = None if session_id is None else logins.get(session_id)
+        if login is None:
+            raise Refusal(Code.CATALOGUE_AWAY)
+        caller = caller_of(login, self._clock.wall_ns(), ip=ip, csrf=csrf_of(secret))
+        if caller is None:
+            raise Refusal(Code.NOT_SIGNED_IN)
         return caller
 
     async def by_token(self, bearer: str, *, ip: str = "") -> Caller:
@@ -146,26 +175,52 @@ class Identity:
         record = caller.actor.does("sign_out", self._clock.wall_ns(), f"user {caller.login.user.name}")
         await self._catalogue.end_session(_session_of(caller).id, record=record)
 
-    def _attempt(self, account: str, ip: str, device: str | None) -> tuple[tuple[str, ...], ...]:
-        keys = attempt_keys(account, ip, device)
-        if wait := self.throttle.wait_seconds(keys, self._clock.mono_ns()):
+    async def _attempt(self, account: str, ip: str, device: str | None) -> tuple[tuple[str, ...], ...]:
+        """Count an attempt, and hold it where its network guesses a lot. Refusal SLOW_DOWN."""
+        keys, now_ns = attempt_keys(account, ip, device), self._clock.mono_ns()
+        if wait := self.throttle.wait_seconds(keys, now_ns):
             raise Refusal(Code.SLOW_DOWN, retry_after=round(wait + 0.05, 1))
-        self.throttle.attempted(keys, self._clock.mono_ns())
+        held = self.throttle.held_seconds(keys, now_ns)
+        with self.throttle.holding(keys) as there_is_room:
+            if held and not there_is_room:
+                raise Refusal(Code.SLOW_DOWN, retry_after=held)
+            self.throttle.attempted(keys, now_ns)
+            if held:
+                await self._clock.sleep(held)
         return keys
+
+    def _note_failure(self, user: User, record: Happening) -> None:
+        """Put a failed sign-in on record once it is answered: that takes time, and only for names that there are."""
+
+        async def note() -> None:
+            await self._clock.sleep(NOTED_AFTER_SECONDS)
+            try:
+                await self._catalogue.note_failure(user.id, record=record)
+            except CatalogueError as error:
+                log.error("a failed sign-in of %s could not be put on record: %s", user.name, error)
+
+        task = asyncio.create_task(note(), name="note a failure")
+        self._noting[task] = user.id
+        task.add_done_callback(self._noting.pop)
+
+    async def settle(self, user_id: UUID | None = None) -> None:
+        """Wait until all failures, or those of this user, are on record."""
+        if waited := [task for task, owner in self._noting.items() if user_id in (None, owner)]:
+            await asyncio.wait(waited)
 
     async def _require_password(self, caller: Caller, password: str) -> None:
         session = _session_of(caller)
-        keys = self._attempt(f"session {session.id}", caller.ip, str(session.id))
+        keys = await self._attempt(f"session {session.id}", caller.ip, str(session.id))
         if not await self.passwords.matches(caller.login.user.password_hash, password, known=True):
             record = caller.actor.does("wrong_password", self._clock.wall_ns(), f"user {caller.login.user.name}")
-            await self._catalogue.audit(record)
+            await self._catalogue.note_failure(caller.id, record=record)
             raise Refusal(Code.WRONG_CREDENTIALS, "the password is wrong", field="password")
         self.throttle.succeeded(keys)
 
 
 def check_name(name: str) -> None:
     """Refusal INVALID unless a login name that can be typed anywhere and never be mistaken for another one."""
-    if not 2 <= len(name) <= 64 or not set(name.casefold()) <= NAME_CHARS or not name[0].isalnum():
+    if not 2 <= len(name) <= 64 or not name.isascii() or not set(name.lower()) <= NAME_CHARS or not name[0].isalnum():
         raise invalid(
             "name", "a login name has 2 to 64 letters a-z, digits and . _ - @, and begins with one of the first two"
         )
@@ -199,11 +254,6 @@ def administrator_grant(user: User, now_ns: int, *, by: str) -> StoredGrant:
     return StoredGrant(
         uuid4(), user.id, Role.ADMINISTRATOR.value, Scope.ALL.value, None, None, None, None, now_ns, by
     )  # fmt: skip
-
-
-def notice_of(login: Login) -> dict[str, Any]:
-    """What the account's owner is told of the time before this sign-in."""
-    return dict(login.session.notice) if login.session else {}
 
 
 def _session_of(caller: Caller) -> StoredSession:

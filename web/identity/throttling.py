@@ -2,9 +2,12 @@
 
 A failed attempt is counted with the pair of account and where it came from, and with where it came from alone. Where is the
 address's network, or, for a browser that this account has signed in with before, that browser (a *device* cookie, OWASP's
-"device cookies"): so guesses at somebody's account from elsewhere, or from the next desk behind the same address, do not
-slow the person's own desk down. After `FREE` failures the wait doubles from a second up to `LONGEST_SECONDS`; it is forgotten
-after `FORGOTTEN_SECONDS` without one. Nothing counts by account alone: that would hand attackers a switch to lock people
+"device cookies", which knows every account that last used the browser): so guesses at somebody's account from elsewhere, or
+from the next desk behind the same address, do not slow the person's own desk down. After `FREE` failures of an account from
+one place the next attempt is refused until a wait is over, which doubles from a second up to `LONGEST_SECONDS`. A network
+that failed more than `FREE_OF_NETWORK` times is refused nothing for it: each attempt from there is held for some seconds, so
+that guessing at many accounts is slow, and a neighbour of whoever guesses is let in all the same. All is forgotten after
+`FORGOTTEN_SECONDS` without a failure. Nothing counts by account alone: that would hand attackers a switch to lock people
 out with. Keeps `MOST_KEYS` counters at most; the least recently touched go first. In memory, for time is on its side.
 """
 
@@ -12,8 +15,11 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -21,8 +27,16 @@ NS = 1_000_000_000
 FREE = 5
 FREE_OF_NETWORK = 30  # a control room behind one address mistypes more often than one person
 LONGEST_SECONDS = 60.0
+LONGEST_HELD_SECONDS = 5.0
+MOST_HELD = 32  # attempts from one network that are held at a time
 FORGOTTEN_SECONDS = 900
 MOST_KEYS = 50_000
+MOST_ACCOUNTS = 20  # that a browser is known to: those of a desk's people, the last ones first
+
+
+MAC_CHARS = 32
+MOST_COOKIE_CHARS = 4096
+_PART = re.compile(r"[\w-]{1,40}\.[0-9a-f]{32}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -37,21 +51,39 @@ class Throttle:
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, ...], _Count] = OrderedDict()
+        self._held: Counter[tuple[str, ...]] = Counter()
 
     def wait_seconds(self, keys: tuple[tuple[str, ...], ...], mono_ns: int) -> float:
         """How long until the next attempt is taken; 0: now."""
         until = max((c.until_ns for k in keys if (c := self._counts.get(k)) is not None), default=0)
         return max(0.0, (until - mono_ns) / NS)
 
+    def held_seconds(self, keys: tuple[tuple[str, ...], ...], mono_ns: int) -> float:
+        """How long an attempt that is taken now is held before anything is looked at."""
+        counts = [c for k in keys if k[0] == "network" and (c := self._counts.get(k)) is not None]
+        over = max((c.failures - FREE_OF_NETWORK for c in counts if not _is_forgotten(c, mono_ns)), default=-1)
+        return 0.0 if over < 0 else min(LONGEST_HELD_SECONDS, 2.0 ** min(over, 30))
+
+    @contextmanager
+    def holding(self, keys: tuple[tuple[str, ...], ...]) -> Iterator[bool]:
+        """While an attempt is held. Gives whether there is room for it."""
+        networks = [key for key in keys if key[0] == "network"]
+        self._held.update(networks)
+        try:
+            yield all(self._held[key] <= MOST_HELD for key in networks)
+        finally:
+            self._held.subtract(networks)
+            self._held = +self._held
+
     def attempted(self, keys: tuple[tuple[str, ...], ...], mono_ns: int) -> None:
         """Count an attempt as failed before it is known, so that a thousand at once are not one; `succeeded` takes it back."""
         for key in keys:
             count = self._counts.pop(key, None)
-            if count is None or mono_ns - count.last_ns > FORGOTTEN_SECONDS * NS:
+            if count is None or _is_forgotten(count, mono_ns):
                 count = _Count()
             count.failures, count.last_ns = count.failures + 1, mono_ns
-            over = count.failures - (FREE_OF_NETWORK if key[0] == "network" else FREE)
-            if over >= 0:
+            over = count.failures - FREE
+            if over >= 0 and key[0] != "network":
                 count.until_ns = mono_ns + int(min(LONGEST_SECONDS, 2.0 ** min(over, 30)) * NS)
             self._counts[key] = count
         while len(self._counts) > MOST_KEYS:
@@ -64,8 +96,10 @@ class Throttle:
                 self._counts.pop(key, None)
             elif (count := self._counts.get(key)) is not None:
                 count.failures -= 1
-                if count.failures < FREE_OF_NETWORK:
-                    count.until_ns = 0
+
+
+def _is_forgotten(count: _Count, mono_ns: int) -> bool:
+    return mono_ns - count.last_ns > FORGOTTEN_SECONDS * NS
 
 
 def attempt_keys(account: str, ip: str, device: str | None) -> tuple[tuple[str, ...], ...]:
@@ -90,21 +124,33 @@ def network_of(ip: str) -> str:
 
 
 class Devices:
-    """Makes and recognises device cookies: a random name bound to an account by a MAC under the site's key."""
+    """Makes and recognises device cookies: for each account a random name, bound to it by a MAC under the site's key."""
 
     def __init__(self, site_key: bytes) -> None:
         self._key = hmac.digest(site_key, b"stroz device cookie 1", "sha256")
 
-    def issue(self, account: str) -> str:
-        name = secrets.token_urlsafe(16)
-        return f"{name}.{self._mac(account, name)}"
+    def issue(self, account: str, cookie: str | None = None) -> str:
+        """A cookie by which this account knows the browser, beside those that `cookie` knew it by; this one the first."""
+        others = [part for part in _parts(cookie) if self._name_of(account, part) is None]
+        name = self.recognise(account, cookie) or secrets.token_urlsafe(16)
+        return "~".join([f"{name}.{self._mac(account, name)}", *others][:MOST_ACCOUNTS])
 
     def recognise(self, account: str, cookie: str | None) -> str | None:
         """The device's name if this cookie was issued to this account."""
-        name, _, mac = (cookie or "").partition(".")
+        names = (self._name_of(account, part) for part in _parts(cookie))
+        return next((name for name in names if name is not None), None)
+
+    def _name_of(self, account: str, part: str) -> str | None:
+        name, _, mac = part.partition(".")
         if not name or not hmac.compare_digest(mac.encode(), self._mac(account, name).encode()):
             return None
         return name
 
     def _mac(self, account: str, name: str) -> str:
-        return hmac.new(self._key, f"{account}\x00{name}".encode(), sha256).hexdigest()
+        return hmac.new(self._key, f"{account}\x00{name}".encode(), sha256).hexdigest()[:MAC_CHARS]
+
+
+def _parts(cookie: str | None) -> list[str]:
+    """What a cookie may hold of ours: the shape only, for others' parts are not ours to check here."""
+    parts = (cookie or "")[:MOST_COOKIE_CHARS].split("~")
+    return [part for part in parts if _PART.fullmatch(part)]

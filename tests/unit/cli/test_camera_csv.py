@@ -93,15 +93,27 @@ def test_exported_rows_come_back_unchanged() -> None:
 
 
 def test_a_moved_camera_takes_its_sub_stream_along() -> None:
-    (row,) = plan("numer;adres\n12;10.0.0.9\n", camera())
+    (row,) = plan("numer;adres\n12;10.0.0.9\n", camera(password=""))
     assert urls(row) == ["rtsp://10.0.0.9:8554/main", "rtsp://10.0.0.9:8554/sub"]
-    (row,) = plan("numer;adres;port\n12;kamera.miasto.pl;554\n", camera())
+    (row,) = plan("numer;adres;port\n12;kamera.miasto.pl;554\n", camera(password=""))
     assert urls(row) == ["rtsp://kamera.miasto.pl:554/main", "rtsp://kamera.miasto.pl:554/sub"]
     before = camera()
     (row,) = plan("numer;profil_main\n12;other\n", before)
     assert urls(row) == ["rtsp://10.0.0.5:8554/other", "rtsp://10.0.0.5:8554/sub"]
     assert row.camera
     assert [s.id for s in row.camera.streams] == [s.id for s in before.streams]
+
+
+def test_a_stored_password_is_not_taken_along_to_another_host(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("another\n")
+    for cells in ("adres\n12;10.6.6.6", "profil_sub\n12;rtsp://10.6.6.6/sub"):
+        (row,) = plan(f"numer;{cells}\n", camera())
+        assert (row.verdict, row.column, row.camera) == (Verdict.ERROR, "hasło_ref", None)
+    (row,) = plan("numer;adres;hasło_ref\n12;10.6.6.6;file:p\n", camera(), folder=tmp_path)
+    assert row.camera
+    assert row.camera.password == "another"
+    (row,) = plan("numer;adres;port\n12;10.0.0.5;554\n", camera())
+    assert row.verdict is Verdict.CHANGED
 
 
 def test_addresses_in_their_many_forms() -> None:
@@ -175,7 +187,7 @@ def test_passwords_by_reference(tmp_path: Path) -> None:
 
 
 def test_changes_are_told_in_words() -> None:
-    (row,) = plan("numer;nazwa;adres\n12;Rynek 2;10.0.0.6", camera())
+    (row,) = plan("numer;nazwa;adres\n12;Rynek 2;10.0.0.6", camera(password=""))
     assert row.detail == (
         'name: "Rynek" → "Rynek 2"; main stream: rtsp://10.0.0.5:8554/main → rtsp://10.0.0.6:8554/main; '
         "sub stream: rtsp://10.0.0.5:8554/sub → rtsp://10.0.0.6:8554/sub"

@@ -127,6 +127,21 @@ def test_a_camera_that_wants_its_password_in_the_path(vms: Vms, data: Path, tmp_
     assert places in answers[3].output
 
 
+def test_a_stored_password_is_not_taken_along_to_another_host(vms: Vms, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "p").write_text(CANARY)
+    assert vms("camera", "add", "x", URL, "--user", "stroz", "--password-file", tmp_path / "p").exit_code == 0
+    before = snapshot(data)
+    refused = vms("camera", "edit", "1", "--url", "rtsp://10.0.0.66/cam0")
+    assert refused.exit_code == 2
+    assert "--password-file" in refused.stderr
+    assert snapshot(data) == before
+    (tmp_path / "p").write_text("another")
+    moved = vms("camera", "edit", "1", "--url", "rtsp://10.0.0.66/cam0", "--password-file", tmp_path / "p")
+    assert moved.exit_code == 0, moved.output
+    (camera,) = assignment(data).cameras
+    assert (camera.streams[0].url, camera.password) == ("rtsp://10.0.0.66/cam0", "another")
+
+
 def test_the_password_from_standard_input_is_one_line(vms: Vms, tmp_path: Path) -> None:
     vms("camera", "add", "x", URL)
     assert vms("camera", "edit", "1", "--replaced").exit_code == 0

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.web_site import TESTER, WebSite, over, state_of
+from tests.support.web_site import TESTER, Answer, WebSite, over, state_of
 from vms.assignment import read_assignment
 from vms.model import Camera, Stream, StreamKind
 from web.api.watching import CameraNow, StreamNow, states_of
@@ -170,6 +170,57 @@ async def test_a_camera_cannot_be_moved_to_where_ones_rights_do_not_reach(web_si
     assert (await web_site.catalogue.camera(camera.id)).group == "Centrum"
 
 
+async def test_a_stored_password_goes_to_no_other_host(web_site: WebSite) -> None:
+    """Whoever may change a camera is shown no password, and may not have it sent to a host of his own either."""
+    chief = await web_site.signed_in("szef", Role.TECHNICIAN)
+    wish = {"name": "x", "main_url": "rtsp://10.0.0.5/a", "username": "u", "password": "kanarek77", "group": "Centrum"}
+    made = await chief("POST", "/cameras", json=wish)
+    path = f"/cameras/{made.json['camera']['id']}"
+    client = await web_site.signed_in("technik", (Role.TECHNICIAN, over("Centrum")))
+
+    async def change(**fields: object) -> Answer:
+        tag = (await client("GET", path)).headers["ETag"]
+        return await client("PATCH", path, json=fields, headers={"If-Match": tag})
+
+    def passwords() -> set[tuple[str, str]]:
+        site = web_site.parts.site
+        (camera,) = read_assignment(site.assignment_file, site.sealer).cameras
+        return {(s.url, camera.password) for s in camera.streams}
+
+    for fields in ({"main_url": "rtsp://10.6.6.6/a"}, {"sub_url": "rtsp://u@10.6.6.6/b", "username": "u"}):
+        refused = await change(**fields)
+        assert (refused.status, refused.code, refused.json["field"]) == (422, "password_needed", "password")
+    row = f"numer;adres\r\n{made.json['camera']['number']};10.6.6.6\r\n"
+    imported = await chief(
+        "POST", "/cameras/import?dry_run=false&skip_bad=true", data=row, headers={"Content-Type": "text/csv"}
+    )
+    assert [(r["verdict"], r["column"]) for r in imported.json["rows"]] == [("error", "hasło_ref")]
+    assert passwords() == {("rtsp://10.0.0.5/a", "kanarek77")}
+    assert (await change(main_url="rtsp://10.0.0.5:8554/b")).status == 200  # the same host
+    assert passwords() == {("rtsp://10.0.0.5:8554/b", "kanarek77")}
+    assert (await change(main_url="rtsp://10.0.0.6/a", password="nowe-haslo")).status == 200
+    assert (await change(main_url="rtsp://v:inne@10.0.0.7/a")).status == 200
+    assert (await change(main_url="rtsp://10.0.0.8/a", password="")).status == 200
+    assert passwords() == {("rtsp://10.0.0.8/a", "")}
+
+
+async def test_who_has_no_rights_over_all_cameras_tests_no_other_host(web_site: WebSite) -> None:
+    """A camera of one's own is no way to have the recorder knock at any address of its network."""
+    camera = await web_site.camera(1, group="Centrum", password="kanarek77")
+    client = await web_site.signed_in("technik", (Role.TECHNICIAN, over("Centrum")))
+    chief = await web_site.signed_in("szef", Role.TECHNICIAN)
+    elsewhere = {"camera_id": str(camera.id), "main_url": "rtsp://10.99.99.99:22/a"}
+    for wish in (elsewhere, elsewhere | {"password": "x"}, {"main_url": "rtsp://10.99.99.99/a"}):
+        assert (await client("POST", "/cameras/test", json=wish)).code == "forbidden"
+    assert web_site.feed.tested == []
+    own = {"camera_id": str(camera.id), "main_url": "rtsp://10.0.0.1:8554/b"}
+    assert (await client("POST", "/cameras/test", json=own)).status == 200
+    assert {one["password"] for one in web_site.feed.tested} == {"kanarek77"}
+    web_site.feed.tested.clear()
+    assert (await chief("POST", "/cameras/test", json=elsewhere)).status == 200
+    assert {one["password"] for one in web_site.feed.tested} == {""}
+
+
 async def test_expired_and_revoked_tokens_and_sessions(web_site: WebSite) -> None:
     await web_site.user("anna", Role.OPERATOR)
     user = await web_site.catalogue.user_named("anna")
@@ -217,6 +268,17 @@ async def test_a_grant_that_does_not_fit_is_refused(web_site: WebSite) -> None:
         assert answer.json["errors"][0]["field"] == field
 
 
+async def test_what_somebody_sees_is_said_as_single_ways_of_seeing_it(web_site: WebSite) -> None:
+    await web_site.camera(1)
+    user = await web_site.user("anna", (Role.OPERATOR, {"back_hours": 2}), Role.RECIPIENT)
+    client = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+    (seen,) = (await client("GET", f"/users/{user}/sees")).json["cameras"]
+    assert [tuple(one.values()) for one in seen["sights"]] == [
+        ("view_live", "original", 0.0), ("view_recorded", "masked", None), ("view_recorded", "original", 2.0),
+    ]  # fmt: skip
+    assert seen["purpose_required"] == ["view_recorded"]
+
+
 async def test_layouts_are_ones_own_and_shared_ones_are_looked_at(web_site: WebSite) -> None:
     anna, ola = await web_site.signed_in("anna", Role.OPERATOR), await web_site.signed_in("ola", Role.OPERATOR)
     for wrong in (
@@ -236,6 +298,17 @@ async def test_layouts_are_ones_own_and_shared_ones_are_looked_at(web_site: WebS
     assert (await anna("PUT", path, json=wish, headers={"If-Match": '"1"'})).code == "stale"
     assert (await anna("DELETE", path)).status == 204
     assert (await ola("GET", path)).code == "not_found"
+
+
+async def test_what_others_share_takes_nobodys_place_for_layouts(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.api.routes.layouts.MOST_LAYOUTS", 3)
+    anna, ola = await web_site.signed_in("anna", Role.OPERATOR), await web_site.signed_in("ola", Role.OPERATOR)
+    wish = {"name": "Ściana", "shared": True, "grid": "1", "tiles": [None]}
+    for client in (anna, ola):
+        kept = [await client("POST", "/layouts", json=wish) for _ in range(4)]
+        assert [one.status for one in kept] == [201, 201, 201, 409]
 
 
 async def test_the_audit_log_is_read_for_a_reason_and_the_reading_is_in_it(web_site: WebSite) -> None:

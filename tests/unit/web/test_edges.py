@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import logging
 import re
 import socket
 import ssl
@@ -13,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.web_site import WebSite
+from tests.support.web_site import WebSite, until
 from vms.errors import UserError
 from vms.settings import Listen, WebSection
 from web.api.client_files import DIST, ClientFiles
@@ -162,25 +164,98 @@ async def test_a_bug_says_nothing_of_the_inside(web_site: WebSite, monkeypatch: 
     assert "kanarek" not in answer.text
 
 
-async def test_who_connects_and_asks_nothing_is_shown_the_door(
-    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+REQUEST = b"GET /api/v1/site HTTP/1.1\r\nHost: x\r\n\r\n"
+BEGUN = b"POST /api/v1/%s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n{"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [], [REQUEST[:-2]], [BEGUN % (b"session", b"application/json")], [BEGUN % (b"cameras/import", b"text/csv")],
+        [BEGUN.replace(b"Content-Length: 100", b"Expect: 100-continue\r\nContent-Length: 9") % (b"setup", b"text/plain")],
+        [REQUEST, REQUEST[:-9]], [REQUEST + REQUEST[:-9]], [REQUEST, BEGUN % (b"session", b"application/json")],
+    ],
+)  # fmt: skip
+async def test_who_does_not_say_to_the_end_what_is_wanted_is_shown_the_door(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, said: list[bytes]
 ) -> None:
-    monkeypatch.setattr("web.api.process.FIRST_REQUEST_SECONDS", 0.3)
-    port = int(web_site.base.rpartition(":")[2])
-    for said in (b"", b"GET /api/v1/site HTTP/1.1\r\nHost: x\r\n"):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(said)
+    for name in ("HEADER_SECONDS", "BODY_SECONDS"):
+        monkeypatch.setattr(f"web.api.connections.{name}", 0.5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(web_site.base.rpartition(":")[2]))
+    began = asyncio.get_running_loop().time()
+    try:
+        for i, part in enumerate(said):
+            if i:
+                await reader.readuntil(b"}")  # the answer to what was asked before
+            writer.write(part)
         async with asyncio.timeout(20):
-            assert await reader.read() == b""
+            while await reader.read(65_536):
+                writer.write(b"")
+    finally:
         writer.close()
-        await writer.wait_closed()
-    assert (await (await web_site.nobody())("GET", "/site")).status == 200
+    assert asyncio.get_running_loop().time() - began > 0.4
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_bytes_that_trickle_in_move_no_deadline(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await web_site.signed_in("technik", Role.TECHNICIAN)
+    cookies = "; ".join(f"{c.key}={c.value}" for c in client.session.cookie_jar)
+    shown = f"Cookie: {cookies}\r\nX-CSRF-Token: {client.csrf}\r\nContent-Length: 100".encode()
+    monkeypatch.setattr("web.api.connections.BODY_SECONDS", 0.5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(web_site.base.rpartition(":")[2]))
+    writer.write(BEGUN.replace(b"Content-Length: 100", shown) % (b"cameras/import", b"text/csv"))
+
+    async def trickle() -> None:
+        while True:
+            writer.write(b" ")
+            await asyncio.sleep(0.05)
+
+    trickling = asyncio.create_task(trickle())
+    try:
+        async with asyncio.timeout(3):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""  # it was not refused for another reason
+    finally:
+        trickling.cancel()
+        writer.close()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_who_asks_in_time_stays(web_site: WebSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HEADER_SECONDS", "BODY_SECONDS"):
+        monkeypatch.setattr(f"web.api.connections.{name}", 0.5)
     client = await web_site.signed_in("anna", Role.OPERATOR)
     async with client.session.ws_connect(web_site.base + "/api/v1/ws") as page:
         beats = 0
         async with asyncio.timeout(20):
             while beats < 3:  # two seconds and more: it asked, so it stays
                 beats += (await page.receive_json())["t"] == "beat"
+    assert (await client("GET", "/session")).status == 200
+
+
+async def test_one_address_does_not_have_every_connection(web_site: WebSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    page = await client.session.ws_connect(web_site.base + "/api/v1/ws")
+    most = 5
+    monkeypatch.setattr("web.api.connections.MOST_FROM_ONE_PLACE", most)
+    port, opened = int(web_site.base.rpartition(":")[2]), []
+    monkeypatch.setattr("web.api.connections.HEADER_SECONDS", 600.0)
+    try:
+        for _ in range(most + 3):
+            opened.append(await asyncio.open_connection("127.0.0.1", port))
+        refused = web_site.parts.metrics.web_connections_refused._value  # type: ignore[attr-defined]
+        await until(lambda: refused.get() >= 4)  # the WebSocket counts, and so does what the browser keeps open
+        elsewhere = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+        opened.append(elsewhere)
+        elsewhere[1].write(REQUEST)
+        assert b" 200 " in await elsewhere[0].readline()
+        assert (await page.receive_json())["t"] == "hello"
+    finally:
+        for _, writer in opened:
+            writer.close()
+        await page.close()
 
 
 # TLS

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
-from tests.support.inner_gateway import OFFER
+from tests.support.inner_gateway import OFFER, InnerGateway, serving
 from tests.support.web_site import TESTER, WebSite, over, until
 from vms.errors import CatalogueUnavailable
 from vms.model import Camera, StreamKind
+from web.api.live_gateway import LiveGateway
+from web.api.live_views import MOST_CONNECTING
 from web.identity.access import Act, Role
 from web.identity.people import change_user, create_token, revoke_token, take_role
+from web.identity.refusals import Code, Refusal
 
 
 def view_of(answer: Any) -> UUID:
@@ -67,6 +72,18 @@ async def test_what_the_gateway_refuses_is_said_in_our_codes(web_site: WebSite) 
     assert (await operator.watch(camera)).code == "gateway_away"
 
 
+async def test_a_long_list_of_sessions_is_read_to_its_end_and_an_endless_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = InnerGateway(sessions={uuid4(): uuid4() for _ in range(2000)})
+    async with serving(inner.application(), tmp_path / "s"), LiveGateway(tmp_path / "s") as gateway:
+        assert (await gateway.sessions()).keys() == inner.sessions.keys()
+        monkeypatch.setattr("web.api.live_gateway.MOST_ANSWER_BYTES", 200_000)
+        with pytest.raises(Refusal) as refused:
+            await gateway.sessions()
+    assert refused.value.code is Code.GATEWAY_AWAY
+
+
 async def test_a_camera_one_may_not_see_is_answered_as_one_that_is_not_there(web_site: WebSite) -> None:
     theirs = await web_site.camera(1, group="Centrum")
     await web_site.camera(2, group="Praga")
@@ -81,10 +98,39 @@ async def test_a_camera_one_may_not_see_is_answered_as_one_that_is_not_there(web
 async def test_a_purpose_is_asked_for_where_the_role_demands_one(web_site: WebSite) -> None:
     camera = await web_site.camera(1)
     chief = await web_site.signed_in("szef", Role.ADMINISTRATOR)
-    assert (await chief.watch(camera)).code == "purpose_required"
+    for query in ("", "?purpose=.", "?purpose=%20%20%20x%20"):
+        assert (await chief.watch(camera, query)).code == "purpose_required"
     assert (await chief.watch(camera, "?purpose=awaria%20kamery")).status == 201
     (entry, *_) = await web_site.catalogue.audit_entries(act="view_live")
     assert (entry.user_name, entry.purpose) == ("szef", "awaria kamery")
+
+
+async def test_a_user_has_a_share_of_what_the_gateway_shows_and_leaves_the_rest_to_others(web_site: WebSite) -> None:
+    camera = await web_site.camera(1)
+    anna, ola = [await web_site.signed_in(name, Role.OPERATOR) for name in ("anna", "ola")]
+    second = await web_site.nobody()
+    await second.sign_in("anna")
+    web_site.parts.views._most_of_user = 4
+    shown = [await client.watch(camera) for client in (anna, anna, second, second, anna)]
+    assert [one.status for one in shown] == [201, 201, 201, 201, 429]
+    assert (shown[-1].code, shown[-1].headers["Retry-After"]) == ("too_many_views", "5")
+    at_once = await asyncio.gather(*(ola.watch(camera) for _ in range(9)))
+    assert sorted(one.status for one in at_once) == [201] * 4 + [429] * 5
+    assert (await anna("DELETE", shown[0].headers["Location"])).status == 200
+    assert (await second.watch(camera)).status == 201
+
+
+async def test_what_never_connects_is_bounded_for_each_user(web_site: WebSite) -> None:
+    camera = await web_site.camera(1)
+    anna, ola = [await web_site.signed_in(name, Role.OPERATOR) for name in ("anna", "ola")]
+    web_site.gateway.state = "connecting"
+    assert {(await anna.watch(camera)).status for _ in range(MOST_CONNECTING)} == {201}
+    refused = await anna.watch(camera)
+    assert (refused.status, refused.code, refused.json["retry_after"]) == (429, "too_many_views", 1)
+    assert (await ola.watch(camera)).status == 201
+    web_site.gateway.state = "live"
+    await until(lambda: not web_site.parts.views._connecting)
+    assert (await anna.watch(camera)).status == 201
 
 
 async def test_another_users_view_is_not_there(web_site: WebSite) -> None:
@@ -125,6 +171,83 @@ async def test_views_end_within_two_seconds_when_the_right_ends(web_site: WebSit
         assert await until(lambda view=view: view in web_site.gateway.closed) < 2.0
     ended = {json.loads(e.detail)["why"] for e in await catalogue.audit_entries(act="end_live")}
     assert ended == {"revoked"}
+
+
+async def test_many_views_end_as_fast_as_one(web_site: WebSite) -> None:
+    camera = await web_site.camera(1)
+    await web_site.user("szef", Role.ADMINISTRATOR)
+    anna = await web_site.signed_in("anna", Role.OPERATOR)
+    web_site.parts.views._most_of_user, web_site.gateway.close_seconds = 200, 0.02
+    for _ in range(160):
+        assert (await anna.watch(camera)).status == 201
+    user = await web_site.catalogue.user_named("anna")
+    await change_user(web_site.catalogue, TESTER, time.time_ns(), user, {"disabled": True})
+    assert await until(lambda: not web_site.gateway.sessions) < 2.0
+
+    async def on_record() -> bool:
+        return len(await web_site.catalogue.audit_entries(act="end_live", limit=500)) == 160
+
+    await until(on_record)
+
+
+async def test_a_token_ends_no_view_that_it_did_not_open(web_site: WebSite) -> None:
+    camera = await web_site.camera(1)
+    anna = await web_site.signed_in("anna", Role.OPERATOR)
+    path = (await anna.watch(camera)).headers["Location"]
+    user = await web_site.catalogue.user_named("anna")
+    _, secret = await create_token(
+        web_site.catalogue, TESTER, time.time_ns(), user, name="t", acts=[Act.READ_HEALTH], days=1
+    )
+    program = await web_site.nobody(bearer=secret)
+    assert (await program("DELETE", path)).status == 404
+    assert len(web_site.gateway.sessions) == 1
+
+
+async def test_a_view_that_is_revoked_while_it_switches_stays_ended(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = await web_site.camera(1)
+    anna = await web_site.signed_in("anna", Role.OPERATOR)
+    view, views = view_of(await anna.watch(camera)), web_site.parts.views
+    change = web_site.catalogue.change_live_view
+
+    async def revoked_meanwhile(*args: Any, **named: Any) -> None:
+        await change(*args, **named)
+        await views._revoke([views.views[view]])
+
+    monkeypatch.setattr(web_site.catalogue, "change_live_view", revoked_meanwhile)
+    switched = await anna("PUT", f"/whep/sessions/{view}/rendition", json={"rendition": "main"})
+    assert switched.code == "not_found"
+    assert view not in views.views
+
+
+async def test_entries_of_a_user_are_found_by_name_whatever_acted_for_them(web_site: WebSite) -> None:
+    """The token is in the detail, and who made it where that was somebody else; a view that was ended names its viewer."""
+    camera = await web_site.camera(1)
+    anna = await web_site.signed_in("anna", Role.OPERATOR)
+    user = await web_site.catalogue.user_named("anna")
+    _, secret = await create_token(
+        web_site.catalogue, TESTER, time.time_ns(), user, name="boss", acts=[Act.VIEW_LIVE], days=1
+    )
+    program = await web_site.nobody(bearer=secret)
+    assert (await program.watch(camera)).status == (await anna.watch(camera)).status == 201
+    await anna("DELETE", "/session")
+    await until(lambda: len(web_site.gateway.sessions) == 1)
+
+    async def acts(**asked: Any) -> list[tuple[str, str | None]]:
+        found = await web_site.catalogue.audit_entries(**asked)
+        return [(e.act, json.loads(e.detail).get("by_token")) for e in found]
+
+    async def ended() -> bool:
+        return ("end_live", None) in await acts(user="Anna")
+
+    await until(ended)
+    expected = [
+        ("end_live", None), ("sign_out", None), ("view_live", None), ("view_live", "boss, made by the test"),
+        ("sign_in", None),
+    ]  # fmt: skip
+    assert await acts(user="anna") == await acts(user_id=user.id) == expected
+    assert await acts(user="ann") == await acts(user_id=UUID(int=1)) == []
 
 
 async def test_a_token_that_is_revoked_ends_its_view(web_site: WebSite) -> None:

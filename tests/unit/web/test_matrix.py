@@ -335,12 +335,24 @@ async def test_the_websocket_tells_of_the_cameras_one_may_see(web_site: WebSite)
 
 
 async def test_the_websocket_is_for_browsers_that_signed_in_on_our_page(web_site: WebSite) -> None:
-    client = await web_site.signed_in("anna", Role.OPERATOR)
-    for who, origin in ((await web_site.nobody(), web_site.base), (client, "https://zly.example")):
-        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            async with who.session.ws_connect(web_site.base + "/api/v1/ws", headers={"Origin": origin}):
-                pass
-        assert refused.value.status == 403
+    """A page hears by the code why it may not be here: browsers tell it nothing of a handshake that was refused."""
+    client, ended, new = [await web_site.signed_in(name, Role.OPERATOR) for name in ("anna", "ola", "nowa")]
+    kept = {"Cookie": "; ".join(f"{c.key}={c.value}" for c in ended.session.cookie_jar)}
+    assert (await ended("DELETE", "/session")).status == 204
+    user = await web_site.catalogue.user_named("nowa")
+    await web_site.catalogue.change_user(user.id, {"must_change_password": True})
+    for who, headers, code in (
+        (await web_site.nobody(), {}, 4401),
+        (await web_site.nobody(), kept, 4401),
+        (new, {}, 4403),
+    ):
+        async with who.session.ws_connect(web_site.base + "/api/v1/ws", headers=headers) as socket:
+            assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+            assert socket.close_code == code
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with client.session.ws_connect(web_site.base + "/api/v1/ws", headers={"Origin": "https://zly.example"}):
+            pass
+    assert refused.value.status == 403
 
 
 async def test_a_new_grant_and_a_taken_one_are_told_over_the_websocket(web_site: WebSite) -> None:

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.support.web_site import PASSWORD, TESTER, WebSite, until
 from vms.clock import SimulatedClock
+from vms.errors import CatalogueUnavailable
 from web.identity.access import Act, Role
 from web.identity.callers import IDLE_SECONDS, NS, SESSION_SECONDS
 from web.identity.passwords import Passwords, check_strength, one_time_password
 from web.identity.people import create_token
 from web.identity.refusals import Code, Refusal
-from web.identity.signing_in import Identity, issue_set_up_code
-from web.identity.throttling import FREE, FREE_OF_NETWORK, LONGEST_SECONDS, Devices, Throttle, attempt_keys, network_of
+from web.identity.signing_in import Identity, check_name, issue_set_up_code
+from web.identity.throttling import (
+    FORGOTTEN_SECONDS,
+    FREE,
+    FREE_OF_NETWORK,
+    LONGEST_HELD_SECONDS,
+    LONGEST_SECONDS,
+    MOST_ACCOUNTS,
+    Devices,
+    Throttle,
+    attempt_keys,
+    network_of,
+)
 
 
 async def test_the_first_administrator_is_made_with_the_code_once(web_site: WebSite) -> None:
@@ -50,6 +64,7 @@ async def test_a_wrong_name_and_a_wrong_password_are_one_answer(web_site: WebSit
         await client.sign_in(*one) for one in (("anna", "x"), ("nikt", PASSWORD), ("zwolniony", PASSWORD), ("", ""))
     ]
     assert all((a.status, a.json) == (401, answers[0].json) for a in answers)
+    await web_site.parts.identity.settle()
     assert {e.object for e in await web_site.catalogue.audit_entries(act="sign_in_failed")} == {
         "user anna",
         "user zwolniony",
@@ -129,6 +144,80 @@ async def test_the_websocket_says_that_the_session_ended(web_site: WebSite) -> N
         assert kinds[0] in ("hello", "pong")
 
 
+async def test_consoles_go_on_and_come_back_while_the_catalogue_is_away(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = await web_site.camera(1)
+    client, other = [await web_site.signed_in(name, Role.OPERATOR) for name in ("anna", "ola")]
+    monkeypatch.setattr("web.api.websocket.TOUCH_NS", 0)
+    touched = asyncio.Event()
+
+    async def away(*_args: object, **_named: object) -> None:
+        touched.set()
+        raise CatalogueUnavailable("away")
+
+    async def seen(socket: aiohttp.ClientWebSocketResponse, beats: int) -> set[str]:
+        found: set[str] = set()
+        async with asyncio.timeout(20):
+            while beats:
+                message = await socket.receive_json()
+                beats -= message["t"] == "beat"
+                found |= {one["id"] for one in message.get("items", ())}
+        return found
+
+    address = web_site.base + "/api/v1/ws"
+    async with client.session.ws_connect(address) as socket:
+        for name in ("read", "write"):
+            monkeypatch.setattr(web_site.catalogue._db, name, away)
+        await seen(socket, 3)
+        assert touched.is_set()
+    await web_site.parts.views.compare()
+    async with client.session.ws_connect(address) as socket:
+        assert await seen(socket, 3) == {str(camera.id)}
+    for secret in (None, "stranger" * 5):  # who was not connected when it went away is not known, and asks again later
+        cookies = {} if secret is None else {"Cookie": f"{web_site.parts.cookie}={secret}"}
+        who = other if secret is None else await web_site.nobody()
+        async with who.session.ws_connect(address, headers=cookies) as socket:
+            await socket.receive()
+            assert socket.close_code == 1013
+
+
+async def test_a_binary_message_ends_the_connection_and_is_no_bug(
+    web_site: WebSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    async with client.session.ws_connect(web_site.base + "/api/v1/ws") as socket:
+        await socket.send_bytes(b"x")
+        async with asyncio.timeout(20):
+            while not socket.closed:
+                await socket.receive()
+        assert socket.close_code == 1003
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_what_tiles_say_is_counted_over_all_pages_and_ends_with_them(web_site: WebSite) -> None:
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+
+    def tiles(state: str) -> float:
+        return float(web_site.parts.metrics.viewer_tiles.labels(state)._value.get())  # type: ignore[attr-defined]
+
+    address = web_site.base + "/api/v1/ws"
+    async with client.session.ws_connect(address) as one, client.session.ws_connect(address) as other:
+        await one.send_json({"t": "tiles", "live": 16})
+        await other.send_json({"t": "tiles", "live": 3, "delayed": 2, "lost": 1})
+        await until(lambda: (tiles("live"), tiles("delayed"), tiles("lost")) == (19, 2, 1))
+        await one.send_json({"t": "tiles", "live": 15, "lost": 1})
+        await until(lambda: (tiles("live"), tiles("delayed"), tiles("lost")) == (18, 2, 2))
+    await until(lambda: (tiles("live"), tiles("delayed"), tiles("lost")) == (0, 0, 0))
+
+
+@pytest.mark.parametrize("name", ["\u212aowalski", "ma\u017f", "stra\u00dfe", "\uff21nna", "łoś", "a", ".anna", "a b"])
+def test_a_login_name_is_letters_that_are_mistaken_for_no_others(name: str) -> None:
+    with pytest.raises(Refusal):
+        check_name(name)
+    check_name("Anna.Nowak-2@kr_1")
+
+
 async def test_a_page_that_talks_too_much_is_cut_off_and_nonsense_is_passed_over(web_site: WebSite) -> None:
     client = await web_site.signed_in("anna", Role.OPERATOR)
     async with client.session.ws_connect(web_site.base + "/api/v1/ws") as socket:
@@ -170,6 +259,19 @@ async def test_sessions_and_tokens_run_out(web_site: WebSite) -> None:
             await attempt
 
 
+async def test_nobody_makes_a_token_of_another_user(web_site: WebSite) -> None:
+    """An administrator with an operator's token would watch without a purpose, and on record it would be the operator."""
+    await web_site.user("anna", Role.OPERATOR)
+    chief = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+    user = await web_site.catalogue.user_named("anna")
+    wish = {"name": "x", "acts": ["view_live"]}
+    assert (await chief("POST", "/tokens", json=wish | {"user_id": str(user.id)})).code == "invalid"
+    made = await chief("POST", "/tokens", json=wish)
+    assert (made.status, made.json["token"]["user"]) == (201, "szef")
+    camera = await web_site.camera(1)
+    assert (await (await web_site.nobody(bearer=made.json["secret"])).watch(camera)).code == "purpose_required"
+
+
 # Throttling
 
 
@@ -197,11 +299,96 @@ def test_somebody_elses_guesses_slow_nobody_but_him() -> None:
         throttle.attempted(attempt_keys("anna", "10.0.0.1", None), i)
         throttle.attempted(attempt_keys(f"user{i}", "10.0.0.1", None), i)
     assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.1", None), 1000) > 0
-    assert (
-        throttle.wait_seconds(attempt_keys("ola", "10.0.0.1", None), 1000) > 0
-    )  # a new desk there waits a minute at most
-    assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.1", known), 1000) == 0
-    assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.2", None), 1000) == 0
+    for keys, held in (
+        (attempt_keys("ola", "10.0.0.1", None), LONGEST_HELD_SECONDS),  # a new desk there waits a moment and is let in
+        (attempt_keys("anna", "10.0.0.1", known), 0),
+        (attempt_keys("anna", "10.0.0.2", None), 0),
+    ):
+        assert (throttle.wait_seconds(keys, 1000), throttle.held_seconds(keys, 1000)) == (0, held)
+    later = 1000 + (FORGOTTEN_SECONDS + 1) * NS
+    assert throttle.held_seconds(attempt_keys("ola", "10.0.0.1", None), later) == 0
+
+
+async def test_a_neighbour_of_whoever_guesses_at_many_names_is_let_in(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.identity.throttling.LONGEST_HELD_SECONDS", 0.2)
+    await web_site.user("ola", Role.OPERATOR)
+    attacker, stop, tried = await web_site.nobody(), asyncio.Event(), 0
+
+    async def guess() -> None:
+        nonlocal tried
+        while not stop.is_set():
+            tried += 1
+            await attacker.sign_in(f"ktos{tried}", "zgaduję")
+
+    guessing = [asyncio.create_task(guess()) for _ in range(3)]
+    try:
+        await until(lambda: tried > FREE_OF_NETWORK + 10)
+        for _ in range(5):
+            assert (await (await web_site.nobody()).sign_in("ola")).status == 200  # a browser nobody knows yet
+    finally:
+        stop.set()
+        await asyncio.gather(*guessing)
+
+
+async def test_no_more_attempts_from_a_network_are_held_than_there_is_room_for(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.identity.throttling.LONGEST_HELD_SECONDS", 0.5)
+    monkeypatch.setattr("web.identity.throttling.FREE_OF_NETWORK", 0)
+    monkeypatch.setattr("web.identity.throttling.MOST_HELD", 2)
+    attacker = await web_site.nobody()
+    await attacker.sign_in("ktos", "zgaduję")
+    answers = await asyncio.gather(*(attacker.sign_in(f"ktos{i}", "zgaduję") for i in range(5)))
+    assert sorted(a.status for a in answers) == [401, 401, 429, 429, 429]
+    assert (await attacker.sign_in("ktos", "zgaduję")).status == 401
+
+
+async def test_a_known_name_costs_a_stranger_no_more_time_than_an_unknown_one(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is noted of a known one is noted after the answer, and is there when its owner signs in."""
+    await web_site.user("anna", Role.OPERATOR)
+    client, answered, noted = await web_site.nobody(), asyncio.Event(), web_site.catalogue.note_failure
+
+    async def slow(*args: Any, **named: Any) -> None:
+        await answered.wait()
+        await noted(*args, **named)
+
+    monkeypatch.setattr(web_site.catalogue, "note_failure", slow)
+    async with asyncio.timeout(20):
+        assert (await client.sign_in("anna", "zgaduję")).status == 401
+    answered.set()
+    assert (await client.sign_in("anna")).json["login_notice"]["failed_since"] == 1
+    assert len(await web_site.catalogue.audit_entries(act="sign_in_failed")) == 1
+
+
+async def test_guesses_in_a_stolen_session_are_on_record_and_told_to_its_owner(web_site: WebSite) -> None:
+    client = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+    for _ in range(2):
+        assert (await client("POST", "/session/confirm", json={"password": "zgaduję"})).code == "wrong_credentials"
+    changed = await client("PUT", "/session/password", json={"old": "zgaduję", "new": "Zielony-tramwaj-9"})
+    assert changed.code == "wrong_credentials"
+    assert (await client("POST", "/session/confirm", json={"password": PASSWORD})).status == 200
+    acts = [e.act for e in await web_site.catalogue.audit_entries(user="szef")]
+    assert acts[:4] == ["confirm_password", "wrong_password", "wrong_password", "wrong_password"]
+    again = await (await web_site.nobody()).sign_in("szef")
+    assert again.json["login_notice"]["failed_since"] == 3
+
+
+async def test_a_desk_is_known_to_everybody_who_works_at_it(web_site: WebSite) -> None:
+    desk, attacker = await web_site.nobody(), await web_site.nobody()
+    for name in ("anna", "ola"):
+        await web_site.user(name, Role.OPERATOR)
+        assert (await desk.sign_in(name)).status == 200
+        await desk("DELETE", "/session")
+    for name in ("anna", "ola"):
+        answers = [await attacker.sign_in(name, f"zgaduję{i}") for i in range(FREE + 1)]
+        assert answers[-1].status == 429
+    for name in ("anna", "ola", "anna"):
+        assert (await desk.sign_in(name)).status == 200
+        await desk("DELETE", "/session")
 
 
 def test_a_device_cookie_is_of_one_account_and_cannot_be_made_up() -> None:
@@ -220,11 +407,25 @@ def test_a_device_cookie_is_of_one_account_and_cannot_be_made_up() -> None:
     assert Devices(b"j" * 32).recognise("anna", cookie) is None
 
 
+def test_a_device_cookie_holds_the_last_accounts_and_nothing_else() -> None:
+    devices = Devices(b"k" * 32)
+    cookie = devices.issue("anna", "<script>~x.y~" + "z" * 5000)
+    assert cookie.count("~") == 0
+    first = devices.recognise("anna", cookie)
+    for i in range(MOST_ACCOUNTS - 1):
+        cookie = devices.issue(f"user{i}", cookie)
+    assert (
+        devices.issue("anna", cookie).split("~", 1)[0].partition(".")[0] == devices.recognise("anna", cookie) == first
+    )
+    assert devices.recognise("user0", devices.issue("one more", devices.issue("anna", cookie))) is None
+    assert len(cookie) < 2048
+
+
 def test_a_room_behind_one_address_may_mistype_and_ipv6_counts_by_network() -> None:
     throttle = Throttle()
     for i in range(FREE_OF_NETWORK - 1):
         throttle.attempted(attempt_keys(f"user{i}", "10.0.0.1", None), 0)
-    assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.1", None), 0) == 0
+    assert throttle.held_seconds(attempt_keys("anna", "10.0.0.1", None), 0) == 0
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff") != network_of("2001:db8:0:1::1")
     assert network_of("::ffff:10.0.0.1") == "10.0.0.1"
     assert network_of("x" * 500) == "x" * 64

@@ -28,19 +28,26 @@ async def audit(
     reason: Annotated[str, Query(min_length=3, max_length=300, description="Why it is read; goes on record.")],
     after: After = "",
     limit: Limit = 100,
-    user: Annotated[str, Query(max_length=100)] = "",
+    user: Annotated[str, Query(max_length=100, description="Name of whoever did it, by whatever token.")] = "",
+    user_id: Annotated[UUID | None, Query(description="The same user, and no other that bore the name before.")] = None,
     act: Annotated[str, Query(max_length=40)] = "",
     camera: UUID | None = None,
 ) -> schemas.AuditPage:
     """Entries, the newest first."""
     parts = parts_of(request)
-    asked = {"user": user, "act": act, "camera": camera and str(camera), "after": after}
+    asked = {
+        "user": user,
+        "user_id": user_id and str(user_id),
+        "act": act,
+        "camera": camera and str(camera),
+        "after": after,
+    }
     now_ns, about = parts.clock.wall_ns(), {k: v for k, v in asked.items() if v}
     record = caller.actor.does("read_audit", now_ns, "audit log", purpose=reason, asked=about)
     await parts.catalogue.audit(record)
     found = await parts.catalogue.audit_entries(
-        before=read_number(after), limit=limit + 1, user=user.replace("\x00", ""), act=act.replace("\x00", ""),
-        camera_id=camera,
+        before=read_number(after), limit=limit + 1, user=user.replace("\x00", ""), user_id=user_id,
+        act=act.replace("\x00", ""), camera_id=camera,
     )  # fmt: skip
     following = mark(str(found[limit - 1].number)) if len(found) > limit else None
     return schemas.AuditPage(items=[shapes.audit_item(e) for e in found[:limit]], next=following)

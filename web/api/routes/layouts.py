@@ -32,7 +32,7 @@ async def layouts(request: Request, caller: LayingOut) -> schemas.LayoutList:
 async def create(request: Request, response: Response, wish: schemas.LayoutFields, caller: LayingOut) -> schemas.Layout:
     """Keep a new layout."""
     parts = parts_of(request)
-    if len(await parts.catalogue.layouts(caller.id)) >= MOST_LAYOUTS:
+    if sum(one.user_id == caller.id for one in await parts.catalogue.layouts(caller.id)) >= MOST_LAYOUTS:
         raise Refusal(Code.CONFLICT, f"there are {MOST_LAYOUTS} layouts already; remove one first")
     return await _put(request, response, caller, uuid4(), wish, None)
 

@@ -165,8 +165,7 @@ async def sees(request: Request, user_id: UUID, caller: Managing) -> schemas_peo
         cameras.append(
             schemas_people.SeenCamera(
                 id=camera.id, number=camera.number, name=camera.name, group=camera.group,
-                acts=[a for a in Act if a in allowed.acts], renditions=sorted(allowed.renditions),
-                back_hours=None if allowed.back_ns is None else allowed.back_ns / people.HOUR_NS,
+                acts=[a for a in Act if a in allowed.acts], sights=shapes.sights(allowed),
                 purpose_required=[a for a in Act if a in allowed.purpose_required],
             )
         )  # fmt: skip

@@ -511,7 +511,9 @@ export interface paths {
         put?: never;
         /**
          * Create
-         * @description Make a token: cut to these acts of its user's, for so many days. The secret is in the answer and nowhere else.
+         * @description Make a token of one's own: cut to these acts, for so many days. The secret is in the answer and nowhere else.
+         *
+         *     Nobody makes one of another user's here: what it did would be on record as that user's doing.
          */
         post: operations["logins_create"];
         delete?: never;
@@ -1591,11 +1593,6 @@ export interface components {
             days: number;
             /** Name */
             name: string;
-            /**
-             * User Id
-             * @description Whose rights it has at most; null: yours.
-             */
-            user_id?: string | null;
         };
         /** NewUser */
         NewUser: {
@@ -1702,7 +1699,7 @@ export interface components {
              */
             challenge: string | null;
             /** @enum {string} */
-            code: "not_signed_in" | "wrong_credentials" | "slow_down" | "csrf" | "forbidden" | "confirm_password" | "change_password" | "weak_password" | "purpose_required" | "not_found" | "method_not_allowed" | "conflict" | "source_not_live" | "stale" | "precondition_required" | "invalid" | "too_large" | "unsupported_type" | "codec_unsupported" | "offer_malformed" | "too_many_sessions" | "gateway_away" | "recorder_away" | "catalogue_away" | "camera_test_failed" | "setup_done" | "internal";
+            code: "not_signed_in" | "wrong_credentials" | "slow_down" | "csrf" | "forbidden" | "confirm_password" | "change_password" | "weak_password" | "password_needed" | "purpose_required" | "not_found" | "method_not_allowed" | "conflict" | "source_not_live" | "stale" | "precondition_required" | "invalid" | "too_large" | "unsupported_type" | "codec_unsupported" | "offer_malformed" | "too_many_sessions" | "too_many_views" | "gateway_away" | "recorder_away" | "catalogue_away" | "camera_test_failed" | "setup_done" | "internal";
             /** Detail */
             detail: string;
             /**
@@ -1756,6 +1753,12 @@ export interface components {
             /** Items */
             items: components["schemas"]["Profile"][];
         };
+        /**
+         * Rendition
+         * @description Which picture: as the camera sent it, or with what must not be seen covered.
+         * @enum {string}
+         */
+        Rendition: "original" | "masked";
         /** RenditionWish */
         RenditionWish: {
             /**
@@ -1824,8 +1827,6 @@ export interface components {
         SeenCamera: {
             /** Acts */
             acts: components["schemas"]["Act"][];
-            /** Back Hours */
-            back_hours: number | null;
             /** Group */
             group: string;
             /**
@@ -1839,8 +1840,8 @@ export interface components {
             number: number;
             /** Purpose Required */
             purpose_required: components["schemas"]["Act"][];
-            /** Renditions */
-            renditions: string[];
+            /** Sights */
+            sights: components["schemas"]["Sight"][];
         };
         /**
          * Sees
@@ -1953,6 +1954,19 @@ export interface components {
             password: string;
             /** Setup Code */
             setup_code: string;
+        };
+        /**
+         * Sight
+         * @description A way of seeing footage. Several of one camera do not add up: each has its own look back.
+         */
+        Sight: {
+            act: components["schemas"]["Act"];
+            /**
+             * Back Hours
+             * @description null: footage of any age; 0 for what is live.
+             */
+            back_hours: number | null;
+            rendition: components["schemas"]["Rendition"];
         };
         /** SignIn */
         SignIn: {
@@ -2309,7 +2323,10 @@ export interface operations {
                 /** @description `next` of the page before. */
                 after?: string;
                 limit?: number;
+                /** @description Name of whoever did it, by whatever token. */
                 user?: string;
+                /** @description The same user, and no other that bore the name before. */
+                user_id?: string | null;
                 act?: string;
                 camera?: string | null;
             };

@@ -423,7 +423,7 @@ export class TileController {
 function causeOf(code: string): Cause {
   if (code === "source_not_live") return "camera";
   if (code === "codec_unsupported") return "codec";
-  if (code === "too_many_sessions") return "full";
+  if (code === "too_many_sessions" || code === "too_many_views") return "full";
   if (code === "answer_malformed" || code === "offer_malformed") return "station";
   return "server";
 }
