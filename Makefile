@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORE ?= folder
 export DEMO_SECONDS STORE
 
-.PHONY: help demo test check client browser bench bench-ingest bench-scale bench-catalogue bench-live bench-profile fuzz clocks crash-points kills store-faults disk-faults database-away soak power neighbours clean
+.PHONY: help demo test check client browser bench bench-ingest bench-scale bench-catalogue bench-live bench-browser bench-profile fuzz clocks crash-points kills store-faults disk-faults database-away soak power neighbours clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -36,7 +36,7 @@ browser: ## the client in Chromium against a running site, by itself
 	@scripts/client
 	$(BIN)/pytest -q tests/browser
 
-bench: bench-ingest bench-scale bench-catalogue bench-live ## all benchmarks; nothing else may run meanwhile (BENCH_ARGS=--force tries them out)
+bench: bench-ingest bench-scale bench-catalogue bench-live bench-browser ## all benchmarks; nothing else may run meanwhile (BENCH_ARGS=--force tries them out)
 
 bench-ingest: ## CPU per MB recorded: ours beside ffmpeg, PyAV and the floor, 40 cameras
 	@scripts/setup test
@@ -53,6 +53,11 @@ bench-catalogue: ## rebuild from 100 000 objects; timelines over 25 million segm
 bench-live: ## CPU per RTP packet and viewer, ours beside stock aiortc: 1 to 64 viewers of a camera, a wall of 24
 	@scripts/setup test
 	$(BIN)/python -m bench.live $(BENCH_ARGS)
+
+bench-browser: ## in Chromium: age of pictures on the screen, time to picture of 1 and 16 tiles, the spot tile
+	@scripts/setup test
+	@scripts/client
+	$(BIN)/python -m bench.browser $(BENCH_ARGS)
 
 bench-profile: ## where the recorder's time goes, by function and by native symbol
 	@scripts/setup test

@@ -276,6 +276,16 @@ def word(page: Page, number: int) -> str | None:
     return page.locator(f'.tile[data-camera="{number}"]').first.get_attribute("data-word")
 
 
+def lay(page: Page, grid: str, spot: int | None, tiles: list[object]) -> None:
+    """This window's wall, as it would be found after a reload."""
+    facts = {
+        "id": None, "version": None, "name": "", "shared": False, "mine": True, "grid": grid, "spot": spot,
+        "tiles": tiles, "changed": False,
+    }  # fmt: skip
+    page.evaluate("facts => sessionStorage.setItem('stroz.wall', facts)", json.dumps(facts))
+    page.reload()
+
+
 def await_words(page: Page, words: dict[int, str | Sequence[str]], seconds: float) -> float:
     """Until these cameras' tiles say one of these words; the seconds it took. Times of the page's own clock."""
     wanted = {str(n): [w] if isinstance(w, str) else list(w) for n, w in words.items()}

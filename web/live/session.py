@@ -74,6 +74,7 @@ class Session:
         self.choice = choice
         self.state = "new"
         self.since_ns = tools.clock.wall_ns()
+        self.first_ns: int | None = None  # when the first picture went out
         self.why_ended = ""
         self._offer, self._tools = offer, tools
         self._ssrc, self._rtx_ssrc = (secrets.randbelow(2**32 - 1) + 1 for _ in range(2))
@@ -241,10 +242,13 @@ class Session:
     def begin(self, units: list[LiveUnit]) -> None:
         if self._fits(units[0]) and self._sender is not None:
             self._sender.begin(units)
+            self._note_first()
 
     def push(self, unit: LiveUnit) -> None:
         if self._fits(unit) and self._sender is not None:
             self._sender.push(unit)
+            if self.first_ns is None:
+                self._note_first()
 
     def drop_to_key(self) -> None:
         if self._sender is not None:
@@ -252,6 +256,10 @@ class Session:
 
     def give_up(self) -> None:
         self.end("bug")
+
+    def _note_first(self) -> None:
+        if self.first_ns is None and self.counts.packets:
+            self.first_ns = self._tools.clock.wall_ns()
 
     def _fits(self, unit: LiveUnit) -> bool:
         """Whether the stream still is what was negotiated. A camera that was set to another codec ends the session, so
@@ -314,6 +322,7 @@ def facts_of(session: Session, stream: UUID) -> dict[str, Any]:
         "stream": str(stream),
         "state": session.state,
         "since_ns": str(session.since_ns),
+        "first_ns": None if session.first_ns is None else str(session.first_ns),
         "packets": counts.packets,
         "bytes": counts.bytes,
         "lost": counts.lost,

@@ -11,11 +11,14 @@ import { type CameraNews, LiveSocket } from "../api/socket.ts";
 import { afterSecond, CALM, type Overload, type TileLoad } from "../media/overload.ts";
 import type { TileController } from "../media/tileController.ts";
 import type { SlotWorld } from "../media/tileSlot.ts";
+import type { FrameCounts } from "../media/whep.ts";
 
 const REPORT_EVERY_S = 10;
 
 export interface Decoding {
   readonly tiles: number;
+  /** How many of them show less than they deserve. */
+  readonly lowered: number;
   readonly dropped: number;
   readonly overload: Overload;
 }
@@ -24,12 +27,10 @@ export class World implements SlotWorld {
   readonly zone: SiteZone;
   readonly socket: LiveSocket;
   purpose: string | null = null;
-  decoding: Decoding = { tiles: 0, dropped: 0, overload: CALM };
+  decoding: Decoding = { tiles: 0, lowered: 0, dropped: 0, overload: CALM };
   private readonly controllers = new Set<TileController>();
-  private readonly earlier = new Map<
-    TileController,
-    { decoded: number; dropped: number; decodeSeconds: number; freezes: number }
-  >();
+  private readonly lowered = new Set<TileController>();
+  private readonly earlier = new Map<TileController, FrameCounts>();
   private readonly firstFrames = new Map<TileController, number>();
   private firstFrameMs: number[] = [];
   private freezes = 0;
@@ -92,13 +93,16 @@ export class World implements SlotWorld {
     this.controllers.delete(controller);
     this.earlier.delete(controller);
     this.firstFrames.delete(controller);
+    this.lower(controller, false);
   }
 
-  /** How many tiles show less than they deserve. */
-  lowered(): number {
-    let count = 0;
-    for (const controller of this.controllers) if (controller.lowered) count += 1;
-    return count;
+  /** This tile deserves the main stream and does without, because the station is overloaded; or no longer. */
+  lower(controller: TileController, lowered: boolean): void {
+    if (lowered === this.lowered.has(controller)) return;
+    if (lowered) this.lowered.add(controller);
+    else this.lowered.delete(controller);
+    this.decoding = { ...this.decoding, lowered: this.lowered.size };
+    this.tell();
   }
 
   setPurpose(purpose: string): void {
@@ -130,6 +134,7 @@ export class World implements SlotWorld {
 
   private second(): void {
     const loads: TileLoad[] = [];
+    let tiles = 0;
     let dropped = 0;
     const words = { live: 0, delayed: 0, lost: 0 };
     for (const controller of this.controllers) {
@@ -146,25 +151,28 @@ export class World implements SlotWorld {
         this.earlier.delete(controller);
         continue;
       }
+      tiles += 1;
       const before = this.earlier.get(controller);
       this.earlier.set(controller, now);
-      if (before === undefined || now.decoded < before.decoded) continue;
+      if (before === undefined || before === now || now.decoded < before.decoded) continue;
       const lost = Math.max(0, now.dropped - before.dropped);
       dropped += lost;
       this.freezes += Math.max(0, now.freezes - before.freezes);
       loads.push({
+        received: now.received - before.received,
         decoded: now.decoded - before.decoded,
         dropped: lost,
         decodeMs: (now.decodeSeconds - before.decodeSeconds) * 1000,
+        overMs: now.atMs - before.atMs,
       });
     }
-    const overload = document.hidden ? this.decoding.overload : afterSecond(this.decoding.overload, loads);
+    // A station that cannot keep up is late with its counts too: no news of tiles there are is no good news.
+    const unheard = loads.length === 0 && tiles > 0;
+    const before = this.decoding.overload;
+    const overload = document.hidden || unheard ? before : afterSecond(before, loads);
     const changed =
-      overload.level !== this.decoding.overload.level ||
-      dropped > 0 ||
-      this.decoding.dropped > 0 ||
-      loads.length !== this.decoding.tiles;
-    this.decoding = { tiles: loads.length, dropped, overload };
+      overload.level !== before.level || dropped > 0 || this.decoding.dropped > 0 || tiles !== this.decoding.tiles;
+    this.decoding = { tiles, lowered: this.lowered.size, dropped, overload };
     this.droppedSinceReport += dropped;
     this.seconds += 1;
     if (this.seconds % REPORT_EVERY_S === 0 && this.controllers.size > 0) {

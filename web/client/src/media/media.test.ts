@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { pauseMs } from "./backoff.ts";
 import { captureMs, FrameInterval, isNewPicture } from "./captureClock.ts";
-import { afterSecond, CALM, type Overload, renditionFor } from "./overload.ts";
+import { afterSecond, CALM, type Overload, renditionFor, tooMuch } from "./overload.ts";
 import { iceServersOf, withoutLocalNames } from "./sdp.ts";
 
 describe("pauses", () => {
@@ -71,9 +71,10 @@ describe("capture time", () => {
 });
 
 describe("an overloaded station", () => {
-  const fine = [{ decoded: 25, dropped: 0, decodeMs: 100 }];
-  const drops = [{ decoded: 22, dropped: 3, decodeMs: 100 }];
-  const slow = [...fine, { decoded: 25, dropped: 0, decodeMs: 800 }];
+  const easy = { received: 25, decoded: 25, dropped: 0, decodeMs: 100, overMs: 1000 };
+  const fine = [easy];
+  const drops = [{ ...easy, decoded: 22, dropped: 3 }];
+  const slow = [easy, { ...easy, decodeMs: 800 }];
   const run = (start: Overload, seconds: number, tiles: typeof fine) =>
     Array.from({ length: seconds }).reduce<Overload>((state) => afterSecond(state, tiles), start);
 
@@ -82,6 +83,28 @@ describe("an overloaded station", () => {
     expect(run(CALM, 5, drops).level).toBe(1);
     expect(run(CALM, 10, slow).level).toBe(2);
     expect(run(CALM, 60, slow).level).toBe(3);
+  });
+
+  it("hears of pictures that wait and of none that is dropped", () => {
+    expect(tooMuch([{ ...easy, decoded: 10, decodeMs: 650 }])).toBe(true);
+    expect(tooMuch([{ ...easy, decoded: 23 }])).toBe(true);
+  });
+
+  it("takes a decoder by the time it has for a picture, whatever was counted over", () => {
+    expect(tooMuch([{ ...easy, received: 50, decoded: 50, decodeMs: 800, overMs: 2000 }])).toBe(false);
+    expect(tooMuch([{ ...easy, received: 10, decoded: 10, decodeMs: 800 }])).toBe(true);
+    expect(tooMuch([{ ...easy, received: 25, decoded: 25, decodeMs: 690 }])).toBe(false);
+  });
+
+  it("lets a picture more or less pass that was under way when it was counted", () => {
+    expect(tooMuch([{ ...easy, decoded: 24 }])).toBe(false);
+    expect(
+      tooMuch([
+        { ...easy, received: 13, decoded: 12 },
+        { ...easy, received: 12, decoded: 13 },
+      ]),
+    ).toBe(false);
+    expect(tooMuch([])).toBe(false);
   });
 
   it("forgives single seconds", () => {

@@ -11,11 +11,14 @@ const BAD_SECONDS = 5;
 const GOOD_SECONDS = 30;
 const TOP = 3;
 
-/** One tile over the last second. */
+/** One tile over the last second or so. */
 export interface TileLoad {
+  /** Whole frames that came. */
+  readonly received: number;
   readonly decoded: number;
   readonly dropped: number;
   readonly decodeMs: number;
+  readonly overMs: number;
 }
 
 export interface Overload {
@@ -26,17 +29,24 @@ export interface Overload {
 
 export const CALM: Overload = { level: 0, badSeconds: 0, goodSeconds: 0 };
 
-/** Whether a second in which tiles did this was too much: frames were dropped, or decoding took most of a frame's time. */
+/**
+ * Whether a second in which tiles did this was too much: frames came and were not decoded, or decoding one took most of the
+ * time to the next. Browsers drop nothing where the decoder alone is late: frames wait, and pictures grow old.
+ */
 export function tooMuch(tiles: readonly TileLoad[]): boolean {
+  let received = 0;
   let decoded = 0;
   let dropped = 0;
-  let slow = 0;
+  let slow = false;
   for (const tile of tiles) {
+    received += tile.received;
     decoded += tile.decoded;
     dropped += tile.dropped;
-    if (tile.decoded > 0 && tile.decodeMs > DECODE_SHARE * 1000) slow += 1;
+    if (tile.decoded > 0 && tile.received > 0) {
+      slow ||= tile.decodeMs / tile.decoded > (DECODE_SHARE * tile.overMs) / tile.received;
+    }
   }
-  return (decoded + dropped > 0 && dropped / (decoded + dropped) > DROPPED_SHARE) || slow > 0;
+  return Math.max(dropped, received - decoded) > DROPPED_SHARE * received || slow;
 }
 
 export function afterSecond(state: Overload, tiles: readonly TileLoad[]): Overload {

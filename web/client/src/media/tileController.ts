@@ -71,8 +71,6 @@ export class TileController {
   figures: TileFigures = { width: 0, height: 0, fps: 0, delayMs: null, stream: null, transcoded: false };
   refusal: string | null = null;
   lastPicture: LastPicture | null = null;
-  /** It deserves the main stream and does without, because the station is overloaded. */
-  lowered = false;
   counts: FrameCounts | null = null;
   readonly source: TileSource;
   private readonly world: TileWorld;

@@ -42,6 +42,9 @@ export interface WhepRequest {
 }
 
 export interface FrameCounts {
+  /** Of one clock, ms. */
+  readonly atMs: number;
+  readonly received: number;
   readonly decoded: number;
   readonly dropped: number;
   readonly decodeSeconds: number;
@@ -151,6 +154,8 @@ export class WhepSession {
     for (const entry of report.values()) {
       if (entry.type === "inbound-rtp" && entry.kind === "video") {
         return {
+          atMs: entry.timestamp,
+          received: entry.framesReceived ?? 0,
           decoded: entry.framesDecoded ?? 0,
           dropped: entry.framesDropped ?? 0,
           decodeSeconds: entry.totalDecodeTime ?? 0,

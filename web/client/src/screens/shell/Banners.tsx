@@ -23,7 +23,7 @@ export function Banners() {
       {world.socket.blind && <Blind />}
       {level > 0 && (
         <p className="banner" data-banner="overload">
-          {t("banner.overload", { lowered: world.lowered(), count: decoding.tiles, level })}
+          {t("banner.overload", { lowered: decoding.lowered, count: decoding.tiles })}
         </p>
       )}
       {error !== null && Math.abs(error) > STATION_CLOCK_OFF_MS && (

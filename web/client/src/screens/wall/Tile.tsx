@@ -111,8 +111,8 @@ export function Tile({
   const next = slot?.next ?? null;
   useVerdict(active);
   useEffect(() => {
-    if (active) active.lowered = rendition !== deserved;
-  }, [active, rendition, deserved]);
+    if (active) world.lower(active, rendition !== deserved);
+  }, [world, active, rendition, deserved]);
 
   // Nobody sees it: the station is overloaded and another tile covers the wall, or the page is hidden.
   const covered = useWall((wall) => wall.alone !== null && !alone);
