@@ -68,9 +68,10 @@ async def health(request: Request, caller: Annotated[Caller, Depends(Need(Act.RE
     """What `vms status --json` says, cut to the cameras the caller may see; and how this process is."""
     parts = parts_of(request)
     facts = status_json(await gather_status(parts.site))
-    seen = {str(c.id) for c in parts.watch.cameras.values() if caller.access(c).may(Act.READ_HEALTH)}
-    numbers = {c.number for c in parts.watch.cameras.values() if str(c.id) in seen and c.retired_ns is None}
-    facts["streams"] = [s for s in facts["streams"] if s.get("camera_id") in seen]
+    seen = [c for c in parts.watch.cameras.values() if caller.access(c).may(Act.READ_HEALTH)]
+    streams = {str(stream.id) for camera in seen for stream in camera.streams}
+    numbers = {c.number for c in seen if c.retired_ns is None}
+    facts["streams"] = [s for s in facts["streams"] if s["stream_id"] in streams]
     facts["given_up"] = [g for g in facts["given_up"] if g["camera"] in numbers]
     if not caller.access(None).may(Act.MANAGE_CAMERAS):
         facts.pop("data", None)
