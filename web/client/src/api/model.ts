@@ -24,6 +24,8 @@ export type User = S["User"];
 export type Grant = S["Grant"];
 export type NewGrant = S["NewGrant"];
 export type Sees = S["Sees"];
+export type OpenSession = S["OpenSession"];
+export type Token = S["Token"];
 export type AuditItem = S["AuditItem"];
 
 /** What `vms status --json` says; see the reference of the command line. */

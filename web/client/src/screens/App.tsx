@@ -10,6 +10,7 @@ import { World } from "../app/world.ts";
 import { speak } from "../i18n/i18n.ts";
 import { Kit } from "../ui/Kit.tsx";
 import { Failed, Loading } from "../ui/states.tsx";
+import { Sheet } from "./entry/EntryFrame.tsx";
 import { FirstRun } from "./entry/FirstRun.tsx";
 import { NewPassword } from "./entry/NewPassword.tsx";
 import { SignIn } from "./entry/SignIn.tsx";
@@ -32,9 +33,15 @@ function Door() {
   const session = useQuery({ queryKey: ["session"], queryFn: api.session, staleTime: Number.POSITIVE_INFINITY });
   const [notice, setNotice] = useState<"signed_out" | null>(null);
 
-  if (site.isPending || session.isPending) return <Loading />;
-  if (site.isError) return <Failed error={site.error} retry={() => void site.refetch()} />;
-  if (session.isError) return <Failed error={session.error} retry={() => void session.refetch()} />;
+  const failed = [site, session].find((query) => query.isError);
+  if (failed) {
+    return (
+      <Sheet>
+        <Failed error={failed.error} retry={() => void failed.refetch()} />
+      </Sheet>
+    );
+  }
+  if (!site.isSuccess || !session.isSuccess) return <Loading />;
   const refresh = async () => {
     await queries.invalidateQueries({ queryKey: ["site"] });
     await queries.invalidateQueries({ queryKey: ["session"] });

@@ -9,6 +9,7 @@ import type { ImportReport } from "../../api/model.ts";
 import { useMay } from "../../app/context.tsx";
 import { Button, CheckField } from "../../ui/controls.tsx";
 import { NoRight, problemText } from "../../ui/states.tsx";
+import { type Column, Table } from "../../ui/Table.tsx";
 
 export function CameraImport() {
   const { t } = useTranslation();
@@ -32,6 +33,31 @@ export function CameraImport() {
     write.reset();
     judge.mutate(text);
   };
+  const columns: Column<ImportReport["rows"][number]>[] = [
+    { head: t("import.line"), render: (row) => row.line },
+    { head: t("cameras.number"), render: (row) => row.number },
+    { head: t("cameras.name"), render: (row) => row.name, look: "name" },
+    {
+      head: t("import.verdict"),
+      look: "tight",
+      render: (row) => (
+        <span className={isBad(row.verdict) ? "loud" : ""}>
+          <span aria-hidden="true">{isBad(row.verdict) ? "✕ " : ""}</span>
+          {t(`verdict.${row.verdict}`, { defaultValue: row.verdict })}
+        </span>
+      ),
+    },
+    { head: t("import.column"), render: (row) => row.column },
+    {
+      head: t("import.detail"),
+      render: (row) => (
+        <>
+          {row.detail}
+          {row.warning && <span className="warn"> {row.warning}</span>}
+        </>
+      ),
+    },
+  ];
   return (
     <div className="page">
       <div className="page__head">
@@ -91,39 +117,12 @@ export function CameraImport() {
             <p style={{ margin: "12px 0 4px" }}>
               <CheckField label={t("import.only_bad")} checked={onlyBad} onChange={setOnlyBad} />
             </p>
-            <table className="list">
-              <caption className="sr">{t("import.rows")}</caption>
-              <thead>
-                <tr>
-                  <th scope="col">{t("import.line")}</th>
-                  <th scope="col">{t("cameras.number")}</th>
-                  <th scope="col">{t("cameras.name")}</th>
-                  <th scope="col">{t("import.verdict")}</th>
-                  <th scope="col">{t("import.column")}</th>
-                  <th scope="col">{t("import.detail")}</th>
-                </tr>
-              </thead>
-              <tbody>
-                {report.rows
-                  .filter((row) => !onlyBad || isBad(row.verdict))
-                  .map((row) => (
-                    <tr key={row.line}>
-                      <td>{row.line}</td>
-                      <td>{row.number}</td>
-                      <td>{row.name}</td>
-                      <td className={isBad(row.verdict) ? "loud" : ""}>
-                        <span aria-hidden="true">{isBad(row.verdict) ? "✕ " : ""}</span>
-                        {t(`verdict.${row.verdict}`, { defaultValue: row.verdict })}
-                      </td>
-                      <td>{row.column}</td>
-                      <td>
-                        {row.detail}
-                        {row.warning && <span className="warn"> {row.warning}</span>}
-                      </td>
-                    </tr>
-                  ))}
-              </tbody>
-            </table>
+            <Table
+              columns={columns}
+              items={report.rows.filter((row) => !onlyBad || isBad(row.verdict))}
+              keyOf={(row) => row.line}
+              caption={<span className="sr">{t("import.rows")}</span>}
+            />
           </>
         )}
       </div>

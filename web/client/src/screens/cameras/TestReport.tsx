@@ -2,7 +2,7 @@
 
 import { useTranslation } from "react-i18next";
 import type { StreamReport } from "../../api/model.ts";
-import { tenths } from "../../time/site.ts";
+import { signedTenths, tenths } from "../../time/site.ts";
 
 export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
   const { t } = useTranslation();
@@ -34,9 +34,7 @@ export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
               <dd>{t(`browser.${stream.browser ?? "unknown"}`)}</dd>
               <dt>{t("test.clock")}</dt>
               <dd>
-                {stream.clock_offset_seconds == null
-                  ? t("unknown")
-                  : `${stream.clock_offset_seconds < 0 ? "−" : "+"}${tenths(Math.abs(stream.clock_offset_seconds))} s`}
+                {stream.clock_offset_seconds == null ? t("unknown") : `${signedTenths(stream.clock_offset_seconds)} s`}
               </dd>
               <dt>{t("test.lost")}</dt>
               <dd>{t("test.packets", { count: stream.packets_lost ?? 0 })}</dd>
