@@ -5,6 +5,7 @@ import { useTranslation } from "react-i18next";
 import type { Camera } from "../../api/model.ts";
 import { useDesk } from "../../app/context.tsx";
 import type { TileController } from "../../media/tileController.ts";
+import type { TileWord } from "../../media/tileState.ts";
 import { duration, tenths } from "../../time/site.ts";
 import { Button } from "../../ui/controls.tsx";
 import { seen, type Zoom } from "./zoom.ts";
@@ -103,32 +104,18 @@ function CaptureTime({ controller }: { controller: TileController }) {
   return <span className="tile__time" ref={text} />;
 }
 
+const GLYPHS: Partial<Record<TileWord, string>> = { live: "●", delayed: "◔", checking: "◌", playback: "⟲" };
+
 function Badge({ controller, tour }: { controller: TileController; tour: string | null }) {
   const { t } = useTranslation();
   const { word, delayMs } = controller.verdict;
   const after = tour === null ? "" : ` · ${tour}`;
-  if (word === "delayed") {
-    return (
-      <p className="tile__badge tile__badge--delayed">
-        <span aria-hidden="true">◔ </span>
-        {t("tile.delayed", { seconds: tenths((delayMs ?? 0) / 1000) })}
-        {after}
-      </p>
-    );
-  }
-  if (word === "checking") {
-    return (
-      <p className="tile__badge tile__badge--checking">
-        <span aria-hidden="true">◌ </span>
-        {t("tile.checking")}
-        {after}
-      </p>
-    );
-  }
+  // What no glyph was given has none of the live one's either.
+  const glyph = GLYPHS[word];
   return (
-    <p className="tile__badge">
-      <span aria-hidden="true">● </span>
-      {t("tile.live")}
+    <p className={word === "live" ? "tile__badge" : `tile__badge tile__badge--${word}`}>
+      {glyph && <span aria-hidden="true">{glyph} </span>}
+      {t(`tile.${word}`, { seconds: tenths((delayMs ?? 0) / 1000) })}
       {after}
     </p>
   );
