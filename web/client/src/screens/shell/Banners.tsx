@@ -18,12 +18,13 @@ export function Banners() {
   const station = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const error = world.socket.stationErrorMs();
   const { level } = decoding.overload;
+  const lowered = world.lowered();
   return (
     <div aria-live="assertive">
       {world.socket.blind && <Blind />}
       {level > 0 && (
         <p className="banner" data-banner="overload">
-          {t("banner.overload", { lowered: world.lowered(), count: decoding.tiles, level })}
+          {lowered > 0 ? t("banner.overload", { lowered, count: decoding.tiles }) : t("banner.overload_late")}
         </p>
       )}
       {error !== null && Math.abs(error) > STATION_CLOCK_OFF_MS && (

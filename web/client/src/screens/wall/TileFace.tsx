@@ -61,7 +61,6 @@ export function TileFace({
             <p className="tile__figures">
               {figures.width}×{figures.height} · {t("tile.fps", { n: Math.round(figures.fps) })}
               {figures.delayMs !== null && ` · ${Math.max(0, Math.round(figures.delayMs))} ms`}
-              {figures.transcoded && ` · ${t("tile.transcoded")}`}
               {figures.stream === "sub" && ` · ${t("tile.sub")}`}
             </p>
           )}
@@ -109,7 +108,8 @@ const GLYPHS: Partial<Record<TileWord, string>> = { live: "●", delayed: "◔",
 function Badge({ controller, tour }: { controller: TileController; tour: string | null }) {
   const { t } = useTranslation();
   const { word, delayMs } = controller.verdict;
-  const after = tour === null ? "" : ` · ${tour}`;
+  const after =
+    (controller.figures.transcoded ? ` · ${t("tile.transcoded")}` : "") + (tour === null ? "" : ` · ${tour}`);
   // What no glyph was given has none of the live one's either.
   const glyph = GLYPHS[word];
   return (
@@ -172,12 +172,12 @@ function Lost({ controller }: { controller: TileController }) {
           {why}
           {"; "}
           {verdict.word === "reconnecting" ? (
-            <>
+            <span className="tile__again">
               {t("tile.reconnecting")}{" "}
               <span className="spin" aria-hidden="true">
                 ◌
               </span>
-            </>
+            </span>
           ) : verdict.retryInMs !== null ? (
             t("tile.retry", { seconds: Math.ceil(verdict.retryInMs / 1000) })
           ) : (
