@@ -129,7 +129,7 @@ def test_a_first_day(browser: Browser, fresh: BrowserSite) -> None:
             {"name": "kamery.csv", "mimeType": "text/csv", "buffer": TABLE.encode()}
         )
         expect(page.get_by_text("2 wiersze z błędem; nie zostaną zapisane.")).to_be_visible()
-        assert page.locator("td.loud").count() == 2
+        assert page.locator("td .loud").count() == 2
         page.get_by_role("button", name="Zapisz 1 dobry wiersz").click()
         expect(page.get_by_text("Zapisano 1 kamerę.")).to_be_visible()
 
