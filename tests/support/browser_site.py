@@ -299,7 +299,7 @@ def page_call(page: Page, method: str, path: str, body: object = None) -> Any:
             const { csrf } = await (await fetch("/api/v1/session")).json();
             const headers = { "X-CSRF-Token": csrf, "Content-Type": "application/json" };
             if (method === "PATCH") headers["If-Match"] = (await fetch("/api/v1" + path)).headers.get("ETag");
-            const answer = await fetch("/api/v1" + path, { method, headers, body: JSON.stringify(body) });
+            const answer = await fetch("/api/v1" + path, { method, headers, ...(body === null ? {} : { body: JSON.stringify(body) }) });
             if (!answer.ok) throw new Error(`${method} ${path}: ${await answer.text()}`);
             return answer.status === 204 ? null : answer.json();
         }""",

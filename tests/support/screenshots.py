@@ -188,6 +188,7 @@ def wall(at: Desk, album: Album) -> None:
     ids = [str(camera.id) for camera in at.site.cameras]
     page = at.sign_in(OPERATOR)
     settled: dict[int, Any] = {1: "live", LATE: "delayed", AWAY: ("lost", "reconnecting")}
+
     def laid(grid: str, tiles: list[object]) -> None:
         """Camera 1 is in the spot tile, where there is one."""
         lay(page, grid, 0 if tiles[0] is None else None, tiles)

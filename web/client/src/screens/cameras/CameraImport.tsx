@@ -25,7 +25,8 @@ export function CameraImport() {
   });
   if (!may) return <NoRight />;
   const report: ImportReport | undefined = write.data ?? judge.data;
-  const bad = report?.rows.filter((row) => isBad(row.verdict)).length ?? 0;
+  const { new: fresh = 0, changed = 0, unchanged = 0, error: bad = 0 } = report?.counts ?? {};
+  const toWrite = fresh + changed;
   const take = async (chosen: File | undefined) => {
     if (!chosen) return;
     const text = await chosen.text();
@@ -84,13 +85,13 @@ export function CameraImport() {
             {t(file ? "import.other_file" : "import.choose")}
           </Button>
           {file && <span>{file.name}</span>}
-          {file && judge.isSuccess && !write.isSuccess && (
+          {file && judge.isSuccess && !write.isSuccess && toWrite > 0 && (
             <Button
               kind="primary"
-              disabled={write.isPending || bad === report?.rows.length}
+              disabled={write.isPending}
               onClick={() => write.mutate(file.text)}
             >
-              {t("import.write", { count: (report?.rows.length ?? 0) - bad })}
+              {t("import.write", { count: toWrite })}
             </Button>
           )}
         </div>
@@ -109,6 +110,8 @@ export function CameraImport() {
             <p className={bad > 0 ? "note note--warn" : "note"}>
               {t("import.judged", { count: report.rows.length })}{" "}
               {bad > 0 ? t("import.bad", { count: bad }) : t("import.all_good")}
+              {unchanged > 0 && ` ${t("import.unchanged", { count: unchanged })}`}
+              {toWrite === 0 && ` ${t("import.nothing_to_write")}`}
             </p>
           )}
         </div>
