@@ -109,6 +109,8 @@ def test_a_right_that_was_taken_away_in_mid_view(browser: Browser, site: Browser
         expect(
             page.get_by_text(say(language, "wall.nothing")).or_(page.locator('.tile[data-word="no_right"]')).first
         ).to_be_visible()
+        expect(page.get_by_role("button", name=say(language, "tile.show_last"))).to_have_count(0)
+        expect(page.get_by_text(say(language, "tile.lost"))).to_have_count(0)
         is_clean(page, language)
 
 

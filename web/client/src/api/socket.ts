@@ -29,7 +29,8 @@ export interface ConsoleNews {
 }
 
 export interface LiveListener {
-  onCameras?(changed: readonly CameraNews[]): void;
+  /** `gone`: ids of those that may no longer be seen. */
+  onCameras?(changed: readonly CameraNews[], gone: readonly string[]): void;
   onConsole?(news: ConsoleNews): void;
   onRevoked?(sessions: readonly string[], code: string): void;
   onSignedOut?(): void;
@@ -61,7 +62,7 @@ export class LiveSocket {
 
   subscribe(listener: LiveListener): () => void {
     this.listeners.add(listener);
-    if (this.cameras.size > 0) listener.onCameras?.([...this.cameras.values()]);
+    if (this.cameras.size > 0) listener.onCameras?.([...this.cameras.values()], []);
     return () => this.listeners.delete(listener);
   }
 
@@ -137,8 +138,9 @@ export class LiveSocket {
       case "cameras": {
         const items = (message.items ?? []) as CameraNews[];
         for (const item of items) this.cameras.set(item.id, item);
-        for (const gone of (message.gone ?? []) as string[]) this.cameras.delete(gone);
-        this.each((listener) => listener.onCameras?.(items));
+        const gone = (message.gone ?? []) as string[];
+        for (const id of gone) this.cameras.delete(id);
+        this.each((listener) => listener.onCameras?.(items, gone));
         break;
       }
       case "console":

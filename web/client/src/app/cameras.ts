@@ -13,14 +13,15 @@ export function useCameras() {
   useEffect(
     () =>
       world.socket.subscribe({
-        onCameras: (changed) => {
+        onCameras: (changed, gone) => {
           // Switched on or off, added or taken away: rights and streams may be others too.
           const known = queries.getQueryData<Camera[]>(["cameras"]);
           const stale = (news: CameraNews) => {
             const before = known?.find((camera) => camera.id === news.id);
             return before === undefined || (before.state === "off") !== (news.state === "off");
           };
-          if (known && changed.some(stale)) void queries.invalidateQueries({ queryKey: ["cameras"] });
+          if (known && (changed.some(stale) || known.some((camera) => gone.includes(camera.id))))
+            void queries.invalidateQueries({ queryKey: ["cameras"] });
         },
       }),
     [world, queries],

@@ -86,11 +86,7 @@ export function CameraImport() {
           </Button>
           {file && <span>{file.name}</span>}
           {file && judge.isSuccess && !write.isSuccess && toWrite > 0 && (
-            <Button
-              kind="primary"
-              disabled={write.isPending}
-              onClick={() => write.mutate(file.text)}
-            >
+            <Button kind="primary" disabled={write.isPending} onClick={() => write.mutate(file.text)}>
               {t("import.write", { count: toWrite })}
             </Button>
           )}
