@@ -252,6 +252,7 @@ def wall(at: Desk, album: Album) -> None:
         ]
         lay(page, "3x3", None, of_each)
         await_words(page, settled | {OFF: "off"}, 60)
+        page.locator(".tile", has_text=album.words("tile.transcoded")).wait_for(timeout=60_000)
         page.keyboard.press("ArrowRight")
         album.take(page, "wall-states")
         tile = page.locator(f'.tile[data-camera="{AWAY}"]')

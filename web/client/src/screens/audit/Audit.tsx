@@ -156,7 +156,7 @@ export function Audit() {
 
 /** What an act was done to: the log names its kind in English, and then by name. */
 function objectText(t: (key: string, facts: { name: string }) => string, object: string): string {
-  const found = /^(user|layout|token) (.+)$/.exec(object);
+  const found = /^(user|layout|token|camera) (.+)$/.exec(object);
   if (found) return t(`audit_object.${found[1]}`, { name: found[2] ?? "" });
   const whole = { "audit log": "log", cameras: "cameras" }[object];
   return whole ? t(`audit_object.${whole}`, { name: "" }) : object;

@@ -40,7 +40,13 @@ export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
               <dd>{t("test.packets", { count: stream.packets_lost ?? 0 })}</dd>
             </dl>
           ) : (
-            <p>{stream.message}</p>
+            <>
+              <p>{t(`todo.${stream.reason ?? "unknown"}`, { defaultValue: t("todo.unknown") })}</p>
+              {/* What the wire said, for whoever mends it. */}
+              <p className="mono dim" lang="en">
+                {stream.message}
+              </p>
+            </>
           )}
           {(stream.advice?.length ?? 0) > 0 && (
             <ul>
