@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORE ?= folder
 export DEMO_SECONDS STORE
 
-.PHONY: help demo test check client browser bench bench-ingest bench-scale bench-catalogue bench-live bench-browser bench-profile fuzz clocks crash-points kills store-faults disk-faults database-away soak power neighbours clean
+.PHONY: help demo test check client browser screenshots bench bench-ingest bench-scale bench-catalogue bench-live bench-browser bench-profile fuzz clocks crash-points kills store-faults disk-faults database-away soak power neighbours clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -35,6 +35,11 @@ browser: ## the client in Chromium against a running site, by itself
 	@scripts/setup test
 	@scripts/client
 	$(BIN)/pytest -q tests/browser
+
+screenshots: ## every screen of the client, both languages and themes, two sizes (SHOTS="--languages pl --themes noc"), into build/screenshots
+	@scripts/setup test
+	@scripts/client
+	$(BIN)/python -m tests.support.screenshots build/screenshots $(SHOTS)
 
 bench: bench-ingest bench-scale bench-catalogue bench-live bench-browser ## all benchmarks; nothing else may run meanwhile (BENCH_ARGS=--force tries them out)
 

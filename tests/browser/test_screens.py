@@ -9,9 +9,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import ADMINISTRATOR, OPERATOR, TECHNICIAN
-from tests.support.browser_site import PASSWORD, BrowserSite, await_words, browser_site, desk
+from tests.support.browser_site import PASSWORD, BrowserSite, await_words, browser_site, desk, page_call, say
+from tests.support.city_table import city_table
 from tests.support.live_site import ROOT
 from vms.simulate import Footage
+from web.identity.access import Role
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
 
@@ -31,7 +33,10 @@ def violations(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("theme", ["noc", "dzien"])
 @pytest.mark.parametrize("language", ["pl", "en"])
-def test_axe_finds_nothing_on_any_screen(browser: Browser, site: BrowserSite, language: str, theme: str) -> None:
+def test_axe_finds_nothing_on_any_screen(
+    browser: Browser, site: BrowserSite, fresh: BrowserSite, language: str, theme: str
+) -> None:
+    """`fresh` is set up by a later test."""
     found: dict[str, list[str]] = {}
     with desk(browser, site, language=language, theme=theme) as at:
         page = at.page()
@@ -54,12 +59,31 @@ def test_axe_finds_nothing_on_any_screen(browser: Browser, site: BrowserSite, la
         page.get_by_role("button", name=OPERATOR).click()
         page.locator(".cols table").nth(1).wait_for()
         found["person"] = violations(page)
+        page.goto(site.url + "/account")
+        page.get_by_role("button", name=say(language, "account.change_password")).click()
+        page.get_by_role("dialog").locator("form").wait_for()
+        found["password change"] = violations(page)
+        newcomer = f"ewa.{language}.{theme}"
+        made = page_call(page, "POST", "/users", {"name": newcomer, "display_name": "", "language": language})
         assert at.foreign == []
         assert at.complaints == []
     with desk(browser, site, language=language, theme=theme) as at:
         page = at.sign_in(OPERATOR)
         await_words(page, {1: "live", 2: "live"}, 20)
         found["live wall"] = violations(page)
+    with desk(browser, site, language=language, theme=theme) as at:
+        page = at.page()
+        page.goto(site.url)
+        page.locator("input[name=username]").fill(newcomer)
+        page.locator("input[name=password]").fill(made["password"])
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name=say(language, "entry.new_password")).wait_for()
+        found["new password"] = violations(page)
+    with desk(browser, fresh, language=language, theme=theme) as at:
+        page = at.page()
+        page.goto(fresh.url)
+        page.get_by_role("heading", name=say(language, "entry.first_run")).wait_for()
+        found["first run"] = violations(page)
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
@@ -129,7 +153,7 @@ def test_a_first_day(browser: Browser, fresh: BrowserSite) -> None:
             {"name": "kamery.csv", "mimeType": "text/csv", "buffer": TABLE.encode()}
         )
         expect(page.get_by_text("2 wiersze z błędem; nie zostaną zapisane.")).to_be_visible()
-        assert page.locator("td.loud").count() == 2
+        assert page.locator("td .loud").count() == 2
         page.get_by_role("button", name="Zapisz 1 dobry wiersz").click()
         expect(page.get_by_text("Zapisano 1 kamerę.")).to_be_visible()
 
@@ -167,6 +191,40 @@ def test_a_first_day(browser: Browser, fresh: BrowserSite) -> None:
             fields.nth(index).fill(text)
         page.get_by_role("button", name="Ustaw hasło").click()
         page.locator(".shell__rail").wait_for()
+        assert at.complaints == []
+
+
+def test_a_table_of_190_rows_with_7_faults(browser: Browser, small_footage: list[Footage]) -> None:
+    """UX check 39 on the page: seven rows and columns are named, the rest goes in, and a second time nothing is to be done."""
+    content, faults = city_table()
+    people: dict[str, Role | None] = {ADMINISTRATOR: Role.ADMINISTRATOR}
+    with browser_site(small_footage, (), people) as city, desk(browser, city) as at:
+        city.kill("recorder")  # or it would look for 183 cameras
+        page = at.sign_in(ADMINISTRATOR, "/cameras/import")
+
+        def judged() -> dict[int, str]:
+            page.locator("input[type=file]").set_input_files(
+                {"name": "kamery.csv", "mimeType": "text/csv", "buffer": content}
+            )
+            expect(page.get_by_text("190 wierszy. 7 wierszy z błędem; nie zostaną zapisane.")).to_be_visible()
+            page.get_by_label("Tylko wiersze z błędem").check()
+            rows = [row.locator("td").all_inner_texts() for row in page.locator("tbody tr").all()]
+            assert all(cells[3].endswith("błąd") and cells[5] for cells in rows), rows
+            return {int(cells[0]): cells[4] for cells in rows}
+
+        assert judged() == faults
+        assert page_call(page, "GET", "/cameras")["items"] == []
+        page.get_by_role("button", name="Zapisz 183 dobre wiersze").click()
+        expect(page.get_by_text("Zapisano 183 kamery.")).to_be_visible(timeout=60_000)
+        page.goto(city.url + "/cameras")
+        expect(page.get_by_text("183 kamery")).to_be_visible()
+        written = page_call(page, "GET", "/cameras?limit=500")["items"]
+        page.goto(city.url + "/cameras/import")
+        assert judged() == faults
+        expect(page.get_by_text("183 wiersze bez zmian. Nie ma nic do zapisania.")).to_be_visible()
+        expect(page.get_by_role("button", name=re.compile("^Zapisz"))).to_have_count(0)
+        assert page_call(page, "GET", "/cameras?limit=500")["items"] == written
+        assert len(written) == 183
         assert at.complaints == []
 
 

@@ -271,11 +271,6 @@ def _own(url: str, own: str) -> bool:
     return url.startswith((own + "/", own.replace("http", "ws", 1) + "/", "blob:", "data:"))
 
 
-def word(page: Page, number: int) -> str | None:
-    """What the first tile of this camera says, as its machine-readable word."""
-    return page.locator(f'.tile[data-camera="{number}"]').first.get_attribute("data-word")
-
-
 def lay(page: Page, grid: str, spot: int | None, tiles: list[object]) -> None:
     """This window's wall, as it would be found after a reload."""
     facts = {
@@ -284,6 +279,36 @@ def lay(page: Page, grid: str, spot: int | None, tiles: list[object]) -> None:
     }  # fmt: skip
     page.evaluate("facts => sessionStorage.setItem('stroz.wall', facts)", json.dumps(facts))
     page.reload()
+
+
+def say(language: str, key: str, **facts: object) -> str:
+    """What the page says under this key of its texts."""
+    found: Any = json.loads((ROOT / f"web/client/src/i18n/{language}.json").read_text())
+    for part in key.split("."):
+        found = found[part]
+    for name, fact in facts.items():
+        found = found.replace("{{" + name + "}}", str(fact))
+    return str(found)
+
+
+def page_call(page: Page, method: str, path: str, body: object = None) -> Any:
+    """A call of the interface as this page's person, with what the page itself would send along."""
+    return page.evaluate(
+        """async ([method, path, body]) => {
+            const { csrf } = await (await fetch("/api/v1/session")).json();
+            const headers = { "X-CSRF-Token": csrf, "Content-Type": "application/json" };
+            if (method === "PATCH") headers["If-Match"] = (await fetch("/api/v1" + path)).headers.get("ETag");
+            const answer = await fetch("/api/v1" + path, { method, headers, ...(body === null ? {} : { body: JSON.stringify(body) }) });
+            if (!answer.ok) throw new Error(`${method} ${path}: ${await answer.text()}`);
+            return answer.status === 204 ? null : answer.json();
+        }""",
+        [method, path, body],
+    )
+
+
+def word(page: Page, number: int) -> str | None:
+    """What the first tile of this camera says, as its machine-readable word."""
+    return page.locator(f'.tile[data-camera="{number}"]').first.get_attribute("data-word")
 
 
 def await_words(page: Page, words: dict[int, str | Sequence[str]], seconds: float) -> float:

@@ -13,18 +13,25 @@ MOST_WAITING = 8192  # pieces of one direction; then its sender is not read from
 
 
 class SlowFeed:
-    """What the feed sends waits `delay_s`; what is asked of it does not. May be changed while it runs."""
+    """What the feed sends waits `delay_s`; what is asked of it does not. Both fields may be changed while it runs.
+
+    `only`: ids of the streams that are late; empty for all.
+    """
 
     def __init__(self, feed: Path) -> None:
         self._feed = feed
         self.delay_s = 0.0
+        self.only: frozenset[str] = frozenset()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answers, asks = await asyncio.open_unix_connection(str(self._feed))
         try:
+            request = await reader.read(PIECE_BYTES)
+            asks.write(request)
+            late = not self.only or any(stream.encode() in request for stream in self.only)
             async with asyncio.TaskGroup() as ways:
                 ways.create_task(self._pass(reader, asks, late=False))
-                ways.create_task(self._pass(answers, writer, late=True))
+                ways.create_task(self._pass(answers, writer, late=late))
         except* OSError:
             pass  # one end hung up
         finally:

@@ -6,6 +6,7 @@ Everything here is read from files and from the program's own descriptions: sett
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import tomllib
@@ -297,22 +298,59 @@ def test_the_page_of_faults_names_what_there_is_and_all_of_it() -> None:
     assert kinds <= set(re.findall(r"`(\w+)`", told))
 
 
-def test_every_gap_reason_is_explained_to_operators() -> None:
-    guide = (HOUSE / "docs" / "guide-operator.md").read_text()
-    table = guide.split("## Gap reasons", 1)[1].split("\n## ", 1)[0]
+OPERATOR_GUIDES = [("guide-operator.md", "Gap reasons"), ("guide-operator.pl.md", "Powody przerw")]
+
+
+@pytest.mark.parametrize(("guide", "heading"), OPERATOR_GUIDES)
+def test_every_gap_reason_is_explained_to_operators(guide: str, heading: str) -> None:
+    table = (HOUSE / "docs" / guide).read_text().split(f"## {heading}", 1)[1].split("\n## ", 1)[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:3] == "| `"]
     assert [row[0].strip("`") for row in rows] == [reason.value for reason in GapReason]
     assert all(len(row) == 4 and all(row) for row in rows)
 
 
-def test_status_words_are_explained_to_operators() -> None:
+@pytest.mark.parametrize("name", [name for name, _ in OPERATOR_GUIDES])
+def test_status_words_are_explained_to_operators(name: str) -> None:
     source = (HOUSE / "vms" / "status" / "site_status.py").read_text()
     words = set(re.findall(r'(?:word=|Level\.\w+, )"([a-z ]+)"', source))
     words |= {"recording", "relaying", "connecting", "waiting", "settling", "stopped"}
     assert {"stale", "no answer", "recorder down", "switched off"} <= words
-    guide = (HOUSE / "docs" / "guide-operator.md").read_text()
+    guide = (HOUSE / "docs" / name).read_text()
     column = " ".join(re.findall(r"^\| ([^|`]+) \| [●◌✖-] \|", guide, re.MULTILINE))
     assert {word for word in words if word not in column} == set()
+
+
+@pytest.mark.parametrize(("name", "language"), [("guide-operator.md", "en"), ("guide-operator.pl.md", "pl")])
+def test_what_a_tile_says_is_explained_in_its_own_words(name: str, language: str) -> None:
+    says = json.loads((HOUSE / "web/client/src/i18n" / f"{language}.json").read_text())["tile"]
+    guide = (HOUSE / "docs" / name).read_text()
+    words = (
+        "live",
+        "checking",
+        "lost",
+        "unshowable",
+        "full",
+        "off",
+        "no_right",
+        "purpose",
+        "archival",
+        "sub",
+        "transcoded",
+    )
+    assert [word for word in words if says[word] not in guide] == []
+
+
+def test_the_operator_guide_is_as_whole_in_polish() -> None:
+    english, polish = ((HOUSE / "docs" / name).read_text() for name, _ in OPERATOR_GUIDES)
+    for pattern in (r"^#{1,3} ", r"^\| ", r"^!\[.*\]\(.*\)", r"^\d\. "):
+        assert len(re.findall(pattern, polish, re.MULTILINE)) == len(re.findall(pattern, english, re.MULTILINE)), (
+            pattern
+        )
+    lines = [
+        [re.sub(r"\s+#.*", "", line) for _, block in code_blocks(text) for line in block.splitlines()]
+        for text in (english, polish)
+    ]
+    assert lines[0] == lines[1]
 
 
 # The house's rules

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from uuid import uuid4
 
 import pytest
 
+from tests.support.city_table import city_table
 from tests.support.web_site import TESTER, Answer, WebSite, over, state_of
 from vms.assignment import read_assignment
 from vms.model import Camera, Stream, StreamKind
@@ -17,55 +16,15 @@ from web.identity.access import Act, Role
 from web.identity.people import create_token
 from web.identity.refusals import STATUS, TITLES, Code
 
-COLUMNS = (
-    "numer",
-    "nazwa",
-    "ulica",
-    "lat",
-    "lon",
-    "adres",
-    "port",
-    "profil_main",
-    "profil_sub",
-    "login",
-    "hasło_ref",
-    "grupa",
-    "retencja",
-)
-
-
-def table(rows: list[dict[str, str]]) -> bytes:
-    out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, COLUMNS, delimiter=";", lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return b"\xef\xbb\xbf" + out.getvalue().encode()
-
-
-def city() -> tuple[list[dict[str, str]], dict[int, str]]:
-    """190 rows, 7 of them wrong: line → column."""
-    rows = [
-        {"numer": str(i), "nazwa": f"Kamera {i}", "ulica": "Długa", "lat": "50,06", "lon": "19,94", "adres": f"10.1.{i // 250}.{i % 250}",
-         "profil_main": "/main", "profil_sub": "/sub", "grupa": f"G{i % 7}"}
-        for i in range(1, 191)
-    ]  # fmt: skip
-    faults = {
-        10: ("numer", "5"), 25: ("nazwa", ""), 60: ("lat", "95"), 90: ("port", "70000"), 120: ("adres", "10.1.1.999"),
-        150: ("retencja", "45"), 188: ("hasło_ref", "tajne123"),
-    }  # fmt: skip
-    for number, (column, cell) in faults.items():
-        rows[number - 1][column] = cell
-    return rows, {number + 1: column for number, (column, _) in faults.items()}
-
 
 async def test_a_table_of_190_rows_with_7_faults(web_site: WebSite) -> None:
     """UX check 39: a dry run names exactly 7 rows and columns; 183 go in; a second time nothing changes."""
     client = await web_site.signed_in("szef", Role.TECHNICIAN)
-    rows, faults = city()
+    content, faults = city_table()
 
     async def send(query: str) -> dict[str, object]:
         answer = await client(
-            "POST", f"/cameras/import?{query}", data=table(rows), headers={"Content-Type": "text/csv; charset=utf-8"}
+            "POST", f"/cameras/import?{query}", data=content, headers={"Content-Type": "text/csv; charset=utf-8"}
         )
         assert answer.status == 200, answer.text
         found: dict[str, object] = answer.json
@@ -159,6 +118,16 @@ async def test_cameras_are_changed_as_the_command_line_changes_them(web_site: We
     assert (await client("PATCH", path, json={"name": "C"}, headers={"If-Match": "1"})).code == "conflict"
     acts = [e.act for e in await web_site.catalogue.audit_entries(user="szef")]
     assert acts[:3] == ["retire_camera", "change_camera", "change_camera"]
+
+
+async def test_health_shows_the_streams_of_the_cameras_one_may_look_after(web_site: WebSite) -> None:
+    client = await web_site.signed_in("szef", Role.TECHNICIAN)
+    wish = {"name": "Rynek", "main_url": "rtsp://10.0.0.5/a", "sub_url": "rtsp://10.0.0.5/b", "group": "Centrum"}
+    assert (await client("POST", "/cameras", json=wish)).status == 201
+    seen = (await client("GET", "/health")).json["streams"]
+    assert [(s["camera"]["name"], s["stream"]) for s in seen] == [("Rynek", "main"), ("Rynek", "sub")]
+    other = await web_site.signed_in("technik", (Role.TECHNICIAN, over("Praga")))
+    assert (await other("GET", "/health")).json["streams"] == []
 
 
 async def test_a_camera_cannot_be_moved_to_where_ones_rights_do_not_reach(web_site: WebSite) -> None:

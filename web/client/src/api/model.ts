@@ -25,6 +25,8 @@ export type User = S["User"];
 export type Grant = S["Grant"];
 export type NewGrant = S["NewGrant"];
 export type Sees = S["Sees"];
+export type OpenSession = S["OpenSession"];
+export type Token = S["Token"];
 export type AuditItem = S["AuditItem"];
 
 /** What the pages read of the site's health; the interface says more. */

@@ -367,7 +367,8 @@ export class TileController {
     if (this.disposed) return;
     const before = this.verdict;
     this.verdict = judge(this.facts());
-    if (before.picture && !this.verdict.picture) this.keepLastPicture();
+    if (this.verdict.word === "no_right") this.lastPicture = null;
+    else if (before.picture && !this.verdict.picture) this.keepLastPicture();
     if (!same(before, this.verdict)) this.tell();
   }
 
@@ -421,6 +422,7 @@ export class TileController {
 function causeOf(code: string): Cause {
   if (code === "source_not_live") return "camera";
   if (code === "codec_unsupported") return "codec";
+  if (code === "not_found" || code === "forbidden") return "right";
   if (code === "too_many_sessions" || code === "too_many_views") return "full";
   if (code === "answer_malformed" || code === "offer_malformed") return "station";
   return "server";

@@ -155,6 +155,15 @@ describe("lost", () => {
     });
   });
 
+  it("leaves nothing of a picture whose right was taken away, whatever else is known", () => {
+    for (const facts of [
+      playing({ failure: "right" }),
+      waiting({ failure: "right", attempting: true, retryAtMs: T + 500 }),
+    ]) {
+      expect(judge(facts)).toMatchObject({ word: "no_right", picture: false, retryInMs: null });
+    }
+  });
+
   it("is told after three seconds of waiting for the first picture", () => {
     expect(judge(waiting({ startedAtMs: T - 2999 })).word).toBe("checking");
     expect(judge(waiting({ startedAtMs: T - 3000 })).word).toBe("reconnecting");

@@ -28,7 +28,7 @@ export type TileWord =
   | "purpose";
 
 /** Where the fault is, as far as can be told from here. */
-export type Cause = "camera" | "network" | "server" | "station" | "codec" | "full" | null;
+export type Cause = "camera" | "network" | "server" | "station" | "codec" | "full" | "right" | null;
 
 /** What the server's recorder says of a camera that it has no picture from. */
 export interface CameraDown {
@@ -100,6 +100,8 @@ export function patience(frameIntervalMs: number): { readonly checkMs: number; r
 export function judge(facts: TileFacts): TileVerdict {
   if (facts.assigned === "none") return NOTHING;
   if (facts.assigned !== "camera") return { ...NOTHING, word: facts.assigned };
+
+  if (facts.failure === "right") return { ...NOTHING, word: "no_right" }; // taken away while it was watched
 
   const { checkMs, lostMs } = patience(facts.frameIntervalMs);
   const shown = facts.lastShownAtMs;

@@ -11,6 +11,7 @@ import { World } from "../app/world.ts";
 import { speak } from "../i18n/i18n.ts";
 import { Kit } from "../ui/Kit.tsx";
 import { Failed, Loading } from "../ui/states.tsx";
+import { Sheet } from "./entry/EntryFrame.tsx";
 import { FirstRun } from "./entry/FirstRun.tsx";
 import { NewPassword } from "./entry/NewPassword.tsx";
 import { SignIn } from "./entry/SignIn.tsx";
@@ -33,9 +34,15 @@ function Door() {
   const session = useQuery({ queryKey: ["session"], queryFn: api.session, staleTime: Number.POSITIVE_INFINITY });
   const [notice, setNotice] = useState<"signed_out" | null>(null);
 
-  if (site.isPending || session.isPending) return <Loading />;
-  if (site.isLoadingError) return <Failed error={site.error} retry={() => void site.refetch()} />;
-  if (session.isLoadingError) return <Failed error={session.error} retry={() => void session.refetch()} />;
+  const failed = [site, session].find((query) => query.isLoadingError);
+  if (failed) {
+    return (
+      <Sheet>
+        <Failed error={failed.error} retry={() => void failed.refetch()} />
+      </Sheet>
+    );
+  }
+  if (site.data === undefined || session.data === undefined) return <Loading />;
   const refresh = async () => {
     await queries.invalidateQueries({ queryKey: ["site"] });
     await queries.invalidateQueries({ queryKey: ["session"] });

@@ -74,6 +74,12 @@ export class SiteZone {
     return `${this.day(atMs)} ${this.clock(atMs)}`;
   }
 
+  /** The same of an RFC 3339 instant; `otherwise` where there is none. */
+  stampOf(text: string | null | undefined, otherwise: string): string {
+    const atMs = parseUtc(text);
+    return atMs === null ? otherwise : this.stamp(atMs);
+  }
+
   /** `sobota, 21 listopada 2026`. */
   longDay(atMs: number, language: string): string {
     return new Intl.DateTimeFormat(language === "en" ? "en-GB" : "pl-PL", {
@@ -119,4 +125,11 @@ export function parseUtc(text: string | null | undefined): number | null {
 /** `4,2`: one decimal with the comma of both our languages' instruments. */
 export function tenths(value: number): string {
   return value.toFixed(1).replace(".", ",");
+}
+
+/** The same with its sign, which zero has not. */
+export function signedTenths(value: number): string {
+  const size = tenths(Math.abs(value));
+  if (Number(size.replace(",", ".")) === 0) return size;
+  return (value < 0 ? "−" : "+") + size;
 }

@@ -33,14 +33,24 @@ export function NoRight() {
   );
 }
 
-/** Why an act was refused, beside what asked for it; nothing while it was not. */
-export function Refused({ by }: { by: { readonly isError: boolean; readonly error: unknown } }) {
+/** Why an act was refused, beside what asked for it; nothing while it was not. A long form is scrolled to it. */
+export function Refused({
+  by,
+  className = "",
+}: {
+  by: { readonly isError: boolean; readonly error: unknown };
+  className?: string;
+}) {
   const { t } = useTranslation();
   return by.isError ? (
-    <p className="note note--loud" role="alert">
+    <p className={`note note--loud ${className}`} role="alert" ref={intoView}>
       {problemText(t, by.error)}
     </p>
   ) : null;
+}
+
+function intoView(element: HTMLElement | null): void {
+  element?.scrollIntoView({ block: "nearest" });
 }
 
 export function Failed({ error, retry }: { error: unknown; retry?: (() => void) | undefined }) {
@@ -62,12 +72,15 @@ export function Failed({ error, retry }: { error: unknown; retry?: (() => void) 
 }
 
 /** A problem in the reader's language; the server's own words only where the fault lies in what was typed. */
-export function problemText(t: (key: string, facts?: Record<string, unknown>) => string, error: unknown): string {
+export function problemText(
+  t: (key: string | string[], facts?: Record<string, unknown>) => string,
+  error: unknown,
+): string {
   const code = codeOf(error);
   const problem = error instanceof Problem ? error : null;
-  const text = t(`problem.${code}`, {
+  // Where a code has words of its own for a field, such as a wrong set-up code, they are said.
+  const text = t([`problem.${code}_${problem?.field}`, `problem.${code}`, "problem.internal"], {
     seconds: Math.ceil(problem?.retryAfterS ?? 5),
-    defaultValue: t("problem.internal"),
   });
   const said = problem?.said ?? problem?.errors[0]?.said;
   const detail = problem && ["invalid", "conflict"].includes(code) ? (said ? saidText(t, said) : problem.detail) : "";

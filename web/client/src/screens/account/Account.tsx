@@ -4,12 +4,13 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
-import type { Act } from "../../api/model.ts";
+import type { Act, OpenSession, Token } from "../../api/model.ts";
 import { useDesk } from "../../app/context.tsx";
 import { useStation } from "../../app/station.ts";
 import { parseUtc } from "../../time/site.ts";
 import { Button, CheckField, ChoiceField, Dialog, TextField } from "../../ui/controls.tsx";
-import { Empty, Failed, Loading, Refused } from "../../ui/states.tsx";
+import { Empty, Refused } from "../../ui/states.tsx";
+import { type Column, Listed, Table } from "../../ui/Table.tsx";
 import { PasswordForm } from "../entry/NewPassword.tsx";
 
 export function Account() {
@@ -121,51 +122,37 @@ function OpenSessions() {
     mutationFn: api.endSession,
     onSuccess: () => queries.invalidateQueries({ queryKey: ["sessions"] }),
   });
+  const columns: Column<OpenSession>[] = [
+    {
+      head: t("audit.who"),
+      render: (one) => (
+        <>
+          {one.user}
+          {one.id === session.id && <span className="dim"> {t("account.current")}</span>}
+        </>
+      ),
+    },
+    { head: t("account.from"), render: (one) => one.ip },
+    { head: t("account.seen"), render: (one) => world.zone.stampOf(one.seen_at, "–"), look: "tight" },
+    { head: t("account.pictures"), render: (one) => one.live },
+    {
+      head: t("account.end"),
+      bare: true,
+      look: "end",
+      render: (one) =>
+        one.id !== session.id && (
+          <Button onClick={() => end.mutate(one.id)} disabled={end.isPending}>
+            {t("account.end")}
+          </Button>
+        ),
+    },
+  ];
   return (
     <section>
       <h2>{t("account.sessions")}</h2>
-      {query.isPending ? (
-        <Loading />
-      ) : query.isError ? (
-        <Failed error={query.error} retry={() => void query.refetch()} />
-      ) : (
-        <table className="list">
-          <thead>
-            <tr>
-              <th scope="col">{t("audit.who")}</th>
-              <th scope="col">{t("account.from")}</th>
-              <th scope="col">{t("account.seen")}</th>
-              <th scope="col">{t("account.pictures")}</th>
-              <th scope="col">
-                <span className="sr">{t("account.end")}</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {query.data.map((one) => {
-              const seen = parseUtc(one.seen_at);
-              return (
-                <tr key={one.id}>
-                  <td>
-                    {one.user}
-                    {one.id === session.id && <span className="dim"> {t("account.current")}</span>}
-                  </td>
-                  <td>{one.ip}</td>
-                  <td className="tight">{seen === null ? "–" : world.zone.stamp(seen)}</td>
-                  <td>{one.live}</td>
-                  <td className="end">
-                    {one.id !== session.id && (
-                      <Button onClick={() => end.mutate(one.id)} disabled={end.isPending}>
-                        {t("account.end")}
-                      </Button>
-                    )}
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      )}
+      <Listed query={query} items={query.data ?? []} empty={null}>
+        <Table columns={columns} items={query.data ?? []} keyOf={(one) => one.id} />
+      </Listed>
       <Refused by={end} />
     </section>
   );
@@ -179,57 +166,47 @@ function Tokens() {
   const [adding, setAdding] = useState(false);
   const again = () => queries.invalidateQueries({ queryKey: ["tokens"] });
   const end = useMutation({ mutationFn: api.endToken, onSuccess: again });
+  const columns: Column<Token>[] = [
+    {
+      head: t("token.name"),
+      render: (token) => (
+        <>
+          {token.name}
+          {token.user !== session.user.name && <span className="dim"> {token.user}</span>}
+        </>
+      ),
+    },
+    { head: t("account.may"), render: (token) => token.acts.map((act) => t(`acts.${act}`)).join(", ") },
+    {
+      head: t("token.until"),
+      look: "tight",
+      render: (token) => {
+        const until = parseUtc(token.expires_at);
+        return until === null ? "–" : world.zone.day(until);
+      },
+    },
+    { head: t("token.used"), render: (token) => world.zone.stampOf(token.used_at, t("people.never")), look: "tight" },
+    {
+      head: t("token.end"),
+      bare: true,
+      look: "end",
+      render: (token) =>
+        token.revoked ? (
+          t("token.ended")
+        ) : (
+          <Button onClick={() => end.mutate(token.id)} disabled={end.isPending}>
+            {t("token.end")}
+          </Button>
+        ),
+    },
+  ];
   return (
     <section>
       <h2>{t("token.title")}</h2>
       <p className="dim">{t("token.why")}</p>
-      {query.isPending ? (
-        <Loading />
-      ) : query.isError ? (
-        <Failed error={query.error} retry={() => void query.refetch()} />
-      ) : query.data.length === 0 ? (
-        <Empty what={t("token.none")} />
-      ) : (
-        <table className="list">
-          <thead>
-            <tr>
-              <th scope="col">{t("token.name")}</th>
-              <th scope="col">{t("account.may")}</th>
-              <th scope="col">{t("token.until")}</th>
-              <th scope="col">{t("token.used")}</th>
-              <th scope="col">
-                <span className="sr">{t("token.end")}</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {query.data.map((token) => {
-              const until = parseUtc(token.expires_at);
-              const used = parseUtc(token.used_at);
-              return (
-                <tr key={token.id}>
-                  <td>
-                    {token.name}
-                    {token.user !== session.user.name && <span className="dim"> {token.user}</span>}
-                  </td>
-                  <td>{token.acts.map((act) => t(`acts.${act}`)).join(", ")}</td>
-                  <td className="tight">{until === null ? "–" : world.zone.day(until)}</td>
-                  <td className="tight">{used === null ? t("people.never") : world.zone.stamp(used)}</td>
-                  <td className="end">
-                    {token.revoked ? (
-                      t("token.ended")
-                    ) : (
-                      <Button onClick={() => end.mutate(token.id)} disabled={end.isPending}>
-                        {t("token.end")}
-                      </Button>
-                    )}
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      )}
+      <Listed query={query} items={query.data ?? []} empty={<Empty what={t("token.none")} />}>
+        <Table columns={columns} items={query.data ?? []} keyOf={(token) => token.id} />
+      </Listed>
       <Refused by={end} />
       <div className="acts" style={{ marginTop: 8 }}>
         <Button onClick={() => setAdding(true)}>{t("token.add")}</Button>

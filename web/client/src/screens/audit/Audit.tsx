@@ -7,9 +7,9 @@ import * as api from "../../api/calls.ts";
 import type { AuditItem } from "../../api/model.ts";
 import { useCameraMap } from "../../app/cameras.ts";
 import { useDesk, useMay } from "../../app/context.tsx";
-import { parseUtc } from "../../time/site.ts";
 import { Button, ChoiceField, TextField } from "../../ui/controls.tsx";
-import { Empty, Failed, Loading, NoRight, Refused } from "../../ui/states.tsx";
+import { Empty, NoRight, Refused } from "../../ui/states.tsx";
+import { type Column, Listed, Table } from "../../ui/Table.tsx";
 
 interface Asked {
   readonly reason: string;
@@ -39,6 +39,27 @@ export function Audit() {
   if (!may) return <NoRight />;
   const items = query.data?.pages.flatMap((page) => page.items) ?? [];
   const ready = form.reason.trim().length >= 3;
+  const columns: Column<AuditItem>[] = [
+    { head: t("audit.number"), render: (item) => item.number },
+    { head: t("audit.at"), render: (item) => world.zone.stampOf(item.at, item.at), look: "tight" },
+    {
+      head: t("audit.who"),
+      look: "tight",
+      render: (item) => (
+        <>
+          {item.user || "–"} <span className="dim tight">{item.ip}</span>
+        </>
+      ),
+    },
+    {
+      head: t("audit.what"),
+      render: (item) => t(`audit_act.${item.act}`, { defaultValue: item.act }),
+      look: "tight",
+    },
+    { head: t("audit.object"), render: (item) => objectText(t, item.object) },
+    { head: t("audit.purpose"), render: (item) => item.purpose || <span className="dim">–</span> },
+    { head: t("audit.detail"), render: detail, look: "mono" },
+  ];
   return (
     <div className="page">
       <div className="page__head">
@@ -110,43 +131,15 @@ export function Audit() {
         )}
         {asked === null ? (
           <Empty what={t("audit.first")} hint={t("audit.first_hint")} />
-        ) : query.isPending ? (
-          <Loading />
-        ) : query.isError ? (
-          <Failed error={query.error} retry={() => void query.refetch()} />
-        ) : items.length === 0 ? (
-          <Empty what={t("audit.none")} />
         ) : (
-          <>
-            <table className="list">
-              <caption>{t("audit.count", { count: items.length })}</caption>
-              <thead>
-                <tr>
-                  <th scope="col">{t("audit.number")}</th>
-                  <th scope="col">{t("audit.at")}</th>
-                  <th scope="col">{t("audit.who")}</th>
-                  <th scope="col">{t("audit.what")}</th>
-                  <th scope="col">{t("audit.object")}</th>
-                  <th scope="col">{t("audit.purpose")}</th>
-                  <th scope="col">{t("audit.detail")}</th>
-                </tr>
-              </thead>
-              <tbody>
-                {items.map((item) => (
-                  <tr key={item.number} title={item.leaf}>
-                    <td>{item.number}</td>
-                    <td className="tight">{stamp(item.at, world.zone)}</td>
-                    <td>
-                      {item.user || "–"} <span className="dim tight">{item.ip}</span>
-                    </td>
-                    <td>{t(`audit_act.${item.act}`, { defaultValue: item.act })}</td>
-                    <td>{item.object}</td>
-                    <td>{item.purpose || <span className="dim">–</span>}</td>
-                    <td className="mono">{detail(item)}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
+          <Listed query={query} items={items} empty={<Empty what={t("audit.none")} />}>
+            <Table
+              columns={columns}
+              items={items}
+              keyOf={(item) => item.number}
+              caption={t("audit.count", { count: items.length })}
+              title={(item) => item.leaf}
+            />
             {query.hasNextPage && (
               <p style={{ padding: "12px 0" }}>
                 <Button onClick={() => void query.fetchNextPage()} disabled={query.isFetchingNextPage}>
@@ -154,16 +147,19 @@ export function Audit() {
                 </Button>
               </p>
             )}
-          </>
+          </Listed>
         )}
       </div>
     </div>
   );
 }
 
-function stamp(at: string, zone: { stamp(ms: number): string }): string {
-  const ms = parseUtc(at);
-  return ms === null ? at : zone.stamp(ms);
+/** What an act was done to: the log names its kind in English, and then by name. */
+function objectText(t: (key: string, facts: { name: string }) => string, object: string): string {
+  const found = /^(user|layout|token|camera) (.+)$/.exec(object);
+  if (found) return t(`audit_object.${found[1]}`, { name: found[2] ?? "" });
+  const whole = { "audit log": "log", cameras: "cameras" }[object];
+  return whole ? t(`audit_object.${whole}`, { name: "" }) : object;
 }
 
 function detail(item: AuditItem): string {

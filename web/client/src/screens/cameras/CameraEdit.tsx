@@ -113,13 +113,17 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
       else await navigate({ to: "/cameras/$id", params: { id: written.camera.id } });
     },
   });
-  const field = (name: keyof Typed, more: { numeric?: boolean; required?: boolean; hint?: string } = {}) => (
+  const field = (
+    name: keyof Typed,
+    more: { numeric?: boolean; required?: boolean; hint?: string; quarter?: boolean } = {},
+  ) => (
     <TextField
       label={t(`camera.${name}`)}
       value={typed[name]}
       onChange={set(name)}
       required={more.required ?? false}
       description={more.hint}
+      className={more.quarter ? "quarter" : ""}
       inputMode={more.numeric ? "decimal" : "text"}
       error={fieldError(t, save.error, name) ?? fieldError(t, test.error, name)}
       autoComplete="off"
@@ -178,17 +182,13 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
             ]}
             onChange={setProfile}
           />
-          {field("lat", { numeric: true })}
-          {field("lon", { numeric: true })}
-          {field("azimuth_deg", { numeric: true })}
-          {field("angle_deg", { numeric: true })}
+          {field("lat", { numeric: true, quarter: true })}
+          {field("lon", { numeric: true, quarter: true })}
+          {field("azimuth_deg", { numeric: true, quarter: true })}
+          {field("angle_deg", { numeric: true, quarter: true })}
           <CheckField label={t("camera.enabled")} checked={enabled} onChange={setEnabled} />
           <CheckField label={t("camera.record")} checked={record} onChange={setRecord} />
-          {save.isError && (
-            <p className="note note--loud wide" role="alert">
-              {problemText(t, save.error)}
-            </p>
-          )}
+          <Refused by={save} className="wide" />
           {save.isSuccess && (
             <p className={save.data.warnings.length > 0 ? "note note--warn wide" : "note wide"} role="status">
               {t("camera.saved")} {save.data.warnings.map((one) => saidText(t, one)).join("; ")}

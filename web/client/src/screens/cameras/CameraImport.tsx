@@ -9,6 +9,7 @@ import type { ImportReport } from "../../api/model.ts";
 import { useMay } from "../../app/context.tsx";
 import { Button, CheckField } from "../../ui/controls.tsx";
 import { NoRight, problemText, saidText } from "../../ui/states.tsx";
+import { type Column, Table } from "../../ui/Table.tsx";
 
 export function CameraImport() {
   const { t } = useTranslation();
@@ -24,7 +25,8 @@ export function CameraImport() {
   });
   if (!may) return <NoRight />;
   const report: ImportReport | undefined = write.data ?? judge.data;
-  const bad = report?.rows.filter((row) => isBad(row.verdict)).length ?? 0;
+  const { new: fresh = 0, changed = 0, unchanged = 0, error: bad = 0 } = report?.counts ?? {};
+  const toWrite = fresh + changed;
   const take = async (chosen: File | undefined) => {
     if (!chosen) return;
     const text = await chosen.text();
@@ -32,6 +34,33 @@ export function CameraImport() {
     write.reset();
     judge.mutate(text);
   };
+  const columns: Column<ImportReport["rows"][number]>[] = [
+    { head: t("import.line"), render: (row) => row.line },
+    { head: t("cameras.number"), render: (row) => row.number },
+    { head: t("cameras.name"), render: (row) => row.name, look: "name" },
+    {
+      head: t("import.verdict"),
+      look: "tight",
+      render: (row) => (
+        <span className={isBad(row.verdict) ? "loud" : ""}>
+          <span aria-hidden="true">{isBad(row.verdict) ? "✕ " : ""}</span>
+          {t(`verdict.${row.verdict}`, { defaultValue: row.verdict })}
+        </span>
+      ),
+    },
+    { head: t("import.column"), render: (row) => row.column },
+    {
+      head: t("import.detail"),
+      render: (row) => (
+        <>
+          {row.said.map((one) => saidText(t, one)).join("; ")}
+          {row.warnings.length > 0 && (
+            <span className="warn"> {row.warnings.map((one) => saidText(t, one)).join("; ")}</span>
+          )}
+        </>
+      ),
+    },
+  ];
   return (
     <div className="page">
       <div className="page__head">
@@ -58,13 +87,9 @@ export function CameraImport() {
             {t(file ? "import.other_file" : "import.choose")}
           </Button>
           {file && <span>{file.name}</span>}
-          {file && judge.isSuccess && !write.isSuccess && (
-            <Button
-              kind="primary"
-              disabled={write.isPending || bad === report?.rows.length}
-              onClick={() => write.mutate(file.text)}
-            >
-              {t("import.write", { count: (report?.rows.length ?? 0) - bad })}
+          {file && judge.isSuccess && !write.isSuccess && toWrite > 0 && (
+            <Button kind="primary" disabled={write.isPending} onClick={() => write.mutate(file.text)}>
+              {t("import.write", { count: toWrite })}
             </Button>
           )}
         </div>
@@ -83,6 +108,8 @@ export function CameraImport() {
             <p className={bad > 0 ? "note note--warn" : "note"}>
               {t("import.judged", { count: report.rows.length })}{" "}
               {bad > 0 ? t("import.bad", { count: bad }) : t("import.all_good")}
+              {unchanged > 0 && ` ${t("import.unchanged", { count: unchanged })}`}
+              {toWrite === 0 && ` ${t("import.nothing_to_write")}`}
             </p>
           )}
         </div>
@@ -91,41 +118,12 @@ export function CameraImport() {
             <p style={{ margin: "12px 0 4px" }}>
               <CheckField label={t("import.only_bad")} checked={onlyBad} onChange={setOnlyBad} />
             </p>
-            <table className="list">
-              <caption className="sr">{t("import.rows")}</caption>
-              <thead>
-                <tr>
-                  <th scope="col">{t("import.line")}</th>
-                  <th scope="col">{t("cameras.number")}</th>
-                  <th scope="col">{t("cameras.name")}</th>
-                  <th scope="col">{t("import.verdict")}</th>
-                  <th scope="col">{t("import.column")}</th>
-                  <th scope="col">{t("import.detail")}</th>
-                </tr>
-              </thead>
-              <tbody>
-                {report.rows
-                  .filter((row) => !onlyBad || isBad(row.verdict))
-                  .map((row) => (
-                    <tr key={row.line}>
-                      <td>{row.line}</td>
-                      <td>{row.number}</td>
-                      <td>{row.name}</td>
-                      <td className={isBad(row.verdict) ? "loud" : ""}>
-                        <span aria-hidden="true">{isBad(row.verdict) ? "✕ " : ""}</span>
-                        {t(`verdict.${row.verdict}`, { defaultValue: row.verdict })}
-                      </td>
-                      <td>{row.column}</td>
-                      <td>
-                        {row.said.map((one) => saidText(t, one)).join("; ")}
-                        {row.warnings.length > 0 && (
-                          <span className="warn"> {row.warnings.map((one) => saidText(t, one)).join("; ")}</span>
-                        )}
-                      </td>
-                    </tr>
-                  ))}
-              </tbody>
-            </table>
+            <Table
+              columns={columns}
+              items={report.rows.filter((row) => !onlyBad || isBad(row.verdict))}
+              keyOf={(row) => row.line}
+              caption={<span className="sr">{t("import.rows")}</span>}
+            />
           </>
         )}
       </div>

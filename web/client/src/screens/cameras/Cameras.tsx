@@ -9,7 +9,8 @@ import { useCameras, useCamerasNow } from "../../app/cameras.ts";
 import { useMay } from "../../app/context.tsx";
 import { CameraState } from "../../ui/CameraState.tsx";
 import { ChoiceField, TextField } from "../../ui/controls.tsx";
-import { Empty, Failed, Loading } from "../../ui/states.tsx";
+import { Empty } from "../../ui/states.tsx";
+import { type Column, Listed, Table } from "../../ui/Table.tsx";
 import { find } from "../../wall/search.ts";
 
 type Shown = "all" | "lost" | "off" | "advice";
@@ -27,6 +28,29 @@ export function Cameras() {
   );
   const inGroup = cameras.filter((camera) => (group === "" || camera.group === group) && fits(camera, shown));
   const found = text.trim() === "" ? inGroup : find(inGroup, text, 1000);
+  const columns: Column<Camera>[] = [
+    { head: t("cameras.number"), render: (camera) => <b>{String(camera.number).padStart(3, "0")}</b> },
+    {
+      head: t("cameras.name"),
+      render: (camera) => (
+        <>
+          {manage ? (
+            <Link to="/cameras/$id" params={{ id: camera.id }}>
+              {camera.name}
+            </Link>
+          ) : (
+            camera.name
+          )}
+          {camera.street && <span className="dim">, {camera.street}</span>}
+        </>
+      ),
+    },
+    { head: t("cameras.group"), render: (camera) => camera.group || <span className="dim">–</span> },
+    { head: t("cameras.state"), render: (camera) => <CameraState camera={camera} long /> },
+    { head: t("cameras.main"), render: (camera) => streamText(camera, "main"), look: "tight" },
+    { head: t("cameras.sub"), render: (camera) => streamText(camera, "sub"), look: "tight" },
+    { head: t("cameras.browser"), render: (camera) => <BrowserVerdict camera={camera} /> },
+  ];
   return (
     <div className="page">
       <div className="page__head">
@@ -67,58 +91,24 @@ export function Cameras() {
         />
       </div>
       <div className="page__body">
-        {query.isPending ? (
-          <Loading />
-        ) : query.isError ? (
-          <Failed error={query.error} retry={() => void query.refetch()} />
-        ) : cameras.length === 0 ? (
-          <Empty what={t("cameras.none")} hint={t(manage ? "cameras.none_hint" : "cameras.none_for_you")} />
-        ) : found.length === 0 ? (
-          <Empty what={t("cameras.none_found")} hint={t("cameras.none_found_hint")} />
-        ) : (
-          <table className="list">
-            <caption>{t("cameras.count", { count: found.length })}</caption>
-            <thead>
-              <tr>
-                <th scope="col">{t("cameras.number")}</th>
-                <th scope="col">{t("cameras.name")}</th>
-                <th scope="col">{t("cameras.group")}</th>
-                <th scope="col">{t("cameras.state")}</th>
-                <th scope="col">{t("cameras.main")}</th>
-                <th scope="col">{t("cameras.sub")}</th>
-                <th scope="col">{t("cameras.browser")}</th>
-              </tr>
-            </thead>
-            <tbody>
-              {found.map((camera) => (
-                <tr key={camera.id}>
-                  <td>
-                    <b>{String(camera.number).padStart(3, "0")}</b>
-                  </td>
-                  <td>
-                    {manage ? (
-                      <Link to="/cameras/$id" params={{ id: camera.id }}>
-                        {camera.name}
-                      </Link>
-                    ) : (
-                      camera.name
-                    )}
-                    {camera.street && <span className="dim">, {camera.street}</span>}
-                  </td>
-                  <td>{camera.group || <span className="dim">–</span>}</td>
-                  <td>
-                    <CameraState camera={camera} long />
-                  </td>
-                  <td className="tight">{streamText(camera, "main")}</td>
-                  <td className="tight">{streamText(camera, "sub")}</td>
-                  <td>
-                    <BrowserVerdict camera={camera} />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        )}
+        <Listed
+          query={query}
+          items={found}
+          empty={
+            cameras.length === 0 ? (
+              <Empty what={t("cameras.none")} hint={t(manage ? "cameras.none_hint" : "cameras.none_for_you")} />
+            ) : (
+              <Empty what={t("cameras.none_found")} hint={t("cameras.none_found_hint")} />
+            )
+          }
+        >
+          <Table
+            columns={columns}
+            items={found}
+            keyOf={(camera) => camera.id}
+            caption={t("cameras.count", { count: found.length })}
+          />
+        </Listed>
       </div>
     </div>
   );

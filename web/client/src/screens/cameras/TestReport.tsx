@@ -2,7 +2,7 @@
 
 import { useTranslation } from "react-i18next";
 import type { StreamReport } from "../../api/model.ts";
-import { tenths } from "../../time/site.ts";
+import { signedTenths, tenths } from "../../time/site.ts";
 import { saidText } from "../../ui/states.tsx";
 
 export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
@@ -35,15 +35,19 @@ export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
               <dd>{t(`browser.${stream.browser ?? "unknown"}`)}</dd>
               <dt>{t("test.clock")}</dt>
               <dd>
-                {stream.clock_offset_seconds == null
-                  ? t("unknown")
-                  : `${stream.clock_offset_seconds < 0 ? "−" : "+"}${tenths(Math.abs(stream.clock_offset_seconds))} s`}
+                {stream.clock_offset_seconds == null ? t("unknown") : `${signedTenths(stream.clock_offset_seconds)} s`}
               </dd>
               <dt>{t("test.lost")}</dt>
               <dd>{t("test.packets", { count: stream.packets_lost ?? 0 })}</dd>
             </dl>
           ) : (
-            <p>{stream.message}</p>
+            <>
+              <p>{t(`todo.${stream.reason ?? "unknown"}`, { defaultValue: t("todo.unknown") })}</p>
+              {/* What the wire said, for whoever mends it. */}
+              <p className="mono dim" lang="en">
+                {stream.message}
+              </p>
+            </>
           )}
           {(stream.advice?.length ?? 0) > 0 && (
             <ul>

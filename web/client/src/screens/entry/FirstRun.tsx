@@ -6,20 +6,20 @@ import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
 import type { Site } from "../../api/model.ts";
 import { useStation } from "../../app/station.ts";
-import { Button, PasswordField, TextField } from "../../ui/controls.tsx";
+import { Button, TextField } from "../../ui/controls.tsx";
 import { Refused } from "../../ui/states.tsx";
 import { EntryFrame } from "./EntryFrame.tsx";
+import { agrees, NewPasswordFields, NOT_TYPED } from "./NewPasswordFields.tsx";
 
 export function FirstRun({ site, done }: { site: Site; done: () => Promise<void> }) {
   const { t } = useTranslation();
   const { language } = useStation();
   const [code, setCode] = useState("");
   const [name, setName] = useState("");
-  const [password, setPassword] = useState("");
-  const [again, setAgain] = useState("");
-  const differs = again !== "" && password !== again;
+  const [password, setPassword] = useState(NOT_TYPED);
+  const ready = code.trim() !== "" && name.trim() !== "" && agrees(password);
   const setUp = useMutation({
-    mutationFn: () => api.setUp({ setup_code: code.trim(), name: name.trim(), password, language }),
+    mutationFn: () => api.setUp({ setup_code: code.trim(), name: name.trim(), password: password.once, language }),
     onSuccess: done,
   });
   return (
@@ -28,7 +28,7 @@ export function FirstRun({ site, done }: { site: Site; done: () => Promise<void>
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          if (!differs && !setUp.isPending) setUp.mutate();
+          if (ready && !setUp.isPending) setUp.mutate();
         }}
       >
         <TextField
@@ -49,28 +49,9 @@ export function FirstRun({ site, done }: { site: Site; done: () => Promise<void>
           maxLength={64}
           required
         />
-        <PasswordField
-          label={t("entry.password")}
-          description={t("entry.password_rule")}
-          value={password}
-          onChange={setPassword}
-          autoComplete="new-password"
-          required
-        />
-        <PasswordField
-          label={t("entry.again_password")}
-          value={again}
-          onChange={setAgain}
-          autoComplete="new-password"
-          error={differs ? t("entry.passwords_differ") : null}
-          required
-        />
+        <NewPasswordFields label={t("entry.password")} value={password} onChange={setPassword} />
         <Refused by={setUp} />
-        <Button
-          kind="primary"
-          type="submit"
-          disabled={setUp.isPending || !code || !name || !password || !again || differs}
-        >
+        <Button kind="primary" type="submit" disabled={setUp.isPending || !ready}>
           {t("entry.create_administrator")}
         </Button>
       </form>

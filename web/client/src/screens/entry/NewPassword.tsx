@@ -8,6 +8,7 @@ import type { Site } from "../../api/model.ts";
 import { Button, PasswordField } from "../../ui/controls.tsx";
 import { Refused } from "../../ui/states.tsx";
 import { EntryFrame } from "./EntryFrame.tsx";
+import { agrees, NewPasswordFields, NOT_TYPED } from "./NewPasswordFields.tsx";
 
 export function NewPassword({ site, name, done }: { site: Site; name: string; done: () => Promise<void> }) {
   const { t } = useTranslation();
@@ -15,7 +16,6 @@ export function NewPassword({ site, name, done }: { site: Site; name: string; do
     <EntryFrame site={site} title={t("entry.new_password")}>
       <p className="dim">{t("entry.new_password_why", { name })}</p>
       <PasswordForm name={name} done={() => void done()} />
-      <p className="entry__notice">{t("entry.password_rule")}</p>
     </EntryFrame>
   );
 }
@@ -24,16 +24,15 @@ export function NewPassword({ site, name, done }: { site: Site; name: string; do
 export function PasswordForm({ name, done }: { name: string; done: () => void }) {
   const { t } = useTranslation();
   const [old, setOld] = useState("");
-  const [fresh, setFresh] = useState("");
-  const [again, setAgain] = useState("");
-  const change = useMutation({ mutationFn: () => api.changePassword(old, fresh), onSuccess: done });
-  const differs = again !== "" && fresh !== again;
+  const [fresh, setFresh] = useState(NOT_TYPED);
+  const change = useMutation({ mutationFn: () => api.changePassword(old, fresh.once), onSuccess: done });
+  const ready = old !== "" && agrees(fresh);
   return (
     <form
       className="form"
       onSubmit={(event) => {
         event.preventDefault();
-        if (!differs && !change.isPending) change.mutate();
+        if (ready && !change.isPending) change.mutate();
       }}
     >
       <input type="hidden" name="username" autoComplete="username" value={name} readOnly />
@@ -45,27 +44,9 @@ export function PasswordForm({ name, done }: { name: string; done: () => void })
         required
         autoFocus
       />
-      <PasswordField
-        label={t("entry.fresh_password")}
-        value={fresh}
-        onChange={setFresh}
-        autoComplete="new-password"
-        required
-      />
-      <PasswordField
-        label={t("entry.again_password")}
-        value={again}
-        onChange={setAgain}
-        autoComplete="new-password"
-        error={differs ? t("entry.passwords_differ") : null}
-        required
-      />
+      <NewPasswordFields label={t("entry.fresh_password")} value={fresh} onChange={setFresh} />
       <Refused by={change} />
-      <Button
-        kind="primary"
-        type="submit"
-        disabled={change.isPending || old === "" || fresh === "" || again === "" || differs}
-      >
+      <Button kind="primary" type="submit" disabled={change.isPending || !ready}>
         {t("entry.set_password")}
       </Button>
     </form>

@@ -66,13 +66,16 @@ export function Health() {
                   const since = parseUtc(row.sinceUtc);
                   const own = row.number === null || row.why === "camera_clock";
                   return (
-                    <tr key={`${row.number} ${row.what} ${row.why}`}>
+                    <tr key={`${row.number} ${row.what} ${row.why} ${row.side}`}>
                       <td className={`key-cell ${row.grade === "bad" ? "loud" : "warn"}`}>
                         <span aria-hidden="true">{row.grade === "bad" ? "✕" : "◔"}</span>
                         <span className="sr">{t(`health.grade_${row.grade}`)}</span>
                       </td>
                       <td>{row.number === null ? "—" : String(row.number).padStart(3, "0")}</td>
-                      <td>{row.number === null ? t(`health.what_${row.what}`) : row.what}</td>
+                      <td>
+                        {row.number === null ? t(`health.what_${row.what}`) : row.what}
+                        {row.side && <span className="dim">, {t("tile.sub")}</span>}
+                      </td>
                       <td>
                         {own
                           ? t(`health.why_${row.why}`, row.facts)

@@ -59,6 +59,21 @@ describe("health", () => {
     ]);
   });
 
+  it("has one row for a camera that is away, and one for its other stream where that alone is", () => {
+    const bad = { level: "bad", state: "no picture", reason: null } as const;
+    const streams = [
+      stream(1, bad),
+      stream(1, { ...bad, stream: "sub" }),
+      stream(2),
+      stream(2, { ...bad, stream: "sub" }),
+    ];
+    expect(troubles(site({ streams })).map((row) => [row.number, row.side, row.why, row.cause])).toEqual([
+      [1, false, "no_picture", "camera"],
+      [2, true, "no_picture", "camera"],
+    ]);
+    expect(counts(streams)).toEqual({ recording: 1, expected: 2 });
+  });
+
   it("names what of the site itself is wrong", () => {
     const found = troubles(
       site({

@@ -16,6 +16,8 @@ export interface Trouble {
   readonly grade: "warning" | "bad";
   readonly number: number | null;
   readonly what: string;
+  /** It is about the camera's other stream alone. */
+  readonly side?: boolean;
   /** Key of the sentence under `health.why`, with its facts, or a gap reason. */
   readonly why: string;
   readonly facts: Readonly<Record<string, string | number>>;
@@ -35,6 +37,10 @@ const CAUSES: Readonly<Record<string, Trouble["cause"]>> = {
   stalled: "camera",
   packet_loss: "network",
   unsupported_codec: "camera",
+  no_picture: "camera",
+  stale: "recorder",
+  no_answer: "recorder",
+  recorder_down: "recorder",
   recorder_restart: "recorder",
   internal_error: "recorder",
   spool_full: "disk",
@@ -44,8 +50,8 @@ const CAUSES: Readonly<Record<string, Trouble["cause"]>> = {
 export function counts(streams: readonly HealthStream[]): { recording: number; expected: number } {
   const cameras = new Map<number, boolean>();
   for (const stream of streams) {
-    if (stream.stream === "audio" || stream.level === "off" || stream.state === "relaying") continue;
-    cameras.set(stream.camera.number, (cameras.get(stream.camera.number) ?? true) && stream.level === "good");
+    if (stream.stream !== "main" || stream.level === "off" || stream.state === "relaying") continue;
+    cameras.set(stream.camera.number, stream.level === "good");
   }
   return { recording: [...cameras.values()].filter(Boolean).length, expected: cameras.size };
 }
@@ -75,15 +81,20 @@ export function troubles(health: Health): Trouble[] {
   }
   if (health.retention?.braked) site("retention_braked", "settings", "warning");
   if (health.retention?.off) site("retention_off", "settings", "warning");
+  const lostCameras = new Set(
+    health.streams.filter((one) => one.stream === "main" && one.level === "bad").map((one) => one.camera.number),
+  );
   for (const stream of health.streams) {
-    const { number, name } = stream.camera;
-    const what = stream.stream === "main" ? name : `${name} (${stream.stream})`;
+    const { number, name: what } = stream.camera;
+    const side = stream.stream !== "main";
+    if (side && lostCameras.has(number)) continue; // one cause, one row
     if (stream.level === "bad") {
-      const reason = stream.reason ?? stream.state;
+      const reason = stream.reason ?? stream.state.replaceAll(" ", "_");
       found.push({
         grade: "bad",
         number,
         what,
+        side,
         why: reason,
         facts: {},
         sinceUtc: typeof stream.since === "string" ? stream.since : null,

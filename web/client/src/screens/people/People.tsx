@@ -4,12 +4,13 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
-import type { Act, Grant, Language, NewGrant, Role, User } from "../../api/model.ts";
+import type { Act, Grant, Language, NewGrant, Role, Sees, User } from "../../api/model.ts";
 import { useCameraMap } from "../../app/cameras.ts";
 import { useDesk, useMay } from "../../app/context.tsx";
 import { parseUtc } from "../../time/site.ts";
 import { Button, ChoiceField, Dialog, TextField } from "../../ui/controls.tsx";
 import { Empty, Failed, fieldError, Loading, NoRight, problemText, Refused } from "../../ui/states.tsx";
+import { type Column, Listed, Table } from "../../ui/Table.tsx";
 import { fold } from "../../wall/search.ts";
 
 export function People() {
@@ -24,6 +25,41 @@ export function People() {
   if (!may) return <NoRight />;
   const found = (query.data ?? []).filter((user) => fold(`${user.name} ${user.display_name}`).includes(fold(text)));
   const user = query.data?.find((candidate) => candidate.id === chosen);
+  const columns: Column<User>[] = [
+    {
+      head: t("people.name"),
+      render: (one) => (
+        <button
+          type="button"
+          className="rowlink"
+          aria-expanded={one.id === chosen}
+          onClick={() => setChosen(one.id === chosen ? null : one.id)}
+        >
+          {one.name}
+        </button>
+      ),
+    },
+    { head: t("people.display_name"), render: (one) => one.display_name },
+    {
+      head: t("people.roles"),
+      render: (one) =>
+        one.roles.map((role) => t(`role.${role}`)).join(", ") || <span className="dim">{t("people.no_role")}</span>,
+    },
+    {
+      head: t("people.last"),
+      look: "tight",
+      render: (one) => world.zone.stampOf(one.last_sign_in_at, t("people.never")),
+    },
+    {
+      head: t("people.state"),
+      render: (one) =>
+        one.disabled ? (
+          <span className="warn">{t("people.disabled")}</span>
+        ) : (
+          t(one.must_change_password ? "people.one_time" : "people.active")
+        ),
+    },
+  ];
   return (
     <div className={user ? "cols" : "page"}>
       <div className="page">
@@ -40,63 +76,15 @@ export function People() {
           <TextField label={t("people.find")} value={text} onChange={setText} autoComplete="off" />
         </div>
         <div className="page__body">
-          {query.isPending ? (
-            <Loading />
-          ) : query.isError ? (
-            <Failed error={query.error} retry={() => void query.refetch()} />
-          ) : found.length === 0 ? (
-            <Empty what={t("people.none")} />
-          ) : (
-            <table className="list">
-              <caption>{t("people.count", { count: found.length })}</caption>
-              <thead>
-                <tr>
-                  <th scope="col">{t("people.name")}</th>
-                  <th scope="col">{t("people.display_name")}</th>
-                  <th scope="col">{t("people.roles")}</th>
-                  <th scope="col">{t("people.last")}</th>
-                  <th scope="col">{t("people.state")}</th>
-                </tr>
-              </thead>
-              <tbody>
-                {found.map((one) => {
-                  const last = parseUtc(one.last_sign_in_at);
-                  return (
-                    <tr key={one.id} className={one.id === chosen ? "chosen" : ""}>
-                      <td>
-                        <button
-                          type="button"
-                          className="rowlink"
-                          aria-expanded={one.id === chosen}
-                          onClick={() => setChosen(one.id === chosen ? null : one.id)}
-                        >
-                          {one.name}
-                        </button>
-                      </td>
-                      <td>{one.display_name}</td>
-                      <td>
-                        {one.roles.map((role) => t(`role.${role}`)).join(", ") || (
-                          <span className="dim">{t("people.no_role")}</span>
-                        )}
-                      </td>
-                      <td className="tight">
-                        {last === null ? <span className="dim">{t("people.never")}</span> : world.zone.stamp(last)}
-                      </td>
-                      <td>
-                        {one.disabled ? (
-                          <span className="warn">{t("people.disabled")}</span>
-                        ) : one.must_change_password ? (
-                          t("people.one_time")
-                        ) : (
-                          t("people.active")
-                        )}
-                      </td>
-                    </tr>
-                  );
-                })}
-              </tbody>
-            </table>
-          )}
+          <Listed query={query} items={found} empty={<Empty what={t("people.none")} />}>
+            <Table
+              columns={columns}
+              items={found}
+              keyOf={(one) => one.id}
+              caption={t("people.count", { count: found.length })}
+              chosen={(one) => one.id === chosen}
+            />
+          </Listed>
         </div>
       </div>
       {user && <Person key={user.id} user={user} close={() => setChosen(null)} />}
@@ -200,41 +188,41 @@ function Grants({ user, grant }: { user: User; grant: () => void }) {
     const camera = one.camera_id ? cameras.get(one.camera_id) : undefined;
     return camera ? `${camera.number} ${camera.name}` : t("grant.camera");
   };
+  const columns: Column<Grant>[] = [
+    {
+      head: t("grant.role"),
+      bare: true,
+      render: (one) => {
+        const until = parseUtc(one.expires_at);
+        return (
+          <>
+            <b>{t(`role.${one.role}`)}</b>
+            <div>
+              {where(one)}
+              {one.back_hours !== null && `, ${t("grant.back", { count: one.back_hours })}`}
+              {until !== null && `, ${t("grant.until", { time: world.zone.stamp(until) })}`}
+            </div>
+          </>
+        );
+      },
+    },
+    {
+      head: t("grant.take"),
+      bare: true,
+      look: "end",
+      render: (one) => (
+        <Button onClick={() => remove.mutate(one.id)} disabled={remove.isPending}>
+          {t("grant.take")}
+        </Button>
+      ),
+    },
+  ];
   return (
     <section>
       <h2>{t("people.grants")}</h2>
-      {query.isPending ? (
-        <Loading />
-      ) : query.isError ? (
-        <Failed error={query.error} retry={() => void query.refetch()} />
-      ) : query.data.length === 0 ? (
-        <p className="dim">{t("people.no_grants")}</p>
-      ) : (
-        <table className="list">
-          <tbody>
-            {query.data.map((one) => {
-              const until = parseUtc(one.expires_at);
-              return (
-                <tr key={one.id}>
-                  <td>
-                    <b>{t(`role.${one.role}`)}</b>
-                    <div>
-                      {where(one)}
-                      {one.back_hours !== null && `, ${t("grant.back", { count: one.back_hours })}`}
-                      {until !== null && `, ${t("grant.until", { time: world.zone.stamp(until) })}`}
-                    </div>
-                  </td>
-                  <td className="end">
-                    <Button onClick={() => remove.mutate(one.id)} disabled={remove.isPending}>
-                      {t("grant.take")}
-                    </Button>
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      )}
+      <Listed query={query} items={query.data ?? []} empty={<p className="dim">{t("people.no_grants")}</p>}>
+        <Table columns={columns} items={query.data ?? []} keyOf={(one) => one.id} />
+      </Listed>
       <Refused by={remove} />
       <div className="acts" style={{ marginTop: 8 }}>
         <Button onClick={grant}>{t("grant.add")}</Button>
@@ -246,6 +234,26 @@ function Grants({ user, grant }: { user: User; grant: () => void }) {
 function WhatSees({ user }: { user: User }) {
   const { t } = useTranslation();
   const query = useQuery({ queryKey: ["sees", user.id], queryFn: () => api.sees(user.id) });
+  const columns: Column<Sees["cameras"][number]>[] = [
+    {
+      head: t("grant.camera"),
+      bare: true,
+      render: (camera) => (
+        <>
+          <b>{String(camera.number).padStart(3, "0")}</b> {camera.name}
+        </>
+      ),
+    },
+  ];
+  const rightsOf = ({ acts, purpose_required }: Sees["cameras"][number]) =>
+    acts
+      .map((act) => t(`acts.${act}`) + (purpose_required.includes(act) ? ` (${t("people.with_purpose")})` : ""))
+      .join(", ");
+  const alike = new Map<string, Sees["cameras"]>();
+  for (const camera of query.data?.cameras ?? []) {
+    const rights = rightsOf(camera);
+    alike.set(rights, [...(alike.get(rights) ?? []), camera]);
+  }
   return (
     <section>
       <h2>{t("people.sees", { name: user.name })}</h2>
@@ -263,27 +271,15 @@ function WhatSees({ user }: { user: User }) {
           {query.data.cameras.length === 0 ? (
             <p className="dim">{t("people.sees_nothing")}</p>
           ) : (
-            <table className="list">
-              <caption>{t("people.sees_count", { count: query.data.cameras.length })}</caption>
-              <tbody>
-                {query.data.cameras.map((camera) => (
-                  <tr key={camera.id}>
-                    <td>
-                      <b>{String(camera.number).padStart(3, "0")}</b> {camera.name}
-                      <div className="dim">
-                        {camera.acts
-                          .map(
-                            (act) =>
-                              t(`acts.${act}`) +
-                              (camera.purpose_required.includes(act) ? ` (${t("people.with_purpose")})` : ""),
-                          )
-                          .join(", ")}
-                      </div>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
+            [...alike].map(([rights, cameras]) => (
+              <Table
+                key={rights}
+                columns={columns}
+                items={cameras}
+                keyOf={(camera) => camera.id}
+                caption={`${t("people.sees_count", { count: cameras.length })}: ${rights}`}
+              />
+            ))
           )}
         </>
       )}

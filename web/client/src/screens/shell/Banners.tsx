@@ -23,7 +23,9 @@ export function Banners() {
       {world.socket.blind && <Blind />}
       {level > 0 && (
         <p className="banner" data-banner="overload">
-          {t("banner.overload", { lowered: decoding.lowered, count: decoding.tiles })}
+          {decoding.lowered > 0
+            ? t("banner.overload", { lowered: decoding.lowered, count: decoding.tiles })
+            : t("banner.overload_late")}
         </p>
       )}
       {error !== null && Math.abs(error) > STATION_CLOCK_OFF_MS && (

@@ -4,6 +4,7 @@ import { useEffect, useReducer, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useDesk } from "../../app/context.tsx";
 import type { CameraLabel, TileController } from "../../media/tileController.ts";
+import type { TileWord } from "../../media/tileState.ts";
 import { duration, tenths } from "../../time/site.ts";
 import { Button } from "../../ui/controls.tsx";
 import { seen, type Zoom } from "./zoom.ts";
@@ -62,7 +63,6 @@ export function TileFace({
             <p className="tile__figures">
               {figures.width}×{figures.height} · {t("tile.fps", { n: Math.round(figures.fps) })}
               {figures.delayMs !== null && ` · ${Math.max(0, Math.round(figures.delayMs))} ms`}
-              {figures.transcoded && ` · ${t("tile.transcoded")}`}
               {figures.stream === "sub" && ` · ${t("tile.sub")}`}
             </p>
           )}
@@ -105,32 +105,19 @@ function CaptureTime({ controller }: { controller: TileController }) {
   return <span className="tile__time" ref={text} />;
 }
 
+const GLYPHS: Partial<Record<TileWord, string>> = { live: "●", delayed: "◔", checking: "◌", playback: "⟲" };
+
 function Badge({ controller, tour }: { controller: TileController; tour: string | null }) {
   const { t } = useTranslation();
   const { word, delayMs } = controller.verdict;
-  const after = tour === null ? "" : ` · ${tour}`;
-  if (word === "delayed") {
-    return (
-      <p className="tile__badge tile__badge--delayed">
-        <span aria-hidden="true">◔ </span>
-        {t("tile.delayed", { seconds: tenths((delayMs ?? 0) / 1000) })}
-        {after}
-      </p>
-    );
-  }
-  if (word === "checking") {
-    return (
-      <p className="tile__badge tile__badge--checking">
-        <span aria-hidden="true">◌ </span>
-        {t("tile.checking")}
-        {after}
-      </p>
-    );
-  }
+  const after =
+    (controller.figures.transcoded ? ` · ${t("tile.transcoded")}` : "") + (tour === null ? "" : ` · ${tour}`);
+  // What no glyph was given has none of the live one's either.
+  const glyph = GLYPHS[word];
   return (
-    <p className="tile__badge">
-      <span aria-hidden="true">● </span>
-      {t("tile.live")}
+    <p className={word === "live" ? "tile__badge" : `tile__badge tile__badge--${word}`}>
+      {glyph && <span aria-hidden="true">{glyph} </span>}
+      {t(`tile.${word}`, { seconds: tenths((delayMs ?? 0) / 1000) })}
       {after}
     </p>
   );
@@ -187,12 +174,12 @@ function Lost({ controller }: { controller: TileController }) {
           {why}
           {"; "}
           {verdict.word === "reconnecting" ? (
-            <>
+            <span className="tile__again">
               {t("tile.reconnecting")}{" "}
               <span className="spin" aria-hidden="true">
                 ◌
               </span>
-            </>
+            </span>
           ) : verdict.retryInMs !== null ? (
             t("tile.retry", { seconds: Math.ceil(verdict.retryInMs / 1000) })
           ) : (

@@ -162,8 +162,9 @@ function useWallKeys(frame: React.RefObject<HTMLElement | null>, pick: (index: n
         event.preventDefault();
         return;
       }
-      if (!singleKeys || event.shiftKey) return;
-      const tile = TILE_KEYS[event.code];
+      const plus = event.key === "+"; // most keyboards have it above the equals sign
+      if (!singleKeys || (event.shiftKey && !plus)) return;
+      const tile = plus ? "zoom_in" : TILE_KEYS[event.code];
       if (tile) window.dispatchEvent(new CustomEvent(TILE_EVENT, { detail: tile }));
       else if (event.code === "KeyF") {
         if (bare) void (document.fullscreenElement ? document.exitFullscreen() : frame.current?.requestFullscreen());

@@ -1,0 +1,39 @@
+/** For component tests: a piece drawn as the page draws it, in one language, with the queries and the world it asks for. */
+
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { cleanup, render } from "@testing-library/react";
+import type { ReactNode } from "react";
+import { afterEach, beforeAll } from "vitest";
+import type { Language } from "../api/model.ts";
+import { type Desk, DeskContext } from "../app/context.tsx";
+import { speak, startLanguages } from "../i18n/i18n.ts";
+import { SiteZone } from "../time/site.ts";
+import { Kit } from "./Kit.tsx";
+
+export const LANGUAGES: readonly Language[] = ["pl", "en"];
+export const NOW_MS = Date.parse("2026-11-21T20:37:04.200Z"); // 21:37:04 in Warsaw
+
+export const SITE = {
+  name: "Straż Miejska",
+  time_zone: "Europe/Warsaw",
+  version: "0.1.0",
+  setup_needed: false,
+} as Desk["site"];
+
+export function useStage(): void {
+  beforeAll(() => startLanguages("pl"));
+  afterEach(cleanup);
+}
+
+export function onStage(piece: ReactNode, language: Language = "pl") {
+  speak(language);
+  const world = { zone: new SiteZone("Europe/Warsaw"), nowMs: () => NOW_MS, serverNowMs: () => NOW_MS };
+  const desk = { site: SITE, world } as unknown as Desk;
+  return render(
+    <Kit dark>
+      <QueryClientProvider client={new QueryClient({ defaultOptions: { queries: { retry: false } } })}>
+        <DeskContext value={desk}>{piece}</DeskContext>
+      </QueryClientProvider>
+    </Kit>,
+  );
+}
