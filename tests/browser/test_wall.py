@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import ADMINISTRATOR, OPERATOR
-from tests.support.browser_site import PASSWORD, BrowserSite, Desk, await_words, desk
+from tests.support.browser_site import PASSWORD, BrowserSite, Desk, await_words, desk, lay
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
 
@@ -32,16 +31,6 @@ def wall(window: tuple[Desk, Page]) -> Page:
     page.keyboard.press("Escape")
     await_words(page, EVERY, 20)
     return page
-
-
-def lay(page: Page, grid: str, spot: int | None, tiles: list[object]) -> None:
-    """This window's wall, as it would be found after a reload."""
-    facts = {
-        "id": None, "version": None, "name": "", "shared": False, "mine": True, "grid": grid, "spot": spot,
-        "tiles": tiles, "changed": False,
-    }  # fmt: skip
-    page.evaluate("facts => sessionStorage.setItem('stroz.wall', facts)", json.dumps(facts))
-    page.reload()
 
 
 def spot(page: Page) -> str | None:
