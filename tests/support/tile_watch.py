@@ -13,9 +13,11 @@ from typing import Any
 from playwright.sync_api import BrowserContext, Page
 
 KEEP_PEERS = """(() => {
-    const peers = window.peers = [];
+    window.peers = [];
+    window.peersMade = 0;
     window.RTCPeerConnection = class extends RTCPeerConnection {
-        constructor(...all) { super(...all); peers.push(this); }
+        constructor(...all) { super(...all); window.peersMade += 1; window.peers.push(this); }
+        close() { super.close(); window.peers = window.peers.filter((peer) => peer !== this); }
     };
 })()"""
 LOOK = """() => {
@@ -76,7 +78,7 @@ def same_document(page: Page) -> bool:
 
 def peers_made(page: Page) -> int:
     """How many sessions the page ever began."""
-    return page.evaluate("window.peers.length")  # type: ignore[no-any-return]
+    return page.evaluate("window.peersMade")  # type: ignore[no-any-return]
 
 
 def counts(page: Page) -> list[dict[str, Any]]:
@@ -108,3 +110,41 @@ def standing(seen: Sequence[Look], since_ms: float) -> list[Look]:
     """What stood at `since_ms`, and what came after."""
     before = [look for look in seen if look.at_ms <= since_ms]
     return [*before[-1:], *(look for look in seen if look.at_ms > since_ms)]
+
+
+TRUTH = """() => {
+    // The first tile's word beside what its video really showed: [now, word, ms since the last new picture, its age then].
+    const samples = window.truth = [];
+    let video = null, shownAt = null, ageMs = null, newest = 0;
+    const source = () => {
+        for (const peer of window.peers) {
+            const track = peer.getReceivers()[0]?.track;
+            if (track && video?.srcObject?.getVideoTracks().includes(track)) {
+                return peer.getReceivers()[0].getSynchronizationSources()[0];
+            }
+        }
+    };
+    const shown = (now, frame) => {
+        const packet = source();
+        if (packet?.captureTimestamp) {
+            const ticks = (frame.rtpTimestamp - packet.rtpTimestamp) << 0;
+            const captured = packet.captureTimestamp - 2208988800000 + ticks / 90;
+            if (captured > newest) { newest = captured; shownAt = performance.now(); ageMs = Date.now() - captured; }
+        }
+        video.requestVideoFrameCallback(shown);
+    };
+    setInterval(() => {
+        const tile = document.querySelector('.tile[data-camera]'), now = tile?.querySelector('video');
+        if (now && now !== video) { video = now; video.requestVideoFrameCallback(shown); }
+        samples.push([Date.now(), tile?.dataset.word, shownAt === null ? null : performance.now() - shownAt, ageMs]);
+    }, 50);
+}"""
+
+
+def watch_truth(page: Page) -> None:
+    page.evaluate(TRUTH)
+
+
+def truth(page: Page) -> list[tuple[float, str, float | None, float | None]]:
+    """When, the first tile's word, how long ago its last new picture was shown, and how old that one was when it was."""
+    return [tuple(sample) for sample in page.evaluate("window.truth")]
