@@ -110,6 +110,9 @@ class BrowserSite:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
+    def pid(self, name: str) -> int:
+        return self.processes[name].pid
+
     def log(self, name: str) -> str:
         return (self.site.path / f"{name}.log").read_text(errors="replace")
 
