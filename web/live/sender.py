@@ -296,8 +296,9 @@ class Sender:
         """NACK: send these again, as far as they are still there and there is room for it."""
         if self._wire is None:
             return
-        sent = sequence_delta(self._sequence, self._key_sequence)
-        self._missed |= any(0 <= sequence_delta(s, self._key_sequence) < sent for s in sequences)
+        if sequences:  # in order: the last one is the newest
+            sent = sequence_delta(self._sequence, self._key_sequence)
+            self._missed = self._missed or 0 <= sequence_delta(sequences[-1], self._key_sequence) < sent
         mono_ns = self._clock.mono_ns()
         limit = self.limit.bytes_per_s
         rate = max(LEAST_REPEAT_BYTES_PER_S, REPEAT_SHARE * self._rate.bytes_per_s)
