@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORE ?= folder
 export DEMO_SECONDS STORE
 
-.PHONY: help demo test check client browser screenshots bench bench-ingest bench-scale bench-catalogue bench-live bench-browser bench-profile fuzz clocks crash-points kills store-faults disk-faults database-away soak power neighbours clean
+.PHONY: help demo test check client browser screenshots bench bench-ingest bench-scale bench-catalogue bench-live bench-browser bench-profile fuzz clocks crash-points kills store-faults disk-faults database-away soak power neighbours wall-soak live-loss clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -107,6 +107,15 @@ neighbours: ## cameras that harm beside ten that must lose nothing (NEIGHBOUR_AR
 soak: ## an hour of 40 cameras under all faults at random (SOAK_ARGS="--minutes 20 --seed 7 --json FILE")
 	@scripts/setup test
 	$(BIN)/python -m tests.support.soak $(SOAK_ARGS)
+
+wall-soak: ## a wall of 16 tiles in Chromium for two hours (WALL_MINUTES=120)
+	@scripts/setup test
+	@scripts/client
+	$(BIN)/python -m tests.support.wall_run --minutes $(or $(WALL_MINUTES),120) --json bench/results/wall.json
+
+live-loss: ## freezes and repeats of a viewer in Chromium that loses packets (LOSS_ARGS="--seconds 60")
+	@scripts/setup test
+	$(BIN)/python -m tests.support.loss_run --json bench/results/live-loss.json $(LOSS_ARGS)
 
 clean: ## remove .venv, caches and demo data
 	rm -rf web/client/node_modules web/client/dist .venv .venv-fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build demo-data

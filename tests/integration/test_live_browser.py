@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import os
-import re
 import signal
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,7 +15,7 @@ import pytest
 from tests.support.live_page import wall
 from tests.support.live_site import LiveSite, eventually_sync, live_site
 from tests.support.live_viewers import Door
-from tests.support.udp_relay import UdpRelay
+from tests.support.udp_relay import Networks
 from tests.support.vms_process import processes_of
 from vms.model import StreamKind
 from vms.simulate import prepare_small
@@ -89,31 +87,12 @@ async def test_nine_tiles_at_once_are_all_there(live: LiveSite, door: Door) -> N
         assert {UUID((await page.seen(name))["id"]) for name in names} <= set(await door.sessions())
 
 
-class Networks:
-    """A relay for each answer, in order of asking: what it does to the viewer's packets."""
-
-    def __init__(self, *manners: dict[str, Any]) -> None:
-        self._manners = list(manners)
-        self._undo = contextlib.AsyncExitStack()
-        self.relays: list[UdpRelay] = []
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._undo.aclose()
-
-    async def through(self, answer: str) -> str:
-        match = re.search(r"a=candidate:\S+ 1 udp \d+ (\S+) (\d+) typ host", answer)
-        assert match is not None
-        relay = UdpRelay((match[1], int(match[2])), **self._manners.pop(0))
-        self.relays.append(await self._undo.enter_async_context(relay))
-        return answer.replace(f" {match[2]} typ host", f" {relay.port} typ host")
-
-
-@pytest.mark.parametrize("lose", [0.02, 0.05])
-async def test_random_loss_is_repaired_and_no_tile_is_stuck(live: LiveSite, door: Door, lose: float) -> None:
-    async with Networks({"lose": lose}) as networks, wall(door, networks.through) as page:
+@pytest.mark.parametrize(("lose", "burst"), [(0.02, 1.0), (0.05, 1.0), (0.05, 5.0)])
+async def test_random_loss_is_repaired_and_no_tile_is_stuck(
+    live: LiveSite, door: Door, lose: float, burst: float
+) -> None:
+    """Figures of longer runs: `make live-loss`."""
+    async with Networks({"lose": lose, "burst": burst}) as networks, wall(door, networks.through) as page:
         await page.watch("a", live.stream(0))
         seen = await page.frames("a", 150, seconds=30)
         stats = await page.stats("a")

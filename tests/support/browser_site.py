@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +32,7 @@ from storage.catalogue import Actor, Catalogue
 from storage.catalogue.schema import migrate
 from tests.support.free_ports import free_port
 from tests.support.live_site import ROOT, SimulatorThread, eventually_sync
+from tests.support.sent import SentLog
 from vms.assignment import assign, write_assignment
 from vms.errors import VmsError
 from vms.feed import FeedClient
@@ -60,12 +61,12 @@ class BrowserSite:
     simulator: SimulatorThread
     cameras: list[Camera] = field(default_factory=list)
     setup_code: str | None = None
-    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, name: str, module: str, **environment: str) -> None:
+    def start(self, name: str, module: str, *arguments: str, **environment: str) -> None:
         with (self.site.path / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", module, "--data", str(self.site.path)],
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments, "--data", str(self.site.path)],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 env=os.environ | environment,
             )  # fmt: skip
@@ -78,24 +79,27 @@ class BrowserSite:
 
     def start_web(self) -> None:
         self.start("web", "web.api.process")
+        self.await_web()
+
+    def await_web(self) -> None:
         eventually_sync(lambda: self._answers("/health/ready"), 30, "the web process")
 
     def kill(self, name: str) -> None:
         """As the kernel would, without a word of farewell."""
-        process = self._processes.pop(name)
+        process = self.processes.pop(name)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
 
     def freeze(self, name: str) -> None:
         """The process stands still, its sockets open."""
-        os.killpg(self._processes[name].pid, signal.SIGSTOP)
+        os.killpg(self.processes[name].pid, signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
-        os.killpg(self._processes[name].pid, signal.SIGCONT)
+        os.killpg(self.processes[name].pid, signal.SIGCONT)
 
     def stop(self) -> None:
-        for name in list(self._processes)[::-1]:
-            process = self._processes.pop(name)
+        for name in list(self.processes)[::-1]:
+            process = self.processes.pop(name)
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.send_signal(signal.SIGTERM)
@@ -104,6 +108,9 @@ class BrowserSite:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+    def pid(self, name: str) -> int:
+        return self.processes[name].pid
 
     def log(self, name: str) -> str:
         return (self.site.path / f"{name}.log").read_text(errors="replace")
@@ -119,8 +126,8 @@ class BrowserSite:
         self.simulator.call(lambda sim: sim.stall(f"cam{index}", seconds))
 
     def _answers(self, path: str) -> bool:
-        process = self._processes["web"]
-        assert process.poll() is None, self.log("web")[-4000:]
+        for name, process in self.processes.items():
+            assert process.poll() is None, self.log(name)[-4000:]
         try:
             with urllib.request.urlopen(self.url + path, timeout=2) as answer:
                 return bool(answer.status == 200)
@@ -130,9 +137,20 @@ class BrowserSite:
 
 @contextmanager
 def browser_site(
-    footage: Sequence[Footage], names: Sequence[str], people: dict[str, Role | None], *, fresh: bool = False
+    footage: Sequence[Footage],
+    names: Sequence[str],
+    people: dict[str, Role | None],
+    *,
+    fresh: bool = False,
+    supervised: bool = False,
+    sent: SentLog | None = None,
+    settings: str = "",
 ) -> Iterator[BrowserSite]:
-    """Everything runs, and every camera is received, when this yields. `fresh`: nobody was ever set up."""
+    """Everything runs, and every camera is received, when this yields. `fresh`: nobody was ever set up.
+
+    `supervised`: by `vms up`, which replaces what is killed; `sent` learns what the cameras sent; `settings`: further
+    sections of the site's.
+    """
     if shutil.which("chromium") is None:
         pytest.skip("Chromium is not installed (Debian: chromium)")
     if not (ROOT / "web/client/dist/index.html").is_file():
@@ -145,26 +163,33 @@ def browser_site(
         port = free_port()
         (data / "site.toml").write_text(
             "[site]\nname = 'Straż Miejska'\n[recorder]\nworkers = 1\nsegment_seconds = 4\n[spool]\nreserve_bytes = 67108864\n"
-            f"[web]\nlisten = '127.0.0.1:{port}'\n"
+            f"[web]\nlisten = '127.0.0.1:{port}'\n[metrics]\nlisten = '127.0.0.1:0'\n{settings}"
         )
         site = Site.create(data, {})
         options = SimulatorOptions(tuple(footage), cameras=max(1, len(names)), port=0)
-        simulator = undo.enter_context(SimulatorThread(options))
+        simulator = SimulatorThread(options)
+        if sent is not None:
+            simulator.journal = sent  # type: ignore[assignment]
+        undo.enter_context(simulator)
         found = BrowserSite(site, f"http://127.0.0.1:{port}", simulator)
         undo.callback(found.stop)
-        _run(_register(found, names, people, fresh=fresh))
-        found.start("recorder", "recorder.host")
-        found.start_live()
-        found.start_web()
+        apart(_register(found, names, people, fresh=fresh))
+        if supervised:
+            found.start("up", "vms.cli", "up")
+            found.await_web()
+        else:
+            found.start("recorder", "recorder.host")
+            found.start_live()
+            found.start_web()
         if names:
             eventually_sync(lambda: _all_live(found), 60, "every camera live")
         yield found
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """On a loop of a thread's own: Playwright's is running in this one."""
+def apart(work: Coroutine[Any, Any, T] | Callable[[], T]) -> T:
+    """In a thread of its own, on a loop of its own: Playwright's is running in this one."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        return (thread.submit(work) if callable(work) else thread.submit(asyncio.run, work)).result()
 
 
 async def _register(found: BrowserSite, names: Sequence[str], people: dict[str, Role | None], *, fresh: bool) -> None:
@@ -203,14 +228,15 @@ def _all_live(found: BrowserSite) -> bool:
             return []
 
     wanted = {str(stream.id) for camera in found.cameras for stream in camera.streams}
-    live = {s["stream_id"] for s in _run(states()) if s["state"] in ("recording", "relaying")}
+    live = {s["stream_id"] for s in apart(states()) if s["state"] in ("recording", "relaying")}
     return wanted <= live
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium(*flags: str) -> Iterator[Browser]:
+    """`flags`: beside ours. One at a time in a process."""
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=[*FLAGS, *flags])
         try:
             yield browser
         finally:
@@ -271,11 +297,11 @@ def _own(url: str, own: str) -> bool:
     return url.startswith((own + "/", own.replace("http", "ws", 1) + "/", "blob:", "data:"))
 
 
-def lay(page: Page, grid: str, spot: int | None, tiles: list[object]) -> None:
+def lay(page: Page, grid: str, spot: int | None, tiles: Sequence[object]) -> None:
     """This window's wall, as it would be found after a reload."""
     facts = {
         "id": None, "version": None, "name": "", "shared": False, "mine": True, "grid": grid, "spot": spot,
-        "tiles": tiles, "changed": False,
+        "tiles": list(tiles), "changed": False,
     }  # fmt: skip
     page.evaluate("facts => sessionStorage.setItem('stroz.wall', facts)", json.dumps(facts))
     page.reload()

@@ -1,4 +1,4 @@
-"""Whether processes grow: their memory and open files over time, and the slope of that with its error.
+"""Whether processes, or pages, grow: their memory and open files over time, and the slope of that with its error.
 
 `slope` is pure. A process that was replaced begins a life of its own: lives share one slope and each has its own level.
 """
@@ -9,11 +9,19 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 BIN_S = 30.0  # samples within one are averaged first: neighbours in time are not independent
+
+
+class Timed(Protocol):
+    """Something measured at one moment."""
+
+    @property
+    def seconds(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ def look(pids: Iterable[int]) -> dict[int, Sample]:
     return found
 
 
-def slope(lives: Mapping[int, list[Sample]], what: str, *, warm_up_s: float, bin_s: float = BIN_S) -> Slope:
+def slope(lives: Mapping[int, Sequence[Timed]], what: str, *, warm_up_s: float, bin_s: float = BIN_S) -> Slope:
     """By least squares over means of `bin_s`, each life with its own level, the first `warm_up_s` of it left out."""
     points = counted = 0
     centred: list[tuple[float, float]] = []
@@ -72,11 +80,11 @@ def slope(lives: Mapping[int, list[Sample]], what: str, *, warm_up_s: float, bin
     return Slope(per_second * 3600, error * 3600, points, counted)
 
 
-def _means(samples: list[Sample], what: str, warm_up_s: float, bin_s: float) -> list[tuple[float, float]]:
+def _means(samples: Sequence[Timed], what: str, warm_up_s: float, bin_s: float) -> list[tuple[float, float]]:
     if not samples:
         return []
     began = samples[0].seconds
-    bins: dict[int, list[Sample]] = {}
+    bins: dict[int, list[Timed]] = {}
     for sample in samples:
         if sample.seconds - began >= warm_up_s:
             bins.setdefault(int((sample.seconds - began) // bin_s), []).append(sample)

@@ -103,6 +103,7 @@ class PacketViewer:
     async def __aenter__(self) -> Self:
         self._gatherer = RTCIceGatherer(iceServers=[])
         self.ice = RTCIceTransport(self._gatherer)
+        self.ice._connection.ice_controlling = True  # who offers, also towards checks that come before the answer
         self.dtls = _KeepingDtls(self.ice, [RTCCertificate.generateCertificate()])
         self.dtls.keep = self._keep
         self._more = asyncio.Event()
@@ -137,7 +138,6 @@ class PacketViewer:
         self.ssrc = self.media.ssrc[0].ssrc
         assert self.media.ice is not None
         assert self.media.dtls is not None
-        self.ice._connection.ice_controlling = True
         for candidate in self.media.ice_candidates:
             await self.ice.addRemoteCandidate(candidate)
         self.dtls._set_role("server" if self.media.dtls.role == "client" else "client")

@@ -5,6 +5,8 @@ key picture, a full socket) stands in a short queue that a timer empties. A view
 queue or its receiver reports, loses what is queued and goes on at the next key picture; that is counted. History for
 retransmission holds references into the shared arenas, not copies.
 
+A request for a key picture is answered from what was sent before only where the viewer lacks some of it.
+
 Sequence numbers and timestamps run on over a switch to another stream. RFC 3550 §6.4.1 (reports), RFC 4585 §6 (NACK,
 PLI), RFC 4588 §4 (retransmission in a stream of its own).
 """
@@ -49,6 +51,7 @@ REPEAT_BURST_BYTES = 100_000  # a lost key picture
 LOOK_BYTES = 100  # what asking for a packet that there is not costs of the room for repeats
 KEY_REQUEST_NS = 500_000_000  # requests for a key picture are heeded this often, and ever more seldom
 LONGEST_KEY_REQUEST_NS = 8_000_000_000
+FRESH_NS = 1_000_000_000  # a stream whose last picture went out longer ago has nothing new for anybody
 CALM_NS = 10_000_000_000  # without such a request: as at the beginning
 RATE_NS = 2_000_000_000  # the stream's rate is measured over at least so long
 
@@ -128,6 +131,9 @@ class Sender:
         self._repeated: dict[int, tuple[int, int]] = {}  # sequence number → when it may be repeated next, and the wait
         self._repeat_credit, self._repeat_ns = float(REPEAT_BURST_BYTES), 0
         self._key_heeded_ns, self._key_asked_ns, self._key_wait_ns = 0, 0, KEY_REQUEST_NS
+        self._key_sequence = first_sequence  # of the first packet of the last key picture
+        self._missed = False  # the viewer said that packets since then did not come
+        self._pictured_ns = 0  # when the last picture was taken in
         self._rate = _Rate()
         self._reported: tuple[int, int, int] | None = None  # of the last receiver report: lost, highest, when
 
@@ -202,6 +208,10 @@ class Sender:
             self.counts.drops += 1
             self.awaits_key = True
             return
+        if unit.key:
+            self._key_sequence = self._sequence + sum(run.count - first for _, run, first, _, _ in self._queue) & 0xFFFF
+            self._missed = False
+        self._pictured_ns = mono_ns
         self._allowance.take(len(arena.data))
         self._queued_bytes += len(arena.data)
         for run in arena.runs:
@@ -286,6 +296,9 @@ class Sender:
         """NACK: send these again, as far as they are still there and there is room for it."""
         if self._wire is None:
             return
+        if sequences:  # in order: the last one is the newest
+            sent = sequence_delta(self._sequence, self._key_sequence)
+            self._missed = self._missed or 0 <= sequence_delta(sequences[-1], self._key_sequence) < sent
         mono_ns = self._clock.mono_ns()
         limit = self.limit.bytes_per_s
         rate = max(LEAST_REPEAT_BYTES_PER_S, REPEAT_SHARE * self._rate.bytes_per_s)
@@ -349,12 +362,20 @@ class Sender:
         return size
 
     def wants_key(self) -> bool:
-        """PLI came: whether it is heeded now. A viewer that can make nothing of what it gets asks without end."""
+        """PLI came: whether the group of pictures under way brings this viewer newer pictures than it has.
+
+        Only where it said, since that group's key picture was last sent, that packets of it did not come, and while
+        pictures go out: whoever received everything asks because the camera is silent, and would be shown old pictures
+        as if they were new. All others go on with the next key picture. A viewer that can make nothing of what it gets
+        asks without end.
+        """
         self.counts.key_requests += 1
         mono_ns = self._clock.mono_ns()
         if mono_ns - self._key_asked_ns > CALM_NS:
             self._key_wait_ns = KEY_REQUEST_NS
         self._key_asked_ns = mono_ns
+        if self.awaits_key or not self._missed or mono_ns - self._pictured_ns > FRESH_NS:
+            return False
         if mono_ns - self._key_heeded_ns < self._key_wait_ns:
             return False
         self._key_heeded_ns = mono_ns

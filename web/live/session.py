@@ -295,8 +295,8 @@ class Session:
         if isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
             sender.repeat(packet.lost)
         elif isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_PLI:
-            if sender.wants_key() and not self.source.begin(self):
-                sender.drop_to_key()
+            if sender.wants_key():
+                self.source.begin(self)
         elif isinstance(packet, RtcpRrPacket | RtcpSrPacket):
             for report in packet.reports:
                 if report.ssrc == self._ssrc:

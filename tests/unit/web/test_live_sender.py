@@ -340,13 +340,88 @@ async def test_a_packet_that_is_asked_for_without_end_is_repeated_ever_more_seld
     assert 6 <= len(bench.datagrams()) <= 9
 
 
-async def test_requests_for_a_key_picture_are_heeded_ever_more_seldom(bench: Bench) -> None:
+# Requests for a key picture
+
+
+def numbers_of(packets: list[bytes]) -> list[int]:
+    return [int.from_bytes(p[2:4], "big") for p in packets]
+
+
+async def test_who_received_everything_is_not_shown_it_again(bench: Bench) -> None:
+    """Chromium asks for a key picture when nothing comes; what the camera sent before is nothing new to it."""
+    bench.push(3000, key=True)
+    bench.push(500)
+    assert not bench.sender.wants_key()
+    bench.clock.advance(3000 * MS)
+    assert not bench.sender.wants_key()
+    assert bench.sender.counts.key_requests == 2
+
+
+async def test_who_lacks_some_of_the_group_under_way_gets_it_once(bench: Bench) -> None:
+    group = [bench.push(3000, key=True), bench.push(500), bench.push(500)]
+    bench.sender.repeat(numbers_of(bench.received())[-1:])
+    assert bench.sender.wants_key()
+    bench.sender.begin(group)
+    assert not bench.sender.wants_key(), "and now it has it"
+    bench.clock.advance(1100 * MS)
+    assert not bench.sender.wants_key()
+    bench.received()
+    bench.push(500)
+    bench.sender.repeat(numbers_of(bench.received())[-1:])
+    assert bench.sender.wants_key(), "a loss since then"
+
+
+async def test_a_loss_before_the_key_picture_is_over_with_it(bench: Bench) -> None:
+    bench.push(3000, key=True)
+    bench.push(500)
+    before = numbers_of(bench.received())
+    bench.push(3000, key=True)
+    after = numbers_of(bench.received())
+    for numbers in (before, [*before, after[-1] + 1], [after[0] - 30_000 & 0xFFFF]):
+        bench.sender.repeat(numbers)
+        assert not bench.sender.wants_key()
+    bench.sender.repeat(after[:1])
+    assert bench.sender.wants_key()
+
+
+async def test_a_loss_is_told_of_a_key_picture_that_is_still_going_out(bench: Bench) -> None:
+    bench.push(2000, key=True)
+    bench.push(200_000)
+    bench.push(200_000, key=True)  # behind the one before, most of which waits for its turn
+    bench.sender.repeat(numbers_of(bench.received())[-1:])
+    assert not bench.sender.wants_key(), "what was lost is of the group before"
+    async with asyncio.timeout(5):
+        while bench.sender.counts.octets < 400_000:
+            await asyncio.sleep(0.002)
+            bench.clock.advance(5 * MS)
+    bench.sender.repeat(numbers_of(bench.received())[-1:])
+    assert bench.sender.wants_key()
+
+
+async def test_old_pictures_are_no_answer_when_the_camera_is_silent(bench: Bench) -> None:
+    bench.push(3000, key=True)
+    bench.sender.repeat(numbers_of(bench.received())[-1:])
+    bench.clock.advance(1100 * MS)
+    assert not bench.sender.wants_key()
+
+
+async def test_a_viewer_held_to_the_next_key_picture_is_not_given_the_one_before(bench: Bench) -> None:
+    bench.push(3000, key=True)
+    bench.sender.repeat(numbers_of(bench.received())[-1:])
+    bench.sender.drop_to_key()
+    assert not bench.sender.wants_key()
+
+
+async def test_a_viewer_that_makes_nothing_of_it_is_answered_ever_more_seldom(bench: Bench) -> None:
     heeded = 0
-    for _ in range(200):  # twenty seconds
+    bench.push(1000, key=True)
+    for _ in range(500):  # twenty seconds
+        bench.push(100)
+        bench.sender.repeat(numbers_of(bench.received())[-1:])
         heeded += bench.sender.wants_key()
-        bench.clock.advance(100 * MS)
     assert 4 <= heeded <= 8
     bench.clock.advance(20_000 * MS)
+    bench.push(100)
     assert bench.sender.wants_key()
 
 
