@@ -382,8 +382,7 @@ class WebSection:
     enabled: bool = setting(True, "Have `vms up` serve pages and live pictures.")
     listen: Listen = setting(Listen("127.0.0.1", 8080), "Where browsers and programs connect. Port 0: any free one.")
     certificate: Path | None = setting(
-        None,
-        "PEM file of the certificate, with its chain. Absent: plain HTTP on loopback, else the site's own in `tls`.",
+        None, "PEM file of the certificate, with its chain. Absent: plain HTTP on loopback, else the site's own."
     )
     key: Path | None = setting(None, "PEM file of its private key.")
 
