@@ -112,6 +112,7 @@ def test_a_killed_web_process(nine: Watched) -> None:
     sessions = tile_watch.peers_made(nine.page)
     at_ms = nine.kill("web.api.process")
     nine.page.locator("[data-banner=blind]").wait_for(timeout=BLIND_MS + 1000)
+    await_words(nine.page, dict.fromkeys(NINE, NOT_LIVE), 1)
     await_words(nine.page, NINE, BACK_MS / 1000)
     said, back = nine.report("web process", at_ms)
     (blind, *_) = [look for look in tile_watch.looks(nine.page) if look.at_ms > at_ms and look.blind]
