@@ -210,7 +210,7 @@ class Sender:
             return
         if unit.key:
             self._key_sequence = self._sequence + sum(run.count - first for _, run, first, _, _ in self._queue) & 0xFFFF
-            self._missed = False
+            self._missed = not self.counts.packets  # browsers count losses from the first packet that comes
         self._pictured_ns = mono_ns
         self._allowance.take(len(arena.data))
         self._queued_bytes += len(arena.data)
@@ -366,15 +366,17 @@ class Sender:
 
         Only where it said, since that group's key picture was last sent, that packets of it did not come, and while
         pictures go out: whoever received everything asks because the camera is silent, and would be shown old pictures
-        as if they were new. All others go on with the next key picture. A viewer that can make nothing of what it gets
-        asks without end.
+        as if they were new. All others go on with the next key picture, and so does who has little room. Of the first
+        group of all a viewer cannot say that packets are missing, so there the request is enough. A viewer that can make
+        nothing of what it gets asks without end.
         """
         self.counts.key_requests += 1
         mono_ns = self._clock.mono_ns()
         if mono_ns - self._key_asked_ns > CALM_NS:
             self._key_wait_ns = KEY_REQUEST_NS
         self._key_asked_ns = mono_ns
-        if self.awaits_key or not self._missed or mono_ns - self._pictured_ns > FRESH_NS:
+        limited = self.limit.bytes_per_s is not None
+        if limited or self.awaits_key or not self._missed or mono_ns - self._pictured_ns > FRESH_NS:
             return False
         if mono_ns - self._key_heeded_ns < self._key_wait_ns:
             return False

@@ -109,7 +109,8 @@ class Source:
         elif isinstance(event, Dropped):
             self._forget_group()
             for viewer in list(self._viewers):
-                viewer.drop_to_key()
+                if not contained("a viewer", lambda v: v.drop_to_key(), viewer):
+                    self._lose(viewer)
         elif isinstance(event, StreamState) and event != self.state:
             self.state = event
             self._tell()

@@ -350,11 +350,29 @@ def numbers_of(packets: list[bytes]) -> list[int]:
 async def test_who_received_everything_is_not_shown_it_again(bench: Bench) -> None:
     """Chromium asks for a key picture when nothing comes; what the camera sent before is nothing new to it."""
     bench.push(3000, key=True)
+    bench.push(3000, key=True)
     bench.push(500)
     assert not bench.sender.wants_key()
     bench.clock.advance(3000 * MS)
     assert not bench.sender.wants_key()
     assert bench.sender.counts.key_requests == 2
+
+
+async def test_who_lost_the_very_first_packets_gets_them_on_request_alone(bench: Bench) -> None:
+    """A browser counts what is missing from the first packet that it got."""
+    group = [bench.push(3000, key=True), bench.push(500)]
+    assert bench.sender.wants_key()
+    bench.sender.begin(group)
+    bench.clock.advance(600 * MS)
+    bench.push(500)
+    assert not bench.sender.wants_key(), "once"
+
+
+async def test_a_request_of_who_has_little_room_takes_nothing_from_its_queue(bench: Bench) -> None:
+    bench.push(3000, key=True)
+    bench.sender.limit.bytes_per_s = 37_500.0
+    assert not bench.sender.wants_key()
+    assert not bench.sender.awaits_key
 
 
 async def test_who_lacks_some_of_the_group_under_way_gets_it_once(bench: Bench) -> None:
