@@ -4,7 +4,13 @@ import { Problem } from "../api/problems.ts";
 import { onStage, useStage } from "./onStage.tsx";
 import { Listed, Table } from "./Table.tsx";
 
-const IDLE = { isPending: false, isError: false, error: null as unknown, refetch: () => undefined };
+const IDLE = {
+  isPending: false,
+  isError: false,
+  error: null as unknown,
+  data: undefined as unknown,
+  refetch: () => undefined,
+};
 const COLUMNS = [
   { head: "Nr", render: (n: number) => n },
   { head: "Zakończ", bare: true, look: "end", render: (n: number) => <button type="button">zakończ {n}</button> },
@@ -35,6 +41,12 @@ describe("a list", () => {
     expect(screen.getByRole("alert").textContent).toContain("To zwykle mija.");
     fireEvent.click(screen.getByRole("button", { name: "Spróbuj ponownie" }));
     expect(refetch).toHaveBeenCalledOnce();
+  });
+
+  it("stays where it could not be had anew", () => {
+    list({ isError: true, error: new Problem(503, { code: "catalogue_away" }), data: [1, 2] }, [1, 2]);
+    expect(screen.getByRole("table", { name: "liczby" })).toBeTruthy();
+    expect(screen.queryByRole("alert")).toBeNull();
   });
 
   it("says that one has no right to it, and offers no second try", () => {

@@ -16,10 +16,12 @@ interface Asked {
   readonly isPending: boolean;
   readonly isError: boolean;
   readonly error: unknown;
+  readonly data: unknown;
   refetch(): unknown;
 }
 
-/** `items` are those of the query that are to be shown; `empty` says why there are none. */
+/** `items` are those of the query that are to be shown; `empty` says why there are none. A list that is there stays when it
+ * could not be had anew. */
 export function Listed({
   query,
   items,
@@ -32,7 +34,8 @@ export function Listed({
   children: ReactNode;
 }) {
   if (query.isPending) return <Loading />;
-  if (query.isError) return <Failed error={query.error} retry={() => void query.refetch()} />;
+  if (query.isError && query.data === undefined)
+    return <Failed error={query.error} retry={() => void query.refetch()} />;
   return items.length === 0 ? empty : children;
 }
 
