@@ -99,6 +99,18 @@ describe("the server's clock", () => {
     expect(wrongBy()).toBe(0);
   });
 
+  it("is asked for once by a new connection that ends blindness, and unknown to those who hear of that", async () => {
+    Server.last.end(1006);
+    await vi.advanceTimersByTimeAsync(3500);
+    const heard: unknown[] = [];
+    socket.subscribe({ onLink: () => heard.push([socket.blind, wrongBy()]) });
+    expect([Server.opened.length, socket.blind]).toEqual([2, true]);
+    Server.last.say({ t: "hello", server_ns: now() });
+    expect([heard, Server.last.pings.length]).toEqual([[[false, null]], 1]);
+    await pass(2);
+    expect([wrongBy(), Server.last.pings.length]).toEqual([0, 8]);
+  });
+
   it("is another after every new connection, blind or not", async () => {
     Server.last.end(1006);
     Server.answers = false;

@@ -141,11 +141,10 @@ export class LiveSocket {
     this.heardAtMs = now;
     this.failures = 0;
     this.greeted = true;
-    if (this.blind) {
-      this.blind = false;
-      this.measure();
-      this.each((listener) => listener.onLink?.());
-    }
+    const wasBlind = this.blind;
+    this.blind = false;
+    if (wasBlind || message.t === "hello") this.measure();
+    if (wasBlind) this.each((listener) => listener.onLink?.());
     switch (message.t) {
       case "pong": {
         const first = this.clock.at(now) === null;
@@ -154,9 +153,6 @@ export class LiveSocket {
         if (this.pingsLeft > 0) setTimeout(() => this.ping(), SAMPLE_EVERY_MS);
         break;
       }
-      case "hello":
-        this.measure();
-        break;
       case "beat":
         this.keepTime(now, nsToMs(String(message.server_ns)));
         break;
@@ -182,7 +178,7 @@ export class LiveSocket {
       case "signed_out":
         this.each((listener) => listener.onSignedOut?.());
         break;
-      default: // of a newer server
+      default: // `hello`, and what a newer server says
     }
   }
 
