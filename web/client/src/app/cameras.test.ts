@@ -34,18 +34,41 @@ describe("the list of cameras", () => {
     await vi.waitFor(() => expect(list()).toEqual(["a Dworzec", "b Park"]));
   });
 
-  it("is not the one that was on its way when it became another", async () => {
+  it("comes with the first answer, and then with one given after it became another", async () => {
     let giveOld: (found: Camera[]) => void = () => undefined;
     stop();
     queries = new QueryClient();
-    const observer = new QueryObserver(queries, { queryKey: ["cameras"], queryFn: () => answer() });
+    let asked = 0;
+    const queryFn = () => (asked++, answer());
+    const observer = new QueryObserver(queries, { queryKey: ["cameras"], queryFn });
     answer = () => new Promise((resolve) => (giveOld = resolve));
     const leave = observer.subscribe(() => undefined);
     const unfollow = followCameras({ subscribe: (given) => ((listener = given), () => undefined) }, queries);
     stop = () => (unfollow(), leave());
-    answer = () => Promise.resolve(named("a Dworzec"));
+    let giveNew = giveOld;
+    answer = () => new Promise((resolve) => (giveNew = resolve));
+    listener.onRegistry?.();
     listener.onRegistry?.();
     giveOld(named("a Rynek"));
+    await vi.waitFor(() => expect([list(), asked]).toEqual([["a Rynek"], 2]));
+    giveNew(named("a Dworzec"));
+    await vi.waitFor(() => expect(list()).toEqual(["a Dworzec"]));
+    expect(asked).toBe(2);
+  });
+
+  it("is not one that was on its way when it became another", async () => {
+    await vi.waitFor(() => expect(list()).toHaveLength(2));
+    let giveOld: (found: Camera[]) => void = () => undefined;
+    answer = () => new Promise((resolve) => (giveOld = resolve));
+    listener.onRegistry?.();
+    await vi.waitFor(() => expect(queries.isFetching()).toBe(1));
+    answer = () => new Promise(() => undefined);
+    listener.onRegistry?.();
+    giveOld(named("a Rynek"));
+    await Promise.resolve();
+    expect(list()).toEqual(["a Rynek", "b Park"]);
+    answer = () => Promise.resolve(named("a Dworzec"));
+    listener.onRegistry?.();
     await vi.waitFor(() => expect(list()).toEqual(["a Dworzec"]));
   });
 

@@ -16,8 +16,14 @@ export function useCameras() {
 /** Keeps the list what the server would say now: what went is out at once, what is called otherwise is asked for. */
 export function followCameras(socket: Pick<LiveSocket, "subscribe">, queries: QueryClient): () => void {
   const askAgain = () => {
-    // An answer on its way may have been given before the change.
-    void queries.cancelQueries({ queryKey: KEY }).then(() => queries.invalidateQueries({ queryKey: KEY }));
+    const known = queries.getQueryState(KEY);
+    // An answer on its way may have been given before the change. The first is let come all the same: a list that may be
+    // old is better than none, and at the first message of every page it is on its way.
+    const isFirst = known?.data === undefined && known?.fetchStatus === "fetching";
+    const over = isFirst
+      ? queries.refetchQueries({ queryKey: KEY }, { cancelRefetch: false }) // joins what is running
+      : queries.cancelQueries({ queryKey: KEY });
+    void over.then(() => queries.invalidateQueries({ queryKey: KEY }, { cancelRefetch: false }));
   };
   return socket.subscribe({
     onCameras: (_, gone) => {
