@@ -9,11 +9,16 @@ let asked: string[];
 let peers: { closed: boolean }[];
 let stream: "main" | "sub";
 
-const refused = (status: number, code: string) => () =>
-  Promise.resolve(new Response(JSON.stringify({ code }), { status }));
+/** Whether frames come from a peer that was answered. */
+let showing: boolean;
+let offer: () => Promise<object>;
+
+const refused = (status: number, code: string, retry_after?: number) => () =>
+  Promise.resolve(new Response(JSON.stringify({ code, retry_after }), { status }));
 
 class Peer {
   closed = false;
+  answered = false;
   connectionState = "new";
   localDescription = { sdp: "v=0" };
   constructor() {
@@ -24,14 +29,17 @@ class Peer {
     receiver: {
       track: null,
       getStats: () => Promise.resolve(new Map()),
-      getSynchronizationSources: () => [{ rtpTimestamp: 1 }],
+      getSynchronizationSources: () => (this.answered && showing ? [{ rtpTimestamp: 1 }] : []),
     },
     setCodecPreferences: () => undefined,
   });
   addEventListener = () => undefined;
-  createOffer = () => Promise.resolve({});
+  createOffer = () => offer();
   setLocalDescription = () => Promise.resolve();
-  setRemoteDescription = () => Promise.resolve();
+  setRemoteDescription = () => {
+    this.answered = true;
+    return Promise.resolve();
+  };
   close = () => {
     this.closed = true;
   };
@@ -41,13 +49,20 @@ const codecs = (...names: string[]) => ({
   getCapabilities: () => ({ codecs: names.map((n) => ({ mimeType: `video/${n}` })) }),
 });
 
+const accepted = () =>
+  new Response("v=0", {
+    status: 201,
+    headers: { Location: `/api/v1/whep/sessions/${asked.length}`, "Stroz-Stream": stream },
+  });
+
 describe("a tile that is to show the other stream", () => {
   let tile: TileController;
   const doubtSession = vi.fn();
 
   beforeEach(async () => {
     vi.useFakeTimers();
-    [answers, posts, asked, peers, stream] = [[], [], [], [], "sub"];
+    [answers, posts, asked, peers, stream, showing] = [[], [], [], [], "sub", true];
+    offer = () => Promise.resolve({});
     // Every stream shows a picture each 40 ms.
     HTMLVideoElement.prototype.requestVideoFrameCallback = (shown) =>
       setTimeout(
@@ -63,10 +78,7 @@ describe("a tile that is to show the other stream", () => {
       if (method === "PUT") return (answers.shift() ?? (() => Promise.resolve(new Response(null, { status: 204 }))))();
       const post = method === "POST" && posts.shift();
       if (post) return post();
-      const headers = { Location: `/api/v1/whep/sessions/${asked.length}`, "Stroz-Stream": stream };
-      return Promise.resolve(
-        new Response(method === "POST" ? "v=0" : "", { status: method === "POST" ? 201 : 200, headers }),
-      );
+      return Promise.resolve(method === "POST" ? accepted() : new Response("", { status: 200 }));
     });
     const source = { camera: "a", label: null, assigned: "camera", purpose: null } as const;
     tile = new TileController(source, "sub", {
@@ -109,8 +121,24 @@ describe("a tile that is to show the other stream", () => {
     expect(peers.map((peer) => peer.closed)).toEqual([true, false]);
   });
 
+  it("keeps the picture of another session that was answered with the same stream", async () => {
+    vi.stubGlobal("RTCRtpReceiver", codecs("H264", "H265"));
+    answers = [refused(406, "codec_unsupported"), refused(406, "codec_unsupported")];
+    await wish();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([tile.figures.stream, tile.verdict.word]).toEqual(["sub", "live"]);
+    expect([asked, peers.length]).toEqual([["POST", "PUT", "DELETE", "POST", "PUT"], 2]);
+  });
+
+  it("asks once for a stream that the camera does not have", async () => {
+    answers = [refused(409, "source_not_live")];
+    await wish();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([tile.figures.stream, tile.verdict.word, asked]).toEqual(["sub", "live", ["POST", "PUT"]]);
+  });
+
   it.each([
-    ["the camera sends it not now", refused(409, "source_not_live")],
+    ["the camera sends it not now", refused(409, "source_not_live", 2)],
     ["the gateway is away", refused(503, "gateway_away")],
     ["nobody answers", () => Promise.reject(new TypeError("away"))],
   ])("keeps its picture where %s, and asks again", async (_, answer) => {

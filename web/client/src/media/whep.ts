@@ -135,8 +135,11 @@ export class WhepSession {
         signal: AbortSignal.any([this.abort.signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]),
       });
       if (response.ok) return "done";
-      const { code } = (await response.json().catch(() => ({}))) as { code?: string };
-      if (code === "codec_unsupported") return offersH265() ? "broken" : "never";
+      const { code, retryAfterMs } = await refusalOf(response);
+      // A session that was opened for this stream was answered with another because of what the stream is.
+      const mayBeOffered = this.request.rendition !== rendition && offersH265();
+      if (code === "codec_unsupported") return mayBeOffered ? "broken" : "never";
+      if (response.status === 409 && retryAfterMs === null) return "never"; // the camera has none
       return response.status === 404 ? "broken" : "later";
     } catch {
       return "later";
@@ -204,10 +207,14 @@ export class WhepSession {
       throw new WhepRefused("server_away", null);
     }
     if (response.status === 201) return response;
-    const problem = (await response.json().catch(() => ({}))) as { code?: string; retry_after?: number };
-    const seconds = Number(response.headers.get("Retry-After") ?? problem.retry_after ?? Number.NaN);
-    throw new WhepRefused(problem.code ?? `http_${response.status}`, Number.isFinite(seconds) ? seconds * 1000 : null);
+    throw await refusalOf(response);
   }
+}
+
+async function refusalOf(response: Response): Promise<WhepRefused> {
+  const problem = (await response.json().catch(() => ({}))) as { code?: string; retry_after?: number };
+  const seconds = Number(response.headers.get("Retry-After") ?? problem.retry_after ?? Number.NaN);
+  return new WhepRefused(problem.code ?? `http_${response.status}`, Number.isFinite(seconds) ? seconds * 1000 : null);
 }
 
 function askForCaptureTime(transceiver: ExtensibleTransceiver): void {
