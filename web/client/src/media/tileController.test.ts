@@ -164,4 +164,49 @@ describe("a tile that is to show the other stream", () => {
     expect(asked).toEqual(["POST", "PUT", "DELETE", "POST"]);
     expect(peers.map((peer) => peer.closed)).toEqual([true, false]);
   });
+
+  it("waits for a slow server, which is asked once, and then for the picture", async () => {
+    answers = [refused(404, "not_found")];
+    posts = [() => new Promise((resolve) => setTimeout(() => resolve(accepted()), 7900))];
+    showing = false;
+    await wish();
+    await vi.advanceTimersByTimeAsync(7900 + 3900);
+    expect([asked, peers.map((peer) => peer.closed)]).toEqual([
+      ["POST", "PUT", "DELETE", "POST"],
+      [true, false],
+    ]);
+    showing = true;
+    await vi.advanceTimersByTimeAsync(1000);
+    expect([tile.verdict.word, peers.length]).toEqual(["live", 2]);
+  });
+
+  it("takes an answer without a picture for a failure after four seconds", async () => {
+    answers = [refused(404, "not_found")];
+    showing = false;
+    await wish();
+    await vi.advanceTimersByTimeAsync(3900);
+    expect(peers.map((peer) => peer.closed)).toEqual([true, false]);
+    await vi.advanceTimersByTimeAsync(400);
+    expect([peers.map((peer) => peer.closed), asked.at(-1)]).toEqual([[true, true], "DELETE"]);
+  });
+
+  it("begins anew where an answer breaks off, and ends what it was about", async () => {
+    answers = [refused(404, "not_found")];
+    posts = [() => Promise.resolve(Object.assign(accepted(), { text: () => Promise.reject(new TypeError("cut")) }))];
+    await wish();
+    expect([tile.refusal, asked]).toEqual(["server_away", ["POST", "PUT", "DELETE", "POST", "DELETE"]]);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect([tile.refusal, tile.verdict.word]).toEqual([null, "live"]);
+  });
+
+  it("begins anew where the browser itself never makes an offer", async () => {
+    answers = [refused(404, "not_found")];
+    offer = () => new Promise(() => undefined);
+    await wish();
+    await vi.advanceTimersByTimeAsync(11_900);
+    expect(peers.length).toBe(2);
+    offer = () => Promise.resolve({});
+    await vi.advanceTimersByTimeAsync(2000);
+    expect([tile.verdict.word, peers.length]).toEqual(["live", 3]);
+  });
 });

@@ -13,7 +13,8 @@ import { type CameraDown, type Cause, judge, type TileFacts, type TileVerdict } 
 import { type FrameCounts, type Rendition, WhepRefused, WhepSession } from "./whep.ts";
 
 export const TICK_MS = 250;
-const FIRST_PICTURE_MS = 4000; // an attempt that shows nothing by then has failed
+const OPENING_MS = 12_000; // longer than all that a session waits for until it is answered
+const FIRST_PICTURE_MS = 4000; // an answered attempt that shows nothing by then has failed
 const SWITCH_AGAIN_MS = 10_000;
 const COUNT_EVERY_TICKS = 4;
 const TIME_SHOWN_EVERY_MS = 95;
@@ -87,7 +88,8 @@ export class TileController {
   private failure: Cause = null;
   private failures = 0;
   private attempting = false;
-  private attemptStartedMs = 0;
+  /** When the attempt that is running has failed, if it shows nothing. */
+  private showsByMs = 0;
   private retryAtMs: number | null = null;
   /** When the other stream is asked for again, which could not be shown. */
   private switchAtMs: number | null = null;
@@ -236,7 +238,7 @@ export class TileController {
   private async attempt(): Promise<void> {
     this.closeSession();
     this.attempting = true;
-    this.attemptStartedMs = performance.now();
+    this.showsByMs = performance.now() + OPENING_MS;
     this.retryAtMs = null;
     const asked = this.wanted;
     const session = new WhepSession({
@@ -258,6 +260,7 @@ export class TileController {
       const answer = await session.open();
       if (session !== this.session) return;
       this.refusal = null;
+      this.showsByMs = performance.now() + FIRST_PICTURE_MS; // a slow server is not asked twice
       const stream = answer.stream ?? asked;
       this.figures = { ...this.figures, stream, transcoded: answer.transcoded };
       this.tell();
@@ -339,7 +342,7 @@ export class TileController {
     if (this.attempting) {
       const decodes =
         now - (this.watchdog.lastDecodedAtMs ?? 0) < FIRST_PICTURE_MS && this.watchdog.lastDecodedAtMs !== null;
-      if (now - this.attemptStartedMs > FIRST_PICTURE_MS && !document.hidden && !decodes) this.failed("network", null);
+      if (now > this.showsByMs && !document.hidden && !decodes) this.failed("network", null);
       return;
     }
     if (this.switchAtMs !== null && now >= this.switchAtMs && this.session !== null) void this.switch(this.session);

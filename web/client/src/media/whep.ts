@@ -105,7 +105,9 @@ export class WhepSession {
     await peer.setLocalDescription(await peer.createOffer());
     const response = await this.post(withoutLocalNames(peer.localDescription?.sdp ?? ""));
     this.location = response.headers.get("Location");
-    const answer = await response.text();
+    const answer = await response.text().catch(() => {
+      throw new WhepRefused("server_away", null);
+    });
     if (this.closed) {
       this.end(); // closed while the server was answering: the resource exists and nobody else knows of it
       throw new WhepRefused("closed", null);
