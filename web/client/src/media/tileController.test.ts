@@ -130,6 +130,15 @@ describe("a tile that is to show the other stream", () => {
     expect([asked, peers.length]).toEqual([["POST", "PUT", "DELETE", "POST", "PUT"], 2]);
   });
 
+  it("carries out a wish that comes between the answer and the first picture", async () => {
+    showing = false;
+    tile.retryNow();
+    await vi.advanceTimersByTimeAsync(50); // answered by now
+    asked = [];
+    await wish();
+    expect([tile.figures.stream, asked]).toEqual(["main", ["PUT"]]);
+  });
+
   it("asks once for a stream that the camera does not have", async () => {
     answers = [refused(409, "source_not_live")];
     await wish();

@@ -166,7 +166,7 @@ export class TileController {
     if (rendition === this.wanted || this.disposed) return;
     this.wanted = rendition;
     const session = this.session;
-    if (session === null || this.attempting) return;
+    if (session === null || session.id === null) return; // the answer, when it comes, is held against this wish
     void this.switch(session);
   }
 
@@ -190,7 +190,7 @@ export class TileController {
       if (this.down === null) return;
       this.down = null;
       this.failures = 0;
-      if (this.session === null || this.failure !== null) this.retryAtMs = performance.now();
+      if (this.session === null || (this.failure !== null && !this.attempting)) this.retryAtMs = performance.now();
     } else {
       this.down = { ...down, toldAtMs: this.down?.toldAtMs ?? performance.now() };
     }

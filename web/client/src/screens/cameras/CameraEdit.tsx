@@ -24,7 +24,7 @@ export function CameraEdit({ id }: { id: string | null }) {
   if (!may) return <NoRight />;
   if (id === null) return <CameraForm camera={null} etag={null} />;
   if (query.isPending) return <Loading />;
-  if (query.isError) return <Failed error={query.error} retry={() => void query.refetch()} />;
+  if (query.isLoadingError) return <Failed error={query.error} retry={() => void query.refetch()} />;
   return <CameraForm key={query.data.etag} camera={query.data.camera} etag={query.data.etag} />;
 }
 

@@ -259,7 +259,7 @@ function WhatSees({ user }: { user: User }) {
       <h2>{t("people.sees", { name: user.name })}</h2>
       {query.isPending ? (
         <Loading />
-      ) : query.isError ? (
+      ) : query.isLoadingError ? (
         <Failed error={query.error} retry={() => void query.refetch()} />
       ) : (
         <>
@@ -471,7 +471,7 @@ function RoleMatrix({ onClose }: { onClose: () => void }) {
     <Dialog title={t("people.roles_title")} size="90%" onClose={onClose}>
       {query.isPending ? (
         <Loading />
-      ) : query.isError ? (
+      ) : query.isLoadingError ? (
         <Failed error={query.error} retry={() => void query.refetch()} />
       ) : (
         <div style={{ overflowX: "auto" }}>
