@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -47,7 +48,9 @@ async def test_records_exports_and_ends_by_itself(tmp_path: Path) -> None:
     if shutil.which("ffprobe"):
         assert [codec_of(clip) for clip in clips] == ["h264", "hevc"]
     assert list((folder / "spool" / "open").iterdir()) == []
-    assert (await vms("--data", folder, "timeline", "6", "--day", "today")).code == 0
+    look = re.search(r"; look: vms (.+)", demo.out)
+    assert look is not None
+    assert (await vms(*shlex.split(look[1]))).code == 0
     await until("no process is left", lambda: not processes_of(folder), 5)
 
 

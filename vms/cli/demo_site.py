@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -100,7 +101,9 @@ class Demo:
             await site_runs.end("archiver")
             await self._sum_up(site, within)
         clips.tell()
-        say(f"{self._folder} stays until the next demo; look: vms --data {self._folder} timeline {len(DEMO_CAMERAS)}")
+        program = sys.argv[0] if Path(sys.argv[0]).name == "vms" else "vms"
+        look = f"{program} --data {self._folder} timeline {len(DEMO_CAMERAS)} --day today"
+        say(f"{self._folder} stays until the next demo; look: {look}")
         return clips.complete
 
     async def _start_store(self, undo: AsyncExitStack) -> S3Location | None:

@@ -9,7 +9,7 @@
 import { pauseMs } from "../media/backoff.ts";
 import { type ClockSample, ClockSync, nsToMs } from "./clockSync.ts";
 
-export const BLIND_AFTER_MS = 3000;
+export const BLIND_AFTER_MS = 2600; // so that it stands on the page within three seconds
 const TICK_MS = 250;
 const BURST = 8; // samples of a clock that is not known
 const SAMPLE_EVERY_MS = 120;
