@@ -102,7 +102,7 @@ class LiveViews:
     async def switch(self, caller: Caller, view_id: UUID, rendition: str) -> None:
         """Show main or sub in a view of the caller's. Refusals NOT_FOUND, SOURCE_NOT_LIVE, the gateway's."""
         view = self.of_caller(caller, view_id)
-        camera = self._watch.cameras.get(view.camera_id)
+        camera = self._watch.registered().get(view.camera_id)
         if camera is None or not caller.access(camera).may(Act.VIEW_LIVE):
             raise not_found()
         stream = next((s for s in camera.streams if s.kind.value == rendition), None)
@@ -120,7 +120,7 @@ class LiveViews:
     async def snapshot(self, caller: Caller, view_id: UUID, captured_ns: int | None) -> None:
         """Put on record that a still of a view of the caller's is kept. Refusal NOT_FOUND also for a view that may no longer be."""
         view = self.of_caller(caller, view_id)
-        camera = self._watch.cameras.get(view.camera_id)
+        camera = self._watch.registered().get(view.camera_id)
         if camera is None or not caller.access(camera).may(Act.VIEW_LIVE):
             raise not_found()
         record = caller.actor.does(
@@ -190,7 +190,7 @@ class LiveViews:
             await asyncio.gather(*map(self._close, there.keys() - self.views.keys() - self._opening.keys()))
 
     def _is_allowed(self, view: LiveView, now_ns: int) -> bool:
-        if not self._watch.cameras:
+        if self._watch.version is None:
             return True  # not read yet
         camera = self._watch.cameras.get(view.camera_id)
         return camera is not None and access_of(self.logins.get(view.login_id), camera, now_ns).may(Act.VIEW_LIVE)

@@ -182,6 +182,36 @@ async def test_consoles_go_on_and_come_back_while_the_catalogue_is_away(
             assert socket.close_code == 1013
 
 
+async def test_before_the_cameras_were_read_nobody_is_told_that_there_are_none(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = await web_site.camera(1)
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    watch, read = web_site.parts.watch, web_site.parts.watch.read_cameras
+
+    async def unread() -> None:
+        watch.cameras, watch.version = {}, None
+
+    monkeypatch.setattr(watch, "read_cameras", unread)
+    await watch.look()
+    for path in ("/cameras", f"/cameras/{camera.id}", "/groups"):
+        answer = await client("GET", path)
+        assert (answer.status, answer.code, answer.json["retry_after"]) == (503, "catalogue_away", 2), path
+    assert (await client.watch(camera)).code == "catalogue_away"
+    async with client.session.ws_connect(web_site.base + "/api/v1/ws") as socket, asyncio.timeout(20):
+        beats, kinds = 0, set()
+        while beats < 3:
+            kinds.add(kind := (await socket.receive_json())["t"])
+            beats += kind == "beat"
+        assert kinds == {"hello", "console", "beat"}
+        monkeypatch.setattr(watch, "read_cameras", read)
+        while (message := await socket.receive_json())["t"] != "cameras":
+            pass
+        assert [one["id"] for one in message["items"]] == [str(camera.id)]
+        assert message["registry"]
+    assert (await client.watch(camera)).status == 201
+
+
 async def test_a_binary_message_ends_the_connection_and_is_no_bug(
     web_site: WebSite, caplog: pytest.LogCaptureFixture
 ) -> None:
