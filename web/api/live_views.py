@@ -59,7 +59,10 @@ class LiveViews:
     async def begin(
         self, caller: Caller, camera: Camera, allowed: Access, *, rendition: str, purpose: str, offer: str
     ) -> tuple[LiveView, LiveAnswer]:
-        """Open a session for this caller, whose right was asked. Refusals PURPOSE_REQUIRED, TOO_MANY_VIEWS, the gateway's."""
+        """Open a session for this caller, whose right was asked.
+
+        Refusals PURPOSE_REQUIRED, TOO_MANY_VIEWS, TOO_MANY_CONNECTING, the gateway's.
+        """
         if Act.VIEW_LIVE in allowed.purpose_required and not is_purpose(purpose):
             raise Refusal(Code.PURPOSE_REQUIRED)
         first, others = streams_for(camera, rendition)
@@ -97,7 +100,8 @@ class LiveViews:
             detail = f"there are {self._most_of_user} pictures already"
             raise Refusal(Code.TOO_MANY_VIEWS, detail, retry_after=FULL_RETRY_SECONDS)
         if len(self._connecting.intersection(watched)) + opening >= MOST_CONNECTING:
-            raise Refusal(Code.TOO_MANY_VIEWS, "too many are being set up", retry_after=BUSY_RETRY_SECONDS)
+            detail = f"{MOST_CONNECTING} pictures are being set up already"
+            raise Refusal(Code.TOO_MANY_CONNECTING, detail, retry_after=BUSY_RETRY_SECONDS)
 
     async def switch(self, caller: Caller, view_id: UUID, rendition: str) -> None:
         """Show main or sub in a view of the caller's. Refusals NOT_FOUND, SOURCE_NOT_LIVE, the gateway's."""
