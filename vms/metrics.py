@@ -160,7 +160,7 @@ class Metrics:
         "web_request_seconds", "Time from a request to the end of its answer.", (), _LATENCY_BUCKETS
     )
     web_connections_refused: Counter = _metric(
-        "web_connections_refused_total", "Connections that were refused: as many from one address as there may be."
+        "web_connections_refused_total", "Connections that were closed: more from one address than there may be."
     )
     web_sockets: Gauge = _metric("web_sockets", "Open WebSockets, one for each page that somebody has open.")
     sign_ins: Counter = _metric("sign_ins_total", "Attempts to sign in, by result.", ("result",))

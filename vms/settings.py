@@ -403,7 +403,7 @@ class LiveSection:
         check=check_port_range,
     )
     max_sessions: int = setting(200, "Sessions at the same time; each tile of a wall is one.", least=1, most=5000)
-    max_sessions_per_user: int = setting(64, "Of them, those of one user: four walls of 16.", least=1, most=5000)
+    max_sessions_per_user: int = setting(128, "Of them, one user's: four walls of 16, old and new.", least=1, most=5000)
     stun_url: str = setting("", "STUN server that browsers are told of, `stun:host:port`.", check=check_stun_url)
     turn_url: str = setting(
         "", "TURN server for browsers without UDP, `turn:host:port?transport=tcp` or `turns:…`.", check=check_turn_url

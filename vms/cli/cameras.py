@@ -252,6 +252,8 @@ def measure(
         found = apply_wishes(find_camera(cameras, camera), wishes)
     if not all(is_rtsp(s.url) for s in found.streams):
         raise UserError("only rtsp and rtsps addresses can be tested; others show their state once recorded")
+    if "://" in camera:
+        _put_address_on_record(ctx.obj, found)
     with working("receiving"):
         tests = asyncio.run(measure_camera(found, seconds))
     if as_json:
@@ -349,6 +351,23 @@ def _load(
             return cameras, (await registry.profiles())[0]
 
     return asyncio.run(work())
+
+
+def _put_address_on_record(options: Any, tested: Camera) -> None:
+    """Where there is a site with a catalogue; an address can be tested before either is made."""
+    from vms.cli.registry import is_there, reading
+
+    try:
+        site = options.open_site()
+    except UserError:
+        return
+
+    async def work() -> None:
+        async with reading(site) as registry:
+            await registry.put_on_record("test_camera", tested.name, streams=[s.url for s in tested.streams])
+
+    if is_there(site):
+        asyncio.run(work())
 
 
 def _state(camera: Camera) -> str:

@@ -38,7 +38,7 @@ async def reading(site: Site) -> AsyncIterator[CameraRegistry]:
 @asynccontextmanager
 async def changing(site: Site) -> AsyncIterator[CameraRegistry]:
     """The registry for changes. Afterwards, even if only a part was done, the assignment says what the catalogue says."""
-    if _is_there(site) or assigned_cameras(site):
+    if is_there(site) or assigned_cameras(site):
         await refuse_absent(site)
     else:
         await migrate(site.catalogue_url)
@@ -59,7 +59,7 @@ async def changing(site: Site) -> AsyncIterator[CameraRegistry]:
 
 async def refuse_absent(site: Site) -> None:
     """UserError for a catalogue that is not there, saying whether it was lost or never made, or of another schema."""
-    if not _is_there(site):
+    if not is_there(site):
         assigned = assigned_cameras(site)
         if assigned:
             raise UserError(
@@ -73,6 +73,6 @@ async def refuse_absent(site: Site) -> None:
     await check(site.catalogue_url)
 
 
-def _is_there(site: Site) -> bool:
-    """False only for a SQLite file that does not exist; looking would create it."""
+def is_there(site: Site) -> bool:
+    """Whether there is a catalogue. False only for a SQLite file that does not exist; looking would create it."""
     return site.catalogue_file is None or site.catalogue_file.exists()

@@ -145,11 +145,14 @@ class SiteStatus:
         return sorted(gone, key=lambda s: (s.since_ns or 0, s.number, s.kind))
 
 
-async def gather_status(site: Site) -> SiteStatus:
-    """Ask everybody at once; who does not answer within seconds is said not to. Ages are of the moment of the answer."""
+async def gather_status(site: Site, *, web_asks: bool = False) -> SiteStatus:
+    """Ask everybody at once; who does not answer within seconds is said not to. Ages are of the moment of the answer.
+
+    `web_asks`: the web process itself wants to know, and needs no answer of its own.
+    """
     states, report, web, live = await asyncio.gather(
         _ask_feed(site.settings.feed.socket), asyncio.to_thread(read_report, site.run / "archiver.json"),
-        web_answers(site), live_answers(site),
+        _itself() if web_asks else web_answers(site), live_answers(site),
     )  # fmt: skip
     now_ns = time.time_ns()
     problem, assignment = "", Assignment()
@@ -176,6 +179,10 @@ async def gather_status(site: Site) -> SiteStatus:
         web_answers=web,
         live_answers=live,
     )
+
+
+async def _itself() -> bool:
+    return True
 
 
 def stream_lines(assignment: Assignment, states: Sequence[Mapping[str, Any]] | None, now_ns: int) -> list[StreamLine]:

@@ -1,12 +1,14 @@
 """Connections at the web process's door: none is kept for who does not say what is wanted, and no address has them all.
 
 Owns the deadlines of a request's parts, which uvicorn has not, and how many connections come from one place. Both hold
-before anybody has signed in. What is asked for is not looked at here.
+before anybody has signed in. Where a place has as many as it may, one of its own that is idle gives way to a new one, so
+that whoever opens them and asks nothing keeps no neighbour out. What is asked for is not looked at here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +23,7 @@ BODY_SECONDS = 30.0  # from there to the end of its body
 MOST_CONNECTIONS = 2000
 MOST_FROM_ONE_PLACE = 256  # a control room behind one address: some thirty browsers
 
+_order = itertools.count()
 _place = lru_cache(maxsize=4096)(network_of)
 
 
@@ -33,20 +36,34 @@ class Connection(H11Protocol):
         self._seconds: float | None = None  # how long is waited for the part that is to come now
         self._deadline: asyncio.TimerHandle | None = None
         self._is_websocket = False
+        self._idle_since = next(_order)  # a place in line, no time
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         place = _place_of(self)
-        if sum(_place_of(other) == place for other in self.connections) > MOST_FROM_ONE_PLACE:
+        there = [other for other in self.connections if _place_of(other) == place and not other.transport.is_closing()]
+        if len(there) > MOST_FROM_ONE_PLACE:
             self._metrics.web_connections_refused.inc()
-            transport.abort()
+            idle = (other for other in there if isinstance(other, Connection) and other.is_idle and other is not self)
+            min(idle, key=Connection.age, default=self).transport.abort()
         self._wait_for_what_is_to_come()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._wait_for_what_is_to_come()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is on its way or being answered: one that has begun and not got its headers is none yet."""
+        answered = self.cycle is None or self.cycle.response_complete
+        return answered and self.conn.their_state is h11.IDLE
+
+    def age(self) -> tuple[bool, int]:
+        """Least for who has asked nothing yet, of them for the oldest; then for who rests the longest."""
+        return self.cycle is not None, self._idle_since
+
     def on_response_complete(self) -> None:
+        self._idle_since = next(_order)
         super().on_response_complete()
         self._wait_for_what_is_to_come()
 

@@ -59,7 +59,10 @@ class LiveViews:
     async def begin(
         self, caller: Caller, camera: Camera, allowed: Access, *, rendition: str, purpose: str, offer: str
     ) -> tuple[LiveView, LiveAnswer]:
-        """Open a session for this caller, whose right was asked. Refusals PURPOSE_REQUIRED, TOO_MANY_VIEWS, the gateway's."""
+        """Open a session for this caller, whose right was asked.
+
+        Refusals PURPOSE_REQUIRED, TOO_MANY_VIEWS, TOO_MANY_CONNECTING, the gateway's.
+        """
         if Act.VIEW_LIVE in allowed.purpose_required and not is_purpose(purpose):
             raise Refusal(Code.PURPOSE_REQUIRED)
         first, others = streams_for(camera, rendition)
@@ -97,12 +100,13 @@ class LiveViews:
             detail = f"there are {self._most_of_user} pictures already"
             raise Refusal(Code.TOO_MANY_VIEWS, detail, retry_after=FULL_RETRY_SECONDS)
         if len(self._connecting.intersection(watched)) + opening >= MOST_CONNECTING:
-            raise Refusal(Code.TOO_MANY_VIEWS, "too many are being set up", retry_after=BUSY_RETRY_SECONDS)
+            detail = f"{MOST_CONNECTING} pictures are being set up already"
+            raise Refusal(Code.TOO_MANY_CONNECTING, detail, retry_after=BUSY_RETRY_SECONDS)
 
     async def switch(self, caller: Caller, view_id: UUID, rendition: str) -> None:
         """Show main or sub in a view of the caller's. Refusals NOT_FOUND, SOURCE_NOT_LIVE, the gateway's."""
         view = self.of_caller(caller, view_id)
-        camera = self._watch.cameras.get(view.camera_id)
+        camera = self._watch.registered().get(view.camera_id)
         if camera is None or not caller.access(camera).may(Act.VIEW_LIVE):
             raise not_found()
         stream = next((s for s in camera.streams if s.kind.value == rendition), None)
@@ -120,7 +124,7 @@ class LiveViews:
     async def snapshot(self, caller: Caller, view_id: UUID, captured_ns: int | None) -> None:
         """Put on record that a still of a view of the caller's is kept. Refusal NOT_FOUND also for a view that may no longer be."""
         view = self.of_caller(caller, view_id)
-        camera = self._watch.cameras.get(view.camera_id)
+        camera = self._watch.registered().get(view.camera_id)
         if camera is None or not caller.access(camera).may(Act.VIEW_LIVE):
             raise not_found()
         record = caller.actor.does(
@@ -190,7 +194,7 @@ class LiveViews:
             await asyncio.gather(*map(self._close, there.keys() - self.views.keys() - self._opening.keys()))
 
     def _is_allowed(self, view: LiveView, now_ns: int) -> bool:
-        if not self._watch.cameras:
+        if self._watch.version is None:
             return True  # not read yet
         camera = self._watch.cameras.get(view.camera_id)
         return camera is not None and access_of(self.logins.get(view.login_id), camera, now_ns).may(Act.VIEW_LIVE)

@@ -138,8 +138,11 @@ def require_same_origin(connection: HTTPConnection) -> None:
 
 
 def camera_for(parts: Parts, caller: Caller, camera_id: UUID, act: Act | None = None) -> tuple[Camera, Access]:
-    """The camera, and what the caller may do with it. Refusal NOT_FOUND when it is not there or `act` (anything) is not allowed."""
-    camera = parts.watch.cameras.get(camera_id)
+    """The camera, and what the caller may do with it.
+
+    Refusals NOT_FOUND when it is not there or `act` (anything) is not allowed, CATALOGUE_AWAY while nobody can know yet.
+    """
+    camera = parts.watch.registered().get(camera_id)
     if camera is None:
         raise not_found()
     allowed = caller.access(camera)

@@ -96,7 +96,7 @@ async def build(site: Site, clock: Clock, metrics: Metrics, undo: AsyncExitStack
     feed = FeedClient(site.settings.feed.socket)
     watch = Watch(catalogue, feed, clock)
     identity = Identity(catalogue, site.key, clock)
-    undo.push_async_callback(identity.settle)
+    undo.push_async_callback(identity.close)
     return Parts(
         site=site, catalogue=catalogue, identity=identity, watch=watch,
         views=LiveViews(catalogue, gateway, watch, clock, metrics, most_of_user=site.settings.live.max_sessions_per_user),

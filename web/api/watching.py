@@ -21,11 +21,13 @@ from vms.feed import FeedClient
 from vms.localtime import LATEST_NS
 from vms.model import Camera, Stream, StreamKind
 from vms.status.site_status import Level, StreamLine, judge
+from web.identity.refusals import Code, Refusal
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 FEED_SECONDS = 3.0
+UNREAD_RETRY_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,12 @@ class Watch:
         self.recorder_answers = False
         self.catalogue_answers = False
         self.version: tuple[int, int] | None = None
+
+    def registered(self) -> Mapping[UUID, Camera]:
+        """All cameras, for answers that tell that one is not there. Refusal CATALOGUE_AWAY while none was read yet."""
+        if self.version is None:
+            raise Refusal(Code.CATALOGUE_AWAY, "the cameras have not been read yet", retry_after=UNREAD_RETRY_SECONDS)
+        return self.cameras
 
     async def run(self) -> None:
         """Look once a second, for ever."""

@@ -128,7 +128,7 @@ class _Connection:
             while self._revoked:
                 views, code = self._revoked.pop(0)
                 await self._send({"t": "revoked", "sessions": [str(v) for v in views], "code": code})
-            await self._cameras(first=beat == 0)
+            await self._cameras()
             if beat % CONSOLE_BEATS == 0:
                 await self._send(self._console())
             await self._send({"t": "beat", "server_ns": self._now()})
@@ -158,12 +158,15 @@ class _Connection:
         self._caller = found
         return True
 
-    async def _cameras(self, *, first: bool) -> None:
+    async def _cameras(self) -> None:
         """What changed of the cameras that this caller may see; `gone` are those it no longer may.
 
-        `registry` is another whenever their list may say something else, names and rights included.
+        `registry` is another whenever their list may say something else, names and rights included. Nothing is said before
+        they were read once: a page would take it for none.
         """
         watch, items = self._parts.watch, []
+        if watch.version is None:
+            return
         in_service = [c for c in watch.cameras.values() if c.retired_ns is None]
         seen = {c.id: allowed for c in in_service if (allowed := self._caller.access(c)).acts}
         for camera_id in seen:
@@ -175,7 +178,7 @@ class _Connection:
         gone = [str(camera_id) for camera_id in self._told.keys() - seen.keys()]
         self._told = {camera_id: now for camera_id, now in self._told.items() if camera_id in seen}
         before_registry, self._registry = self._registry, _registry(watch.version, seen)
-        if items or gone or first or self._registry != before_registry:
+        if items or gone or self._registry != before_registry:
             await self._send({"t": "cameras", "items": items, "gone": gone, "registry": self._registry})
 
     def _console(self) -> dict[str, Any]:
@@ -252,7 +255,7 @@ class _Connection:
                 await self._websocket.close(code)
 
 
-def _registry(version: tuple[int, int] | None, seen: Mapping[UUID, Access]) -> str:
+def _registry(version: tuple[int, int], seen: Mapping[UUID, Access]) -> str:
     """The same from every process, so that a page that connects anew need not ask."""
     rights = sorted((str(camera), sorted(a.acts), sorted(a.purpose_required)) for camera, a in seen.items())
     return hashlib.sha256(repr((version, rights)).encode()).hexdigest()[:16]

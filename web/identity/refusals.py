@@ -39,6 +39,7 @@ class Code(StrEnum):
     OFFER_MALFORMED = "offer_malformed"
     TOO_MANY_SESSIONS = "too_many_sessions"
     TOO_MANY_VIEWS = "too_many_views"
+    TOO_MANY_CONNECTING = "too_many_connecting"
     GATEWAY_AWAY = "gateway_away"
     RECORDER_AWAY = "recorder_away"
     CATALOGUE_AWAY = "catalogue_away"
@@ -50,7 +51,7 @@ class Code(StrEnum):
 STATUS: dict[Code, int] = {
     Code.NOT_SIGNED_IN: 401, Code.WRONG_CREDENTIALS: 401, Code.SLOW_DOWN: 429, Code.CSRF: 403, Code.FORBIDDEN: 403,
     Code.CONFIRM_PASSWORD: 403, Code.CHANGE_PASSWORD: 403, Code.WEAK_PASSWORD: 422, Code.PURPOSE_REQUIRED: 403,
-    Code.PASSWORD_NEEDED: 422, Code.TOO_MANY_VIEWS: 429,
+    Code.PASSWORD_NEEDED: 422, Code.TOO_MANY_VIEWS: 429, Code.TOO_MANY_CONNECTING: 429,
     Code.NOT_FOUND: 404, Code.METHOD_NOT_ALLOWED: 405, Code.CONFLICT: 409, Code.SOURCE_NOT_LIVE: 409, Code.STALE: 412,
     Code.PRECONDITION_REQUIRED: 428, Code.INVALID: 422, Code.TOO_LARGE: 413, Code.UNSUPPORTED_TYPE: 415,
     Code.CODEC_UNSUPPORTED: 406, Code.OFFER_MALFORMED: 400, Code.TOO_MANY_SESSIONS: 503, Code.GATEWAY_AWAY: 503,
@@ -82,6 +83,7 @@ TITLES: dict[Code, str] = {
     Code.OFFER_MALFORMED: "The session description offered cannot be read",
     Code.TOO_MANY_SESSIONS: "The gateway shows as many pictures as it may",
     Code.TOO_MANY_VIEWS: "You watch as many pictures as one user may",
+    Code.TOO_MANY_CONNECTING: "Many of your pictures are being set up; try again in a moment",
     Code.GATEWAY_AWAY: "The live gateway does not answer",
     Code.RECORDER_AWAY: "The recorder does not answer",
     Code.CATALOGUE_AWAY: "The catalogue does not answer",

@@ -2,7 +2,7 @@
 
 Owns the secrets' form and that none is kept: a session's or token's secret is 256 random bits of which the catalogue has the
 SHA-256; the CSRF token is derived from the session's secret, so that it is of no use without it. An unknown name costs
-what a wrong password costs and gets the same answer; that a known one failed is put on record after it. Second factors will stand between the password and `open_session`, in `sign_in`. Who may do what
+what a wrong password costs and gets the same answer; that a known one failed is put on record after it, tried again until the catalogue takes it. Second factors will stand between the password and `open_session`, in `sign_in`. Who may do what
 is `web.identity.access`'s; cookies and headers are `web.api`'s.
 """
 
@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import random
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from uuid import UUID, uuid4
 from storage.catalogue import Actor, Catalogue, Happening, Login, StoredGrant, StoredSession, User
 from vms.clock import Clock
 from vms.errors import CatalogueError, UserError
+from vms.supervise import Backoff
 from web.identity.access import Role, Scope
 from web.identity.callers import CONFIRMED_SECONDS, NS, SESSION_SECONDS, Caller, caller_of
 from web.identity.passwords import Passwords, check_strength, one_time_password
@@ -34,6 +36,9 @@ TOUCH_NS = 60 * NS  # how exactly it is known when a login was last used
 MOST_AGENT_CHARS = 200
 MOST_REMEMBERED = 10_000
 NOTED_AFTER_SECONDS = 0.1  # an answer is on its way by then
+NOTED_AGAIN = Backoff(first=0.2, longest=5.0)
+MOST_NOTED = 1000  # failures that wait for the catalogue; no more come while it is away, for names are asked there
+SETTLE_SECONDS = 1.0  # how long a sign-in or the end of the process waits for them
 NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-@")
 
 
@@ -193,20 +198,39 @@ class Identity:
         """Put a failed sign-in on record once it is answered: that takes time, and only for names that there are."""
 
         async def note() -> None:
-            await self._clock.sleep(NOTED_AFTER_SECONDS)
+            wait, failures, rng = NOTED_AFTER_SECONDS, 0, random.Random()  # noqa: S311 - jitter
             try:
-                await self._catalogue.note_failure(user.id, record=record)
-            except CatalogueError as error:
-                log.error("a failed sign-in of %s could not be put on record: %s", user.name, error)
+                while True:
+                    await self._clock.sleep(wait)
+                    try:
+                        return await self._catalogue.note_failure(user.id, record=record)
+                    except CatalogueError as error:
+                        failures += 1
+                        wait = NOTED_AGAIN.delay(failures, rng)
+                        log.warning("a failed sign-in of %s is not on record yet: %s", user.name, error)
+            except asyncio.CancelledError:
+                log.error("a failed sign-in of %s could not be put on record", user.name)
+                raise
 
+        if len(self._noting) >= MOST_NOTED:
+            log.error("a failed sign-in of %s could not be put on record: %d wait for it", user.name, MOST_NOTED)
+            return
         task = asyncio.create_task(note(), name="note a failure")
         self._noting[task] = user.id
         task.add_done_callback(self._noting.pop)
 
     async def settle(self, user_id: UUID | None = None) -> None:
-        """Wait until all failures, or those of this user, are on record."""
+        """Wait until the failures of this user, or all of them, are on record, but not for ever."""
         if waited := [task for task, owner in self._noting.items() if user_id in (None, owner)]:
-            await asyncio.wait(waited)
+            await asyncio.wait(waited, timeout=SETTLE_SECONDS)
+
+    async def close(self) -> None:
+        """Settle, and say in the log what the catalogue did not take."""
+        await self.settle()
+        left = list(self._noting)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _require_password(self, caller: Caller, password: str) -> None:
         session = _session_of(caller)

@@ -5,8 +5,9 @@ address's network, or, for a browser that this account has signed in with before
 "device cookies", which knows every account that last used the browser): so guesses at somebody's account from elsewhere, or
 from the next desk behind the same address, do not slow the person's own desk down. After `FREE` failures of an account from
 one place the next attempt is refused until a wait is over, which doubles from a second up to `LONGEST_SECONDS`. A network
-that failed more than `FREE_OF_NETWORK` times is refused nothing for it: each attempt from there is held for some seconds, so
-that guessing at many accounts is slow, and a neighbour of whoever guesses is let in all the same. All is forgotten after
+that failed more than `FREE_OF_NETWORK` times is not shut out for it: each attempt from there is held for some seconds, so
+that guessing at many accounts is slow, and a neighbour of whoever guesses is let in after them. While `MOST_HELD` are held
+further ones are told to come back; a browser that the account knows is neither held nor told so. All is forgotten after
 `FORGOTTEN_SECONDS` without a failure. Nothing counts by account alone: that would hand attackers a switch to lock people
 out with. Keeps `MOST_KEYS` counters at most; the least recently touched go first. In memory, for time is on its side.
 """

@@ -12,9 +12,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.unit.cli.conftest import Vms
 from vms.cameras.probing import StreamTest, measure_camera, stream_test_facts, stream_test_json
+from vms.cli.app import app
 from vms.errors import SourceError
 from vms.model import Camera, GapReason, Stream, StreamKind
 from vms.rtsp.probe import ADD_H264_SUB, CameraReport
@@ -60,6 +62,22 @@ def test_a_camera_that_is_not_there_is_exit_code_1(vms: Vms) -> None:
     (stream,) = json.loads(result.stdout)["streams"]
     assert not stream["ok"]
     assert stream["reason"] in ("camera_unreachable", "refused")
+
+
+def test_a_test_by_address_is_on_record_where_there_is_a_site(vms: Vms, tmp_path: Path) -> None:
+    url, password = f"rtsp://127.0.0.1:{closed_port()}/cam0", tmp_path / "password"
+    password.write_text("kanarek\n")
+    password.chmod(0o600)
+    more = ("--seconds", "1", "--user", "admin", "--password-file", password)
+    assert vms("camera", "test", url, *more).exit_code == 1
+    found = vms("audit", "list", "--reason", "kontrola", "--act", "test_camera", "--json")
+    assert found.exit_code == 0, found.output
+    (entry,) = json.loads(found.stdout)
+    assert url in json.dumps(entry)
+    assert "kanarek" not in found.stdout
+    elsewhere = CliRunner().invoke(app, ["--data", str(tmp_path / "none"), "camera", "test", url, "--seconds", "1"])
+    assert elsewhere.exit_code == 1  # without a site it is tested all the same
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from uuid import uuid4
 
+import aiohttp
 import pytest
 
 from tests.support.city_table import city_table
 from tests.support.web_site import TESTER, Answer, WebSite, over, state_of
 from vms.assignment import read_assignment
 from vms.model import Camera, Stream, StreamKind
+from vms.status.site_status import gather_status
 from web.api.watching import CameraNow, StreamNow, states_of
 from web.identity.access import Act, Role
 from web.identity.people import create_token
@@ -128,6 +130,25 @@ async def test_health_shows_the_streams_of_the_cameras_one_may_look_after(web_si
     assert [(s["camera"]["name"], s["stream"]) for s in seen] == [("Rynek", "main"), ("Rynek", "sub")]
     other = await web_site.signed_in("technik", (Role.TECHNICIAN, over("Praga")))
     assert (await other("GET", "/health")).json["streams"] == []
+
+
+async def test_the_web_process_does_not_ask_itself_whether_it_answers(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, site = await web_site.signed_in("szef", Role.TECHNICIAN), web_site.parts.site
+    asked = []
+
+    async def nobody(url: str, connector: aiohttp.BaseConnector) -> bool:
+        await connector.close()
+        asked.append(url)
+        return False
+
+    monkeypatch.setattr("vms.status.asking._gets", nobody)
+    facts = (await client("GET", "/health")).json
+    assert (facts["web"]["answers"], facts["live"]["answers"]) == (True, False)
+    assert asked == ["http://live/v1/sessions"]
+    assert (await gather_status(site)).web_answers is False  # everybody else asks at its door
+    assert len(asked) == 3
 
 
 async def test_a_camera_cannot_be_moved_to_where_ones_rights_do_not_reach(web_site: WebSite) -> None:

@@ -167,6 +167,11 @@ async def test_a_bug_says_nothing_of_the_inside(web_site: WebSite, monkeypatch: 
 REQUEST = b"GET /api/v1/site HTTP/1.1\r\nHost: x\r\n\r\n"
 BEGUN = b"POST /api/v1/%s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n{"
 
+CONTINUED = BEGUN.replace(b"Content-Length: 100", b"Expect: 100-continue\r\nContent-Length: 9") % (
+    b"session",
+    b"application/json",
+)
+
 
 @pytest.mark.parametrize(
     "said",
@@ -236,24 +241,44 @@ async def test_who_asks_in_time_stays(web_site: WebSite, monkeypatch: pytest.Mon
 
 
 async def test_one_address_does_not_have_every_connection(web_site: WebSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Idle ones give way to a new one of their place; what is asked and the WebSockets do not."""
     client = await web_site.signed_in("anna", Role.OPERATOR)
     page = await client.session.ws_connect(web_site.base + "/api/v1/ws")
     most = 5
     monkeypatch.setattr("web.api.connections.MOST_FROM_ONE_PLACE", most)
-    port, opened = int(web_site.base.rpartition(":")[2]), []
-    monkeypatch.setattr("web.api.connections.HEADER_SECONDS", 600.0)
+    for name in ("HEADER_SECONDS", "BODY_SECONDS"):
+        monkeypatch.setattr(f"web.api.connections.{name}", 600.0)
+    port, writers = int(web_site.base.rpartition(":")[2]), []
+    closed = web_site.parts.metrics.web_connections_refused._value  # type: ignore[attr-defined]
+
+    async def opened(said: bytes = b"", address: str = "127.0.0.1") -> asyncio.StreamReader:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+        writers.append(writer)
+        writer.write(said)
+        return reader
+
+    async def answers(address: str = "127.0.0.1") -> bool:
+        with contextlib.suppress(ConnectionError):
+            return b" 200 " in await (await opened(REQUEST, address)).readline()
+        return False
+
     try:
-        for _ in range(most + 3):
-            opened.append(await asyncio.open_connection("127.0.0.1", port))
-        refused = web_site.parts.metrics.web_connections_refused._value  # type: ignore[attr-defined]
-        await until(lambda: refused.get() >= 4)  # the WebSocket counts, and so does what the browser keeps open
-        elsewhere = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
-        opened.append(elsewhere)
-        elsewhere[1].write(REQUEST)
-        assert b" 200 " in await elsewhere[0].readline()
-        assert (await page.receive_json())["t"] == "hello"
+        async with asyncio.timeout(60):
+            silent = [await opened(REQUEST[:9]) for _ in range(most + 3)]
+            await until(lambda: closed.get() >= 4)  # the WebSocket counts, and so does what the browser keeps open
+            with contextlib.suppress(ConnectionError):
+                assert await silent[0].read() == b""  # the oldest
+            for _ in range(most + 3):
+                assert await answers()  # past those that asked nothing, then past those that rest
+            for _ in range(most - 1):
+                assert b" 100 " in await (await opened(CONTINUED)).readline()
+            assert not await answers()
+            assert await answers("127.0.0.2")
+            assert (await page.receive_json())["t"] == "hello"
+            while (await page.receive_json())["t"] != "beat":
+                pass
     finally:
-        for _, writer in opened:
+        for writer in writers:
             writer.close()
         await page.close()
 

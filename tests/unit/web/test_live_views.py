@@ -126,7 +126,7 @@ async def test_what_never_connects_is_bounded_for_each_user(web_site: WebSite) -
     web_site.gateway.state = "connecting"
     assert {(await anna.watch(camera)).status for _ in range(MOST_CONNECTING)} == {201}
     refused = await anna.watch(camera)
-    assert (refused.status, refused.code, refused.json["retry_after"]) == (429, "too_many_views", 1)
+    assert (refused.status, refused.code, refused.json["retry_after"]) == (429, "too_many_connecting", 1)
     assert (await ola.watch(camera)).status == 201
     web_site.gateway.state = "live"
     await until(lambda: not web_site.parts.views._connecting)

@@ -182,6 +182,36 @@ async def test_consoles_go_on_and_come_back_while_the_catalogue_is_away(
             assert socket.close_code == 1013
 
 
+async def test_before_the_cameras_were_read_nobody_is_told_that_there_are_none(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = await web_site.camera(1)
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    watch, read = web_site.parts.watch, web_site.parts.watch.read_cameras
+
+    async def unread() -> None:
+        watch.cameras, watch.version = {}, None
+
+    monkeypatch.setattr(watch, "read_cameras", unread)
+    await watch.look()
+    for path in ("/cameras", f"/cameras/{camera.id}", "/groups"):
+        answer = await client("GET", path)
+        assert (answer.status, answer.code, answer.json["retry_after"]) == (503, "catalogue_away", 2), path
+    assert (await client.watch(camera)).code == "catalogue_away"
+    async with client.session.ws_connect(web_site.base + "/api/v1/ws") as socket, asyncio.timeout(20):
+        beats, kinds = 0, set()
+        while beats < 3:
+            kinds.add(kind := (await socket.receive_json())["t"])
+            beats += kind == "beat"
+        assert kinds == {"hello", "console", "beat"}
+        monkeypatch.setattr(watch, "read_cameras", read)
+        while (message := await socket.receive_json())["t"] != "cameras":
+            pass
+        assert [one["id"] for one in message["items"]] == [str(camera.id)]
+        assert message["registry"]
+    assert (await client.watch(camera)).status == 201
+
+
 async def test_a_binary_message_ends_the_connection_and_is_no_bug(
     web_site: WebSite, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -362,6 +392,50 @@ async def test_a_known_name_costs_a_stranger_no_more_time_than_an_unknown_one(
     answered.set()
     assert (await client.sign_in("anna")).json["login_notice"]["failed_since"] == 1
     assert len(await web_site.catalogue.audit_entries(act="sign_in_failed")) == 1
+
+
+async def test_a_failed_sign_in_is_put_on_record_once_the_catalogue_is_back(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await web_site.user("anna", Role.OPERATOR)
+    client, tries, noted = await web_site.nobody(), 0, web_site.catalogue.note_failure
+
+    async def away(*_args: Any, **_named: Any) -> None:
+        nonlocal tries
+        tries += 1
+        raise CatalogueUnavailable("away")
+
+    monkeypatch.setattr(web_site.catalogue, "note_failure", away)
+    monkeypatch.setattr("web.identity.signing_in.MOST_NOTED", 1)
+    assert (await client.sign_in("anna", "zgaduję")).status == 401
+    await until(lambda: tries >= 3)
+    assert (await client.sign_in("anna", "zgaduję")).status == 401  # one too many to be kept, and the log has it
+    assert [r.levelname for r in caplog.records if "could not be put on record" in r.message] == ["ERROR"]
+    assert await web_site.catalogue.audit_entries(act="sign_in_failed") == []
+    monkeypatch.setattr(web_site.catalogue, "note_failure", noted)
+    await until(lambda: not web_site.parts.identity._noting)
+    (entry,) = await web_site.catalogue.audit_entries(act="sign_in_failed")
+    assert entry.user_name == "anna"
+    assert (await client.sign_in("anna")).json["login_notice"]["failed_since"] == 1
+
+
+async def test_what_the_catalogue_does_not_take_to_the_end_holds_nothing_up(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await web_site.user("anna", Role.OPERATOR)
+    client, identity = await web_site.nobody(), web_site.parts.identity
+
+    async def away(*_args: Any, **_named: Any) -> None:
+        raise CatalogueUnavailable("away")
+
+    monkeypatch.setattr(web_site.catalogue, "note_failure", away)
+    monkeypatch.setattr("web.identity.signing_in.SETTLE_SECONDS", 0.2)
+    assert (await client.sign_in("anna", "zgaduję")).status == 401
+    assert (await client.sign_in("anna")).status == 200
+    async with asyncio.timeout(20):
+        await identity.close()
+    assert not identity._noting
+    assert [r.levelname for r in caplog.records if "could not be put on record" in r.message] == ["ERROR"]
 
 
 async def test_guesses_in_a_stolen_session_are_on_record_and_told_to_its_owner(web_site: WebSite) -> None:

@@ -38,7 +38,7 @@ async def cameras(
     found = sorted(
         (
             (camera, allowed)
-            for camera in parts.watch.cameras.values()
+            for camera in parts.watch.registered().values()
             if (camera.retired_ns is not None) == retired
             and (camera.number, str(camera.id)) > behind
             and (group is None or camera.group == group)
@@ -78,7 +78,7 @@ async def test(request: Request, wish: schemas.CameraTest, caller: Managing) -> 
 async def groups(request: Request, caller: SignedIn) -> schemas.GroupList:
     """Groups of the cameras that the caller may see."""
     counts: dict[str, int] = {}
-    for camera in parts_of(request).watch.cameras.values():
+    for camera in parts_of(request).watch.registered().values():
         if camera.group and camera.retired_ns is None and caller.access(camera).acts:
             counts[camera.group] = counts.get(camera.group, 0) + 1
     return schemas.GroupList(items=[schemas.Group(name=name, cameras=counts[name]) for name in sorted(counts)])

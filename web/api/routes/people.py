@@ -158,7 +158,7 @@ async def sees(request: Request, user_id: UUID, caller: Managing) -> schemas_peo
     found = await _user(parts, user_id)
     held = grants_of(await parts.catalogue.grants(user_id)) if found.disabled_ns is None else ()
     cameras = []
-    for camera in sorted(parts.watch.cameras.values(), key=lambda c: c.number):
+    for camera in sorted(parts.watch.registered().values(), key=lambda c: c.number):
         allowed = access(held, camera, caller.now_ns)
         if camera.retired_ns is not None or not allowed.acts:
             continue

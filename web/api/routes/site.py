@@ -68,15 +68,14 @@ async def set_up(request: Request, wish: schemas_people.SetUp) -> schemas_people
 async def health(request: Request, caller: Annotated[Caller, Depends(Need(Act.READ_HEALTH))]) -> schemas_health.Health:
     """What `vms status --json` says, cut to the cameras the caller may see; and how this process is."""
     parts = parts_of(request)
-    facts = status_json(await gather_status(parts.site))
+    facts = status_json(await gather_status(parts.site, web_asks=True))
     seen = {str(c.id) for c in parts.watch.cameras.values() if caller.access(c).may(Act.READ_HEALTH)}
     numbers = {c.number for c in parts.watch.cameras.values() if str(c.id) in seen and c.retired_ns is None}
     facts["streams"] = [s for s in facts["streams"] if s["camera_id"] in seen]
     facts["given_up"] = [g for g in facts["given_up"] if g["camera"] in numbers]
     if not caller.access(None).may(Act.MANAGE_CAMERAS):
         del facts["data"], facts["process"]
-    facts["web"] = {
-        "answers": True,
+    facts["web"] |= {
         "catalogue_answers": parts.watch.catalogue_answers,
         "recorder_answers": parts.watch.recorder_answers,
         "live_views": len(parts.views.views),

@@ -427,6 +427,7 @@ function causeOf(code: string): Cause {
   if (code === "codec_unsupported") return "codec";
   if (code === "not_found" || code === "forbidden") return "right";
   if (code === "too_many_sessions" || code === "too_many_views") return "full";
+  if (code === "too_many_connecting") return "busy";
   if (code === "answer_malformed" || code === "offer_malformed") return "station";
   return "server";
 }

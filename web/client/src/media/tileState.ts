@@ -28,7 +28,7 @@ export type TileWord =
   | "purpose";
 
 /** Where the fault is, as far as can be told from here. */
-export type Cause = "camera" | "network" | "server" | "station" | "codec" | "full" | "right" | null;
+export type Cause = "camera" | "network" | "server" | "station" | "codec" | "full" | "busy" | "right" | null;
 
 /** What the server's recorder says of a camera that it has no picture from. */
 export interface CameraDown {

@@ -39,6 +39,7 @@ const STATES: Record<string, [facts: Partial<TileFacts>, polish: string, english
   away: [{ lastShownAtMs: 30_000, down: AWAY }, "złe hasło kamery", "password"],
   unshowable: [{ ...NEVER, failure: "codec" }, "✕ NIE DO POKAZANIA", "✕ CANNOT BE SHOWN"],
   full: [{ ...NEVER, failure: "full" }, "✕ ZA DUŻO PODGLĄDÓW", "✕ TOO MANY VIEWS"],
+  busy: [{ ...NEVER, failure: "busy" }, "✕ CZEKA NA SWOJĄ KOLEJ", "✕ WAITING ITS TURN"],
   off: [{ assigned: "off" }, "WYŁĄCZONA", "SWITCHED OFF"],
   masked: [{ assigned: "masked" }, "ZASŁONIĘTA", "MASKED"],
   no_right: [{ assigned: "no_right" }, "BRAK PRAWA", "NO RIGHT"],

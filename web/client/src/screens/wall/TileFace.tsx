@@ -4,7 +4,7 @@ import { useEffect, useReducer, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useDesk } from "../../app/context.tsx";
 import type { CameraLabel, TileController } from "../../media/tileController.ts";
-import type { TileWord } from "../../media/tileState.ts";
+import type { Cause, TileWord } from "../../media/tileState.ts";
 import { duration, tenths } from "../../time/site.ts";
 import { Button } from "../../ui/controls.tsx";
 import { seen, type Zoom } from "./zoom.ts";
@@ -143,13 +143,16 @@ function Panel({ controller, askPurpose }: { controller: TileController; askPurp
   );
 }
 
+/** Causes that are no lost signal. */
+const HEADS: Partial<Record<NonNullable<Cause>, string>> = { codec: "unshowable", full: "full", busy: "busy" };
+
 function Lost({ controller }: { controller: TileController }) {
   const { t } = useTranslation();
   const { world } = useDesk();
   const { verdict, lastPicture } = controller;
   const [archive, setArchive] = useState(false);
   const since = controller.lastCaptureMs ?? controller.lastShownServerMs ?? controller.downSinceMs;
-  const head = verdict.cause === "codec" ? "unshowable" : verdict.cause === "full" ? "full" : "lost";
+  const head = (verdict.cause && HEADS[verdict.cause]) ?? "lost";
   const why = verdict.reason
     ? t(`reason.${verdict.reason}`, { defaultValue: t("reason.unknown") })
     : controller.refusal && verdict.cause !== "network" && verdict.cause !== "camera"
