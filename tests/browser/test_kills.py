@@ -34,6 +34,14 @@ NOT_LIVE = ("checking", "lost", "reconnecting")
 SAID_MS = 3000
 BACK_MS = 10_000 if "PYTEST_XDIST_WORKER" not in os.environ else 25_000
 BLIND_MS = 3000
+ANSWERS = """async () => {
+    for (;;) {
+        try {
+            if ((await fetch("/api/v1/session")).ok) return Date.now();
+        } catch {}
+        await new Promise((then) => setTimeout(then, 50));
+    }
+}"""
 GOP_NS = 1_000_000_000
 BUSY_NS = 15_000_000_000  # until a worker records again, where other tests run beside this one
 
@@ -108,17 +116,22 @@ def test_a_killed_gateway(nine: Watched) -> None:
 
 
 def test_a_killed_web_process(nine: Watched) -> None:
-    """Pictures go on, in the same sessions; the console says that it hears nothing, and every tile doubts."""
+    """Pictures go on, in the same sessions. Where it is not back by then, the console says that it hears nothing, and
+    every tile doubts."""
     sessions = tile_watch.peers_made(nine.page)
     at_ms = nine.kill("web.api.process")
-    nine.page.locator("[data-banner=blind]").wait_for(timeout=BLIND_MS + 1000)
-    await_words(nine.page, dict.fromkeys(NINE, NOT_LIVE), 1)
+    answered_ms = nine.page.evaluate(ANSWERS) - at_ms
+    nine.page.locator("[data-banner=blind]").wait_for(state="hidden", timeout=BACK_MS)
     await_words(nine.page, NINE, BACK_MS / 1000)
-    said, back = nine.report("web process", at_ms)
-    (blind, *_) = [look for look in tile_watch.looks(nine.page) if look.at_ms > at_ms and look.blind]
-    assert blind.at_ms - at_ms <= BLIND_MS
-    assert said <= BLIND_MS
-    assert back <= BACK_MS
+    since = [look for look in tile_watch.looks(nine.page) if look.at_ms > at_ms]
+    print(f"web process killed: it answered again after {answered_ms:.0f} ms")
+    if answered_ms > BLIND_MS:
+        (blind, *_) = [look for look in since if look.blind]
+        assert blind.at_ms - at_ms <= BLIND_MS
+        said, _ = nine.report("web process", at_ms)
+        assert said <= BLIND_MS
+    assert answered_ms <= BACK_MS
+    assert {word for look in since for word in look.words} <= {"live", "checking"}
     assert tile_watch.peers_made(nine.page) == sessions, "no tile lost its pictures"
 
 
@@ -144,4 +157,4 @@ def test_nothing_is_missing_but_a_moment_before_the_workers_death(nine: Watched)
     assert figures.outages == 9
     assert figures.worst_tail_ms <= 1000
     assert figures.undecodable == 0
-    assert figures.pictures > 9 * 25 * 20
+    assert figures.pictures > 9 * 25 * 10
