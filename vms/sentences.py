@@ -1,4 +1,4 @@
-"""What is said of cameras, their addresses and tables of them, by code, so that pages say it in the reader's language.
+"""What is said of cameras, their addresses, tables of them, and people, by code, so that pages say it in the reader's language.
 
 Owns the English of each code: `say` makes a `Sentence`, which is that text, for terminals, logs and whoever does not know
 codes, and knows its code and facts besides. A fact is a number or a text as typed; no secret is one. The client's words for
@@ -39,6 +39,13 @@ ENGLISH: Mapping[str, str] = {
     "pin_form": "a certificate pin is the SHA-256 of the certificate: 64 hex digits, colons allowed",
     "degrees_form": "must be degrees as a decimal number, such as 52.2297",
     "degrees_range": "must be from {least} to {most} degrees",
+    "login_name": "a login name has 2 to 64 letters a-z, digits and . _ - @, and begins with a letter or a digit",
+    "time_over": "this time is over already",
+    "is_needed": "is needed",
+    "only_rtsp_tested": "only rtsp and rtsps addresses can be tested",
+    "profile_gone": "there is no such legal profile",
+    "profile_no_sound": 'the legal profile "{name}" does not allow sound',
+    "nothing_to_record": "the camera has no {stream} stream to record",
     # tables as a whole
     "table_column_unknown": '{table}: unknown column "{column}"; known are {known}',
     "table_column_close": '{table}: unknown column "{column}"; did you mean {close}?',

@@ -27,7 +27,7 @@ from vms.cameras.camera_edit import (
 )
 from vms.errors import ChangedMeanwhile, SourceError, UserError
 from vms.model import Camera, LegalProfile, SourceKind, StreamKind
-from vms.sentences import Sentence, sentence_of
+from vms.sentences import Sentence, say, sentence_of
 from web.api import schemas
 from web.api.parts import Parts, camera_for
 from web.api.shapes import word_of
@@ -104,9 +104,9 @@ async def test(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> schema
     camera = await _tested(parts, caller, wish)
     streams = [s for s in camera.streams if s.kind is not StreamKind.AUDIO]
     if not streams:
-        raise invalid("main_url", "is needed")
+        raise invalid("main_url", say("is_needed"))
     if any(CameraUrl.parse(s.url, SourceKind.LIBAV).scheme not in ("rtsp", "rtsps") for s in streams):
-        raise invalid("main_url", "only rtsp and rtsps addresses can be tested")
+        raise invalid("main_url", say("only_rtsp_tested"))
     record = caller.actor.does("test_camera", parts.clock.wall_ns(), camera.name, streams=[s.url for s in streams])
     await parts.catalogue.audit(record)
     reports = await asyncio.gather(*(_stream_report(parts, camera, s.kind, s.url) for s in streams))
@@ -171,11 +171,11 @@ def _applied(camera: Camera, wish: schemas.CameraFields, profiles: list[LegalPro
     camera = _with_streams(_with_login(camera, wish), wish)
     if wish.profile_id is not None:
         if wish.profile_id not in {p.id for p in profiles}:
-            raise invalid("profile_id", "there is no such legal profile")
+            raise invalid("profile_id", say("profile_gone"))
         camera = replace(camera, profile_id=wish.profile_id)
     profile = next((p for p in profiles if p.id == camera.profile_id), None)
     if profile is not None and not profile.audio and any(s.kind is StreamKind.AUDIO for s in camera.streams):
-        raise invalid("record_audio", f'the legal profile "{profile.name}" does not allow sound')
+        raise invalid("record_audio", say("profile_no_sound", name=profile.name))
     return camera
 
 
@@ -209,7 +209,7 @@ def _with_streams(camera: Camera, wish: schemas.CameraFields) -> Camera:
         elif record is not None and before is not None:
             camera = with_stream_url(camera, kind, before.url, record=record)
         elif record:
-            raise invalid(field, f"the camera has no {kind.value} stream to record")
+            raise invalid(field, say("nothing_to_record", stream=kind.value))
     main = next((s for s in camera.streams if s.kind is StreamKind.MAIN), None)
     audio = any(s.kind is StreamKind.AUDIO for s in camera.streams)
     if wish.record_audio is False:

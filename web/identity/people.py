@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from storage.catalogue import Actor, Catalogue, StoredGrant, StoredToken, User
 from vms.errors import UserError
+from vms.sentences import say
 from web.identity.access import Act, Role, Scope
 from web.identity.callers import NS
 from web.identity.passwords import Passwords, one_time_password
@@ -116,7 +117,7 @@ async def give_role(
     if (scope is Scope.CAMERA) != (camera_id is not None):
         raise invalid("camera_id", "a camera is named for scope camera, and only for it")
     if expires_ns is not None and expires_ns <= now_ns:
-        raise invalid("expires_at", "this time is over already")
+        raise invalid("expires_at", say("time_over"))
     back_ns = None if back_hours is None else back_hours * HOUR_NS
     grant = StoredGrant(
         uuid4(), user.id, role.value, scope.value, group, camera_id, expires_ns, back_ns, now_ns, actor.name

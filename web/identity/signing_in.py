@@ -22,6 +22,7 @@ from uuid import UUID, uuid4
 from storage.catalogue import Actor, Catalogue, Happening, Login, StoredGrant, StoredSession, User
 from vms.clock import Clock
 from vms.errors import CatalogueError, UserError
+from vms.sentences import say
 from vms.supervise import Backoff
 from web.identity.access import Role, Scope
 from web.identity.callers import CONFIRMED_SECONDS, NS, SESSION_SECONDS, Caller, caller_of
@@ -245,9 +246,7 @@ class Identity:
 def check_name(name: str) -> None:
     """Refusal INVALID unless a login name that can be typed anywhere and never be mistaken for another one."""
     if not 2 <= len(name) <= 64 or not name.isascii() or not set(name.lower()) <= NAME_CHARS or not name[0].isalnum():
-        raise invalid(
-            "name", "a login name has 2 to 64 letters a-z, digits and . _ - @, and begins with one of the first two"
-        )
+        raise invalid("name", say("login_name"))
 
 
 def digest_of(secret: str) -> bytes:

@@ -153,8 +153,10 @@ export const useWall = create<Wall>((set, get) => {
       set({ toursPausedUntilMs });
     },
     open(layout) {
+      const shown = layout.spot === null ? null : layout.tiles[layout.spot];
       set({
         ...layout,
+        ...(typeof shown === "string" && { spotCamera: shown }),
         tiles: fitted(layout.tiles, layout.grid),
         selected: layout.spot ?? 0,
         alone: null,
@@ -173,6 +175,11 @@ if (channel) {
   channel.addEventListener("message", (event: MessageEvent<{ camera?: unknown }>) => {
     if (typeof event.data.camera === "string") useWall.setState({ spotCamera: event.data.camera });
   });
+}
+
+/** The tiles as a layout keeps them: with the camera that the spot tile shows. */
+export function toStore({ tiles, spot, spotCamera }: Pick<Wall, "tiles" | "spot" | "spotCamera">): TileContent[] {
+  return tiles.map((content, i) => (i === spot && spotCamera !== null ? spotCamera : content));
 }
 
 /** The division that holds this many cameras, and their places in it. */

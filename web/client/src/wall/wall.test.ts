@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { DIVISIONS, GRIDS, neighbour } from "./grids.ts";
 import { KeySequence } from "./keys.ts";
 import { find, fold } from "./search.ts";
+import { toStore, useWall } from "./store.ts";
 
 describe("divisions", () => {
   it("have as many tiles as they say, none over another, none missing", () => {
@@ -26,6 +27,31 @@ describe("divisions", () => {
         const reached = (["left", "right", "up", "down"] as const).map((way) => neighbour(grid, index, way));
         if (grid !== "1") expect(reached.some((to) => to !== index)).toBe(true);
       });
+  });
+});
+
+describe("a stored layout", () => {
+  it("comes back with what its spot tile showed", () => {
+    const { fill, toSpot, open } = useWall.getState();
+    fill("1+5", [null, "a", "b", null, null, null]);
+    toSpot("c");
+    const { grid, spot } = useWall.getState();
+    const tiles = toStore(useWall.getState());
+    expect(tiles).toEqual(["c", "a", "b", null, null, null]);
+    toSpot("a");
+    open({
+      id: "1",
+      version: 1,
+      name: "Noc",
+      shared: false,
+      mine: true,
+      author: "anna",
+      updated_at: "",
+      grid,
+      spot,
+      tiles,
+    });
+    expect([useWall.getState().spotCamera, useWall.getState().spot]).toEqual(["c", 0]);
   });
 });
 

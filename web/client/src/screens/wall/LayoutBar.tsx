@@ -11,7 +11,7 @@ import { useMay } from "../../app/context.tsx";
 import { Button, CheckField, Dialog, TextField } from "../../ui/controls.tsx";
 import { problemText } from "../../ui/states.tsx";
 import { DIVISIONS, GRIDS } from "../../wall/grids.ts";
-import { useWall } from "../../wall/store.ts";
+import { toStore, useWall } from "../../wall/store.ts";
 
 const NAMED = 3;
 const WALL_DWELL_S = 15;
@@ -145,7 +145,7 @@ function SaveLayout({ over, say, onClose }: { over: boolean; say: (text: string)
   const [shared, setShared] = useState(wall.shared);
   const save = useMutation({
     mutationFn: () => {
-      const body = { name: name.trim(), shared, grid: wall.grid, spot: wall.spot, tiles: [...wall.tiles] };
+      const body = { name: name.trim(), shared, grid: wall.grid, spot: wall.spot, tiles: toStore(wall) };
       return over && wall.id !== null ? api.changeLayout(wall.id, body, wall.version ?? 1) : api.addLayout(body);
     },
     onSuccess: (saved) => {
