@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +18,17 @@ from vms.simulate.footage import prepare
 from vms.simulate.recipes import CAMERAS, Material, Pair
 from web.identity.access import Role
 
-pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
+# What a station cannot bear depends on who else uses it: by itself alone (`make browser`).
+beside_others = pytest.mark.skipif(
+    "PYTEST_XDIST_WORKER" in os.environ, reason="judges the machine: make browser runs it"
+)
+pytestmark = [
+    beside_others,
+    pytest.mark.network,
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.xdist_group("browser"),
+]
 
 TILES = 4
 SLOWER = 10  # at 4 the decoders still kept up with these pictures

@@ -1,4 +1,4 @@
-"""The short form of `make wall-soak`: WALL_MINUTES (1) of sixteen tiles. Memory is judged from ten minutes on."""
+"""The short form of `make wall-soak`: WALL_MINUTES (0.5) of sixteen tiles. Memory is judged from ten minutes on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.growth import Sample
 from tests.support.wall_run import Clocks, Figures, PageSample, facts, judge, run_wall
 from vms.simulate import Footage
 
-MINUTES = float(os.environ.get("WALL_MINUTES", "1"))
+MINUTES = float(os.environ.get("WALL_MINUTES", "0.5"))
 
 
 @pytest.mark.network
