@@ -106,13 +106,17 @@ def nine(watched: Watched) -> Watched:
     return watched
 
 
-def test_a_killed_gateway(nine: Watched) -> None:
-    at_ms = nine.kill("web.live.process")
+def says_so_and_comes_back(nine: Watched, what: str, module: str) -> None:
+    at_ms = nine.kill(module)
     await_words(nine.page, dict.fromkeys(NINE, NOT_LIVE), SAID_MS / 1000)
     await_words(nine.page, NINE, BACK_MS / 1000)
-    said, back = nine.report("gateway", at_ms)
+    said, back = nine.report(what, at_ms)
     assert said <= SAID_MS
     assert back <= BACK_MS
+
+
+def test_a_killed_gateway(nine: Watched) -> None:
+    says_so_and_comes_back(nine, "gateway", "web.live.process")
 
 
 def test_a_killed_web_process(nine: Watched) -> None:
@@ -136,12 +140,7 @@ def test_a_killed_web_process(nine: Watched) -> None:
 
 
 def test_a_killed_recorder_worker(nine: Watched) -> None:
-    at_ms = nine.kill("recorder.worker")
-    await_words(nine.page, dict.fromkeys(NINE, NOT_LIVE), SAID_MS / 1000)
-    await_words(nine.page, NINE, BACK_MS / 1000)
-    said, back = nine.report("recorder worker", at_ms)
-    assert said <= SAID_MS
-    assert back <= BACK_MS
+    says_so_and_comes_back(nine, "recorder worker", "recorder.worker")
     nothing_is_missing_but_a_moment_before_the_workers_death(nine)
 
 

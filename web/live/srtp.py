@@ -15,10 +15,10 @@ import pylibsrtp
 from pylibsrtp._binding import ffi, lib  # type: ignore[import-not-found]  # a compiled module without stubs
 
 from vms.errors import VmsError
+from web.live.udp_segment import MOST_SEGMENTS
 
 SCRATCH_BYTES = 1 << 16
 MOST_STRIDES = 320  # fragments have at most 300 lengths, by their alignment
-MOST_PACKETS = 64  # of one run, as many as one UDP_SEGMENT call takes
 _PATCH = struct.Struct("!H8s")  # sequence number, then timestamp and SSRC: bytes 2 to 11 of a packet (RFC 3550 §5.1)
 _STAMP = struct.Struct("!II")
 _patch = _PATCH.pack_into
@@ -43,9 +43,9 @@ class Scratch:
 
     def __init__(self) -> None:
         self._base = ffi.new("char[]", SCRATCH_BYTES)
-        self._lengths_memory = ffi.new("int[]", MOST_PACKETS)
+        self._lengths_memory = ffi.new("int[]", MOST_SEGMENTS)
         self._lengths = memoryview(ffi.buffer(self._lengths_memory)).cast("i")
-        self._length_places = [self._lengths_memory + i for i in range(MOST_PACKETS)]
+        self._length_places = [self._lengths_memory + i for i in range(MOST_SEGMENTS)]
         self._alone = [(2, self._base, self._length_places[0])]
         self._places: dict[int, list[tuple[int, Any, Any]]] = {}  # stride → of each packet: patch, packet, length
         self.view = memoryview(ffi.buffer(self._base))
@@ -53,7 +53,7 @@ class Scratch:
     def protect_run(
         self, session: pylibsrtp.Session, header: tuple[int, int, int], stride: int, end: int, usual: int
     ) -> None:
-        """Patch and protect at most `MOST_PACKETS` packets that lie `stride` apart from the scratch's beginning on.
+        """Patch and protect at most `MOST_SEGMENTS` packets that lie `stride` apart from the scratch's beginning on.
 
         `header`: sequence number of the first one, timestamp and SSRC. `end`: bytes up to the end of the last packet
         without its tag; `usual`: how long every other packet is without it.
