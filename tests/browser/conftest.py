@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from tests.support.browser_site import BrowserSite, Desk, browser_site, chromium, desk
 from vms.simulate import Footage, prepare_small
@@ -43,5 +43,14 @@ def at_desk(browser: Browser, site: BrowserSite) -> Iterator[Desk]:
     """A desk whose page asked nothing of other hosts and complained of nothing, which is checked at the end."""
     with desk(browser, site) as found:
         yield found
+        assert found.foreign == []
+        assert found.complaints == []
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, site: BrowserSite) -> Iterator[Page]:
+    """One page lives through all tests of a module, as an operator's does."""
+    with desk(browser, site) as found:
+        yield found.sign_in(OPERATOR)
         assert found.foreign == []
         assert found.complaints == []

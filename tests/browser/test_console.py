@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -19,14 +18,6 @@ pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180), p
 
 EVERY = dict.fromkeys(range(1, 7), "live")
 SOON_MS = 4000
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser, site: BrowserSite) -> Iterator[Page]:
-    with desk(browser, site) as found:
-        yield found.sign_in(OPERATOR)
-        assert found.foreign == []
-        assert found.complaints == []
 
 
 @pytest.fixture

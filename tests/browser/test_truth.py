@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
-from tests.browser.conftest import OPERATOR
-from tests.support.browser_site import BrowserSite, await_words, desk, word
+from tests.support.browser_site import BrowserSite, await_words, word
 from tests.support.slow_feed import slow_feed
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
 
 EVERY = dict.fromkeys(range(1, 7), "live")
 GONE = ("lost", "reconnecting")
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser, site: BrowserSite) -> Iterator[Page]:
-    """One page lives through all of it, as an operator's does."""
-    with desk(browser, site) as found:
-        yield found.sign_in(OPERATOR)
-        assert found.foreign == []
-        assert found.complaints == []
 
 
 @pytest.fixture
