@@ -129,7 +129,7 @@ class Station:
         page = self._page
         lay(page, "1+12", 0, [None, *self._ids[:12]])
         page.locator('.shell__rail a[href="/"]').click()
-        page.locator(".tile[data-word=live]").nth(12).wait_for()
+        page.locator(".tile[data-word=live]").nth(11).wait_for()
         page.wait_for_timeout(1000 * SETTLE_SECONDS)
         named, pictures = [], []
         for i in range(times):
