@@ -26,6 +26,7 @@ export function captureMs(source: CaptureSource | undefined, rtpTimestamp: numbe
   return Math.abs(ticks) < 10_000 ? unix + ticks : unix;
 }
 
+const SAME_MS = 2; // RTP time counts in ticks: the same picture told twice may differ by one
 const STEP_MS = 10_000;
 const FRESH_MS = 2000;
 
@@ -34,7 +35,7 @@ const FRESH_MS = 2000;
  * fresh by the server's clock and far from the one before: then the clock was set back. Unknown times count as new.
  */
 export function isNewPicture(capturedMs: number | null, newestMs: number | null, ageMs: number | null): boolean {
-  if (capturedMs === null || newestMs === null || capturedMs > newestMs) return true;
+  if (capturedMs === null || newestMs === null || capturedMs > newestMs + SAME_MS) return true;
   return newestMs - capturedMs > STEP_MS && ageMs !== null && Math.abs(ageMs) < FRESH_MS;
 }
 

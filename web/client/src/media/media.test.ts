@@ -56,6 +56,7 @@ describe("capture time", () => {
   it("shown before makes no picture new, unless the clock was set back", () => {
     expect(isNewPicture(unix + 40, unix, 100)).toBe(true);
     expect([isNewPicture(unix, unix, 1000), isNewPicture(unix - 900, unix, 1900)]).toEqual([false, false]);
+    expect([isNewPicture(unix + 0.02, unix, 1000), isNewPicture(unix + 8, unix, 1000)]).toEqual([false, true]);
     expect(isNewPicture(unix - 60_000, unix, 60_500)).toBe(false);
     expect(isNewPicture(unix - 60_000, unix, 150)).toBe(true);
     expect([isNewPicture(null, unix, null), isNewPicture(unix, null, 9e9)]).toEqual([true, true]);

@@ -11,10 +11,15 @@ let stream: "main" | "sub";
 
 /** Whether frames come from a peer that was answered. */
 let showing: boolean;
+/** When the picture on the screen was captured, if its sender says so; its RTP time goes with it. */
+let capturedMs: number | undefined;
+let questions: number;
 let offer: () => Promise<object>;
 
 const refused = (status: number, code: string, retry_after?: number) => () =>
   Promise.resolve(new Response(JSON.stringify({ code, retry_after }), { status }));
+
+const rtpTime = () => 90 * (capturedMs ?? 0);
 
 class Peer {
   closed = false;
@@ -29,7 +34,10 @@ class Peer {
     receiver: {
       track: null,
       getStats: () => Promise.resolve(new Map()),
-      getSynchronizationSources: () => (this.answered && showing ? [{ rtpTimestamp: 1 }] : []),
+      getSynchronizationSources: () => {
+        questions += 1;
+        return this.answered && showing ? [{ rtpTimestamp: rtpTime(), captureTimestamp: capturedMs }] : [];
+      },
     },
     setCodecPreferences: () => undefined,
   });
@@ -62,11 +70,17 @@ describe("a tile that is to show the other stream", () => {
   beforeEach(async () => {
     vi.useFakeTimers();
     [answers, posts, asked, peers, stream, showing] = [[], [], [], [], "sub", true];
+    [capturedMs, questions] = [undefined, 0];
     offer = () => Promise.resolve({});
     // Every stream shows a picture each 40 ms.
     HTMLVideoElement.prototype.requestVideoFrameCallback = (shown) =>
       setTimeout(
-        () => shown(performance.now(), { width: 640, height: 360 } as VideoFrameCallbackMetadata),
+        () =>
+          shown(performance.now(), {
+            width: 640,
+            height: 360,
+            rtpTimestamp: rtpTime(),
+          } as VideoFrameCallbackMetadata),
         40,
       ) as never;
     HTMLVideoElement.prototype.cancelVideoFrameCallback = (handle) => clearTimeout(handle);
@@ -217,5 +231,16 @@ describe("a tile that is to show the other stream", () => {
     offer = () => Promise.resolve({});
     await vi.advanceTimersByTimeAsync(2000);
     expect([tile.verdict.word, peers.length]).toEqual(["live", 3]);
+  });
+
+  it("asks when a picture was captured once in 70 ms, and takes none for new that it has shown", async () => {
+    const begin = questions;
+    for (let n = 1; n <= 10; n++) {
+      capturedMs = 40 * n;
+      await vi.advanceTimersByTimeAsync(40);
+    }
+    expect([questions - begin, tile.lastCaptureMs, tile.verdict.word]).toEqual([5, 400, "live"]);
+    await vi.advanceTimersByTimeAsync(1500); // the same one again and again
+    expect([tile.lastCaptureMs, tile.verdict.word]).toEqual([400, "checking"]);
   });
 });

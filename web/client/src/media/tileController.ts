@@ -7,7 +7,7 @@
  */
 
 import { pauseMs } from "./backoff.ts";
-import { captureMs, isNewPicture } from "./captureClock.ts";
+import { type CaptureSource, captureMs, isNewPicture } from "./captureClock.ts";
 import { FrameWatchdog, type ShownFrame } from "./frameWatchdog.ts";
 import { type CameraDown, type Cause, judge, type TileFacts, type TileVerdict } from "./tileState.ts";
 import { type FrameCounts, type Rendition, WhepRefused, WhepSession } from "./whep.ts";
@@ -18,6 +18,7 @@ const FIRST_PICTURE_MS = 4000; // an answered attempt that shows nothing by then
 const SWITCH_AGAIN_MS = 10_000;
 const COUNT_EVERY_TICKS = 4;
 const TIME_SHOWN_EVERY_MS = 95;
+const ASK_EVERY_MS = 70; // when a picture was captured: the page stands until the media thread has answered
 const LAST_PICTURE_WIDTH = 960;
 
 /** What a tile must know of the world around it. */
@@ -85,6 +86,8 @@ export class TileController {
   private captureAgeMs: number | null = null;
   /** The running session's sender names capture times. */
   private tellsCapture = false;
+  /** What was said of the last new picture. */
+  private asked: CaptureSource | undefined;
   private failure: Cause = null;
   private failures = 0;
   private attempting = false;
@@ -290,11 +293,17 @@ export class TileController {
     this.attempting = false;
     this.switchAtMs = null;
     this.tellsCapture = false;
+    this.asked = undefined;
     this.counts = null;
   }
 
-  /** Takes a frame's facts; false: it was shown before, and proves nothing. */
+  /** Takes a frame's facts; false: it was shown before, or is not asked about, and proves nothing. */
   private onFrame(frame: ShownFrame): boolean {
+    if (this.asked !== undefined && frame.atMs - (this.watchdog.lastShownAtMs ?? 0) < ASK_EVERY_MS) {
+      const captured = captureMs(this.asked, frame.rtpTimestamp);
+      if (isNewPicture(captured, this.lastCaptureMs, null)) this.lastCaptureMs = captured ?? this.lastCaptureMs;
+      return false; // shown all the same: should it be sent again, it is no new one then
+    }
     const server = this.world.serverNowMs();
     const source = this.session?.captureSource();
     if (source === undefined) return false; // a new stream begins with a black frame that nobody sent
@@ -303,6 +312,7 @@ export class TileController {
     this.tellsCapture = captured !== null;
     const ageMs = captured === null || server === null ? null : server - captured;
     if (!isNewPicture(captured, this.lastCaptureMs, ageMs)) return false;
+    this.asked = source;
     this.lastCaptureMs = captured ?? this.lastCaptureMs;
     this.captureAgeMs = ageMs;
     this.lastShownServerMs = server ?? this.lastShownServerMs;

@@ -71,7 +71,7 @@ const iceServers = new IceServers();
 
 export class WhepSession {
   private readonly request: WhepRequest;
-  private readonly peer: RTCPeerConnection;
+  private peer: RTCPeerConnection | null = null;
   private readonly abort = new AbortController();
   private location: string | null = null;
   private receiver: RTCRtpReceiver | null = null;
@@ -79,7 +79,6 @@ export class WhepSession {
 
   constructor(request: WhepRequest) {
     this.request = request;
-    this.peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
   }
 
   /** The server's name for it, once it exists. */
@@ -89,10 +88,11 @@ export class WhepSession {
 
   /** Opens the session, or raises WhepRefused. Closing it meanwhile ends the server's side too. */
   async open(): Promise<WhepAnswer> {
-    const { peer, request } = this;
+    const { request } = this;
     const servers = await iceServers.forOffer(request.camera);
     if (this.closed) throw new WhepRefused("closed", null);
-    peer.setConfiguration({ iceServers: servers, bundlePolicy: "max-bundle" });
+    const peer = new RTCPeerConnection({ iceServers: servers, bundlePolicy: "max-bundle" });
+    this.peer = peer;
     const transceiver = peer.addTransceiver("video", { direction: "recvonly" });
     this.receiver = transceiver.receiver;
     askForCaptureTime(transceiver as ExtensibleTransceiver);
@@ -179,7 +179,7 @@ export class WhepSession {
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    this.peer.close();
+    this.peer?.close();
     this.end();
   }
 

@@ -19,6 +19,7 @@ export class SiteZone {
   private readonly offsets = new Map<number, number>();
   private readonly names = new Map<number, string>();
   private readonly naming: Intl.DateTimeFormat;
+  private readonly longDays = new Map<string, Intl.DateTimeFormat>();
 
   constructor(id: string) {
     this.id = id;
@@ -82,13 +83,18 @@ export class SiteZone {
 
   /** `sobota, 21 listopada 2026`. */
   longDay(atMs: number, language: string): string {
-    return new Intl.DateTimeFormat(language === "en" ? "en-GB" : "pl-PL", {
-      timeZone: this.id,
-      weekday: "long",
-      day: "numeric",
-      month: "long",
-      year: "numeric",
-    }).format(atMs);
+    let spelling = this.longDays.get(language);
+    if (spelling === undefined) {
+      spelling = new Intl.DateTimeFormat(language === "en" ? "en-GB" : "pl-PL", {
+        timeZone: this.id,
+        weekday: "long",
+        day: "numeric",
+        month: "long",
+        year: "numeric",
+      });
+      this.longDays.set(language, spelling);
+    }
+    return spelling.format(atMs);
   }
 }
 
