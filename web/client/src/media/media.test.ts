@@ -117,6 +117,22 @@ describe("an overloaded station", () => {
     expect([run(lowered, 29, fine).level, run(lowered, 30, fine).level]).toEqual([1, 0]);
   });
 
+  it("waits twice as long after a step back that did not hold, and eight minutes at most", () => {
+    let state = run(run(CALM, 5, drops), 30, fine);
+    expect(state.level).toBe(0);
+    state = run(state, 5, drops);
+    expect([run(state, 59, fine).level, run(state, 60, fine).level]).toEqual([1, 0]);
+    for (let i = 0; i < 9; i++) state = run(run(state, state.patienceSeconds, fine), 5, drops);
+    expect([run(state, 479, fine).level, run(state, 480, fine).level]).toEqual([1, 0]);
+  });
+
+  it("is as patient as at first once a step back has held", () => {
+    let state = run(run(run(run(CALM, 5, drops), 30, fine), 5, drops), 60, fine);
+    expect([state.level, run(state, 60, fine)]).toEqual([0, CALM]);
+    state = run(run(state, 60, fine), 5, drops);
+    expect([run(state, 29, fine).level, run(state, 30, fine).level]).toEqual([1, 0]);
+  });
+
   it("keeps the spot tile's main stream to the last", () => {
     expect([0, 1, 2, 3].map((level) => renditionFor(1200, true, level as Overload["level"]))).toEqual([
       "main",
