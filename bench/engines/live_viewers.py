@@ -35,6 +35,9 @@ class Viewer:
         self._decrypts = number % DECRYPTED == 0
         self._gatherer = RTCIceGatherer(iceServers=[])
         self.ice = RTCIceTransport(self._gatherer)
+        # As a peer connection that makes an offer: the server's checks may come before its answer, and would find a
+        # role that nobody has.
+        self.ice._connection.ice_controlling = True  # noqa: SLF001
         self.dtls = RTCDtlsTransport(self.ice, [certificate])
 
     async def open(self, http: aiohttp.ClientSession, stream: str) -> None:
@@ -47,7 +50,6 @@ class Viewer:
         media = sdp.SessionDescription.parse(answer["answer"]).media[0]
         assert media.ice is not None
         assert media.dtls is not None
-        self.ice._connection.ice_controlling = True  # noqa: SLF001
         for candidate in media.ice_candidates:
             await self.ice.addRemoteCandidate(candidate)
         await self.ice.addRemoteCandidate(None)
