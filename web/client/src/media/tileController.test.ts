@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { TileController } from "./tileController.ts";
 
-/** The server's answers to `PUT …/rendition`, one after another, and what was asked of it. */
+/** The server's answers to `PUT …/stream`, one after another, and what was asked of it. */
 let answers: (() => Promise<Response>)[];
 /** Refusals of what is posted, before it is taken. */
 let posts: (() => Promise<Response>)[];
@@ -99,7 +99,7 @@ describe("a tile that is to show the other stream", () => {
   });
 
   const wish = async () => {
-    tile.setRendition("main");
+    tile.setStream("main");
     await vi.advanceTimersByTimeAsync(1);
   };
 
