@@ -130,6 +130,19 @@ describe("a tile that is to show the other stream", () => {
     expect([asked, peers.length]).toEqual([["POST", "PUT", "DELETE", "POST", "PUT"], 2]);
   });
 
+  it("goes back to the stream it was opened for once that is there again, in the same session", async () => {
+    answers = [refused(404, "not_found"), refused(409, "source_not_live", 2)];
+    await wish(); // another session is opened for main, and answered with sub
+    expect([tile.figures.stream, asked]).toEqual(["sub", ["POST", "PUT", "DELETE", "POST"]]);
+    await vi.advanceTimersByTimeAsync(4500);
+    expect([tile.figures.stream, tile.verdict.word, asked.at(-1)]).toEqual(["sub", "live", "PUT"]);
+    await vi.advanceTimersByTimeAsync(4500);
+    expect([tile.figures.stream, tile.verdict.word]).toEqual(["main", "live"]);
+    expect(peers.map((peer) => peer.closed)).toEqual([true, false]);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(asked.filter((method) => method === "PUT").length).toBe(3);
+  });
+
   it("carries out a wish that comes between the answer and the first picture", async () => {
     showing = false;
     tile.retryNow();
@@ -154,7 +167,7 @@ describe("a tile that is to show the other stream", () => {
     answers = [answer];
     await wish();
     expect([tile.figures.stream, peers.map((peer) => peer.closed)]).toEqual(["sub", [false]]);
-    await vi.advanceTimersByTimeAsync(10_500);
+    await vi.advanceTimersByTimeAsync(4500);
     expect([tile.figures.stream, asked, peers.length]).toEqual(["main", ["POST", "PUT", "PUT"], 1]);
   });
 

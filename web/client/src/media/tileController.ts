@@ -15,7 +15,7 @@ import { type FrameCounts, type StreamKind, WhepRefused, WhepSession } from "./w
 export const TICK_MS = 250;
 const OPENING_MS = 12_000; // longer than all that a session waits for until it is answered
 const FIRST_PICTURE_MS = 4000; // an answered attempt that shows nothing by then has failed
-const SWITCH_AGAIN_MS = 10_000;
+const SWITCH_AGAIN_MS = 4000; // as long as a server may take to find out that a stream is away
 const COUNT_EVERY_TICKS = 4;
 const TIME_SHOWN_EVERY_MS = 95;
 const LAST_PICTURE_WIDTH = 960;
