@@ -12,6 +12,7 @@ let stream: "main" | "sub";
 /** Whether frames come from a peer that was answered. */
 let showing: boolean;
 let offer: () => Promise<object>;
+let blind: boolean;
 
 const refused = (status: number, code: string, retry_after?: number) => () =>
   Promise.resolve(new Response(JSON.stringify({ code, retry_after }), { status }));
@@ -61,7 +62,7 @@ describe("a tile that is to show the other stream", () => {
 
   beforeEach(async () => {
     vi.useFakeTimers();
-    [answers, posts, asked, peers, stream, showing] = [[], [], [], [], "sub", true];
+    [answers, posts, asked, peers, stream, showing, blind] = [[], [], [], [], "sub", true, false];
     offer = () => Promise.resolve({});
     // Every stream shows a picture each 40 ms.
     HTMLVideoElement.prototype.requestVideoFrameCallback = (shown) =>
@@ -83,7 +84,7 @@ describe("a tile that is to show the other stream", () => {
     const source = { camera: "a", label: null, assigned: "camera", purpose: null } as const;
     tile = new TileController(source, "sub", {
       serverNowMs: () => 0,
-      consoleBlind: () => false,
+      consoleBlind: () => blind,
       csrf: () => "",
       doubtSession,
     });
@@ -169,6 +170,35 @@ describe("a tile that is to show the other stream", () => {
     expect([tile.figures.stream, peers.map((peer) => peer.closed)]).toEqual(["sub", [false]]);
     await vi.advanceTimersByTimeAsync(4500);
     expect([tile.figures.stream, asked, peers.length]).toEqual(["main", ["POST", "PUT", "PUT"], 1]);
+  });
+
+  it("asks no more for a camera that recorder and gateway call away, until it is told back", async () => {
+    const away = refused(409, "source_not_live", 2);
+    tile.setDown({ reason: "unreachable", sinceUtcMs: 0, retryAtMs: null });
+    posts = [away, away, away];
+    showing = false;
+    tile.retryNow();
+    await vi.advanceTimersByTimeAsync(29_000);
+    expect([tile.verdict.word, asked.filter((method) => method === "POST").length]).toEqual(["lost", 2]);
+    await vi.advanceTimersByTimeAsync(2000); // news may have been missed
+    expect(asked.filter((method) => method === "POST").length).toBe(3);
+    [posts, showing] = [[], true];
+    tile.setDown(null);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(tile.verdict.word).toBe("live");
+  });
+
+  it("goes on asking while the console is blind, or where the gateway refuses for another reason", async () => {
+    tile.setDown({ reason: "unreachable", sinceUtcMs: 0, retryAtMs: null });
+    posts = [refused(503, "gateway_away")];
+    tile.retryNow();
+    await vi.advanceTimersByTimeAsync(1500);
+    expect(asked.filter((method) => method === "POST").length).toBe(3);
+    blind = true;
+    posts = [refused(409, "source_not_live")];
+    tile.retryNow();
+    await vi.advanceTimersByTimeAsync(1500);
+    expect(asked.filter((method) => method === "POST").length).toBe(5);
   });
 
   it("has the session asked for where another window signed in, and then goes on", async () => {

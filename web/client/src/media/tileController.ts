@@ -16,6 +16,7 @@ export const TICK_MS = 250;
 const OPENING_MS = 12_000; // longer than all that a session waits for until it is answered
 const FIRST_PICTURE_MS = 4000; // an answered attempt that shows nothing by then has failed
 const SWITCH_AGAIN_MS = 4000; // as long as a server may take to find out that a stream is away
+const TOLD_OTHERWISE_MS = 30_000; // until a camera that recorder and gateway call away is asked for unless told it is back
 const COUNT_EVERY_TICKS = 4;
 const TIME_SHOWN_EVERY_MS = 95;
 const LAST_PICTURE_WIDTH = 960;
@@ -279,7 +280,9 @@ export class TileController {
     this.closeSession();
     this.attempting = false;
     this.failure = cause;
-    this.retryAtMs = performance.now() + Math.max(pauseMs(this.failures), Math.min(retryAfterMs ?? 0, 5000));
+    const known = cause === "camera" && this.down !== null && !this.world.consoleBlind();
+    const pause = Math.max(pauseMs(this.failures), Math.min(retryAfterMs ?? 0, 5000));
+    this.retryAtMs = performance.now() + (known ? TOLD_OTHERWISE_MS : pause);
     this.failures += 1;
     this.evaluate();
   }

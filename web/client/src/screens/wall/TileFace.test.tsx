@@ -26,7 +26,7 @@ const FINE: TileFacts = {
   wasDelayed: false,
 };
 const NEVER = { lastShownAtMs: null, firstShownAtMs: null, lastDecodedAtMs: null, startedAtMs: 99_000 };
-const AWAY = { reason: "unauthorised", sinceUtcMs: NOW_MS - 60_000, retryAtUtcMs: null, toldAtMs: 40_000 };
+const AWAY = { reason: "unauthorised", sinceUtcMs: NOW_MS - 60_000, retryAtMs: null, toldAtMs: 40_000 };
 
 /** Facts, and what the tile must say of them in Polish and in English. */
 const STATES: Record<string, [facts: Partial<TileFacts>, polish: string, english: string]> = {
