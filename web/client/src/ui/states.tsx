@@ -3,7 +3,7 @@
 import { useTranslation } from "react-i18next";
 import type { Said } from "../api/model.ts";
 import { codeOf, isPassing, Problem } from "../api/problems.ts";
-import { tenths } from "../time/site.ts";
+import { tenths } from "../i18n/numbers.ts";
 
 export function Loading() {
   const { t } = useTranslation();
