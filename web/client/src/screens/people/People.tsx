@@ -11,7 +11,7 @@ import { parseUtc } from "../../time/site.ts";
 import { Button, ChoiceField, Dialog, TextField } from "../../ui/controls.tsx";
 import { Empty, Failed, fieldError, Loading, NoRight, problemText, Refused } from "../../ui/states.tsx";
 import { type Column, Listed, Table } from "../../ui/Table.tsx";
-import { fold } from "../../wall/search.ts";
+import { byName, fold } from "../../wall/search.ts";
 
 export function People() {
   const { t } = useTranslation();
@@ -380,7 +380,7 @@ function AddGrant({ user, onClose }: { user: User; onClose: () => void }) {
   const { t } = useTranslation();
   const queries = useQueryClient();
   const cameras = [...useCameraMap().values()];
-  const groups = [...new Set(cameras.map((camera) => camera.group).filter(Boolean))];
+  const groups = [...new Set(cameras.map((camera) => camera.group).filter(Boolean))].sort(byName);
   const [role, setRole] = useState<Role>("operator");
   const [scope, setScope] = useState<Grant["scope"]>("all");
   const [group, setGroup] = useState(groups[0] ?? "");
