@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from uuid import uuid4
 
@@ -234,6 +235,33 @@ async def test_who_has_no_rights_over_all_cameras_tests_no_other_host(web_site: 
     web_site.feed.tested.clear()
     assert (await chief("POST", "/cameras/test", json=elsewhere)).status == 200
     assert {one["password"] for one in web_site.feed.tested} == {""}
+
+
+async def test_a_person_comes_with_the_first_role_or_not_at_all(web_site: WebSite) -> None:
+    camera = await web_site.camera(1, group="Centrum")
+    admin = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+
+    async def make(name: str, **grant: object) -> Answer:
+        return await admin("POST", "/users", json={"name": name, "grant": {"role": "operator"} | grant})
+
+    made = await make("anna", scope="camera", camera_id=str(camera.id), expires_at="2099-01-01T00:00:00Z", back_hours=5)
+    assert (made.status, made.json["user"]["roles"]) == (201, ["operator"])
+    (held,) = (await admin("GET", f"/users/{made.json['user']['id']}/grants")).json["items"]
+    assert (held["scope"], held["camera_id"], held["back_hours"]) == ("camera", str(camera.id), 5)
+    assert held["expires_at"].startswith("2099-01-01")
+    record = (await web_site.catalogue.audit_entries(act="create_user"))[0]
+    assert json.loads(record.detail) | {"role": "operator", "over": str(camera.id)} == json.loads(record.detail)
+    for grant, field in (
+        ({"scope": "camera", "camera_id": str(uuid4())}, "camera_id"),
+        ({"scope": "group"}, "group"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+    ):
+        refused = await make("ola", **grant)
+        assert (refused.code, refused.json["errors"][0]["field"]) == ("invalid", field)
+    taken = await make("Anna", scope="camera", camera_id=str(camera.id))
+    assert (taken.code, taken.json["field"]) == ("conflict", "name")
+    assert await web_site.catalogue.user_named("ola") is None
+    assert (await admin("POST", "/users", json={"name": "nikt"})).json["user"]["roles"] == []
 
 
 async def test_expired_and_revoked_tokens_and_sessions(web_site: WebSite) -> None:

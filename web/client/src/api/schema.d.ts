@@ -557,7 +557,7 @@ export interface paths {
         put?: never;
         /**
          * Create
-         * @description Make a user, without any right yet; the one-time password is in the answer and nowhere else.
+         * @description Make a user, with a first role; the one-time password is in the answer and nowhere else.
          */
         post: operations["people_create"];
         delete?: never;
@@ -1601,6 +1601,8 @@ export interface components {
              * @default
              */
             display_name: string;
+            /** @description The first role. Whoever has none sees nothing. */
+            grant?: components["schemas"]["NewGrant"] | null;
             /**
              * Language
              * @default pl
