@@ -204,7 +204,7 @@ class Logins:
             )
             return [
                 LiveView(
-                    row.id, row.login_id, row.user_id, row.name, row.camera_id, row.stream_id, row.rendition,
+                    row.id, row.login_id, row.user_id, row.name, row.camera_id, row.stream_id, row.stream,
                     row.purpose, row.started_ns,
                 )
                 for row in conn.execute(query)
@@ -212,13 +212,13 @@ class Logins:
 
         return await self._db.read(work)
 
-    async def change_live_view(self, view_id: UUID, stream_id: UUID, rendition: str, *, record: Happening) -> None:
+    async def change_live_view(self, view_id: UUID, stream_id: UUID, stream: str, *, record: Happening) -> None:
         """Another stream of the camera is shown from now on."""
 
         def work(conn: Connection) -> None:
             append(conn, record)
             changed = update(live_views).where(live_views.c.id == view_id)
-            conn.execute(changed.values(stream_id=stream_id, rendition=rendition))
+            conn.execute(changed.values(stream_id=stream_id, stream=stream))
 
         await self._db.write(work)
 
@@ -232,7 +232,7 @@ def put_live_view(conn: Connection, view: LiveView) -> None:
     conn.execute(
         insert(live_views).values(
             id=view.id, login_id=view.login_id, user_key=user_key, camera_key=camera_key, stream_id=view.stream_id,
-            rendition=view.rendition, purpose=view.purpose, started_ns=view.started_ns,
+            stream=view.stream, purpose=view.purpose, started_ns=view.started_ns,
         )
     )  # fmt: skip
 

@@ -98,7 +98,7 @@ class LiveView:
     user_name: str
     camera_id: UUID
     stream_id: UUID
-    rendition: str
+    stream: str  # main or sub
     purpose: str
     started_ns: int
 

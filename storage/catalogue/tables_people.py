@@ -121,7 +121,7 @@ live_views = Table(
     to("users"),
     to("cameras"),
     Column("stream_id", Uuid, nullable=False),
-    Column("rendition", Text, nullable=False),
+    Column("stream", Text, nullable=False),
     Column("purpose", Text, nullable=False),
     Column("started_ns", BigInteger, nullable=False),
 )

@@ -79,7 +79,7 @@ class WebDoor:
         self.sessions: list[UUID] = []
 
     async def offer(self, _stream: UUID, sdp: str, **_: Any) -> tuple[int, dict[str, Any]]:
-        answer = await self._client.watch(self._camera, "?rendition=main", sdp)
+        answer = await self._client.watch(self._camera, "?stream=main", sdp)
         if answer.status == 201:
             self.sessions.append(UUID(answer.headers["Location"].rpartition("/")[2]))
         return answer.status, {"answer": answer.text}

@@ -24,6 +24,7 @@ from storage.catalogue import (
     StoredSession,
     StoredToken,
     User,
+    downgrade,
     migrate,
     sqlite_url,
 )
@@ -231,7 +232,7 @@ async def test_a_live_view_and_its_entry_are_one(catalogue: Catalogue) -> None:
     assert await catalogue.live_views() == [view]
     main = uuid4()
     await catalogue.change_live_view(view.id, main, "main", record=RECORD)
-    assert await catalogue.live_views() == [replace(view, stream_id=main, rendition="main")]
+    assert await catalogue.live_views() == [replace(view, stream_id=main, stream="main")]
     assert await catalogue.end_live_views({view.id: RECORD, uuid4(): RECORD}) == 1
     assert await catalogue.end_live_views({view.id: RECORD}) == 0
     assert await catalogue.live_views() == []
@@ -239,6 +240,19 @@ async def test_a_live_view_and_its_entry_are_one(catalogue: Catalogue) -> None:
     with pytest.raises(CatalogueError, match="removed"):
         await catalogue.begin_live_view(replace(view, user_id=uuid4()), RECORD)
     assert (await catalogue.audit_head()).size == 3
+
+
+async def test_a_live_view_of_the_schema_before_its_stream_was_called_so_is_still_there(url: str) -> None:
+    await migrate(url)
+    async with Catalogue(url, PlainSealer()) as catalogue:
+        camera = await add_camera(catalogue, 1)
+        anna = await catalogue.add_user(person())
+        view = LiveView(uuid4(), uuid4(), anna.id, anna.name, camera.id, uuid4(), "sub", "służba", T0)
+        await catalogue.begin_live_view(view, RECORD)
+    await downgrade(url, "0006")
+    await migrate(url)
+    async with Catalogue(url, PlainSealer()) as catalogue:
+        assert await catalogue.live_views() == [view]
 
 
 async def test_layouts_have_versions_and_are_ones_own_unless_shared(catalogue: Catalogue) -> None:

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -75,6 +76,31 @@ async def test_a_camera_that_is_not_received_is_told_at_once(live: LiveSite, doo
     assert time.monotonic() - began < 2
     status, given = await door.offer(dead, offer_text(), fallbacks=[live.stream(0)])
     assert (status, given["stream"], given["why"]) == (201, str(live.stream(0)), "source_not_live")
+
+
+async def test_a_stream_that_was_away_is_shown_in_the_same_session_once_it_is_back(live: LiveSite, door: Door) -> None:
+    away, found = live.stream(1), live.cameras[1].streams
+    await eventually(lambda: known(live, away), 10, "the recorder's knowing of the dead camera")
+    async with PacketViewer(door) as packets:
+        given = await packets.open(away, fallbacks=(live.stream(0),))
+        assert (given["stream"], given["why"]) == (str(live.stream(0)), "source_not_live")
+        await packets.marked(10)
+        status, problem = await door.switch(packets.id, away)
+        assert (status, problem["code"]) == (409, "source_not_live")
+        assert problem["retry_after"] >= 1
+        await packets.marked(10)  # the refusal cost no picture
+        try:
+            url = live.cameras[0].streams[0].url
+            live.change(1, streams=tuple(replace(s, url=url) for s in found))
+
+            async def switched() -> bool:
+                return (await door.switch(packets.id, away))[0] == 204
+
+            await eventually(switched, 20, "the switch to the stream that is back")
+            await packets.marked(10)
+            assert (await door.sessions())[packets.id]["stream"] == str(away)
+        finally:
+            live.change(1, streams=found)
 
 
 async def known(live: LiveSite, stream: UUID) -> bool:

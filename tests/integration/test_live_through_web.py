@@ -83,7 +83,7 @@ async def test_who_signed_in_sees_the_camera_until_switched_off(both: tuple[WebS
         assert len(await viewer.pictures(10)) >= 10
         view = UUID(answer.headers["Location"].rpartition("/")[2])
         assert view in await door.sessions()
-        switched = await operator("PUT", f"/whep/sessions/{view}/rendition", json={"rendition": "main"})
+        switched = await operator("PUT", f"/whep/sessions/{view}/stream", json={"stream": "main"})
         assert switched.status == 204, switched.text
         user = await site.catalogue.user_named("anna")
         await change_user(site.catalogue, TESTER, time.time_ns(), user, {"disabled": True})

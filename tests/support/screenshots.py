@@ -386,6 +386,8 @@ def administrator(at: Desk, album: Album) -> None:
         album.take(page, "roles")
         page.keyboard.press("Escape")
         dialog("person-add", page.get_by_role("button", name=words("people.add")).click)
+        page.get_by_role("dialog").get_by_role("combobox", name=words("grant.role")).click()
+        page.get_by_role("option", name=words("role.operator"), exact=True).click()
         page.get_by_role("dialog").get_by_label(words("people.name")).fill("Ó!")
         page.keyboard.press("Enter")
         page.get_by_role("alert").wait_for()

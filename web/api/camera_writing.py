@@ -1,7 +1,8 @@
 """Changing and testing cameras as the interface does it: the command line's own functions, with a caller's rights.
 
-Owns how JSON fields become those of a camera, that a camera may not be moved to where the caller's rights do not reach, and
-that a stored password, which nobody is ever shown, goes to no other host than the one it was given for.
+Owns how JSON fields become those of a camera, that a camera may not be moved to where the caller's rights do not reach, that
+only rights over all cameras choose hosts for the recorder to knock at, and that a stored password, which nobody is ever shown,
+goes to no other host than the one it was given for.
 Every change is put on record with it, and writes the recorder's assignment anew (`storage.camera_registry`).
 """
 
@@ -81,6 +82,7 @@ async def change(
         after = _applied(before, wish, profiles)
         if not caller.access(after).may(Act.MANAGE_CAMERAS):
             raise Refusal(Code.FORBIDDEN, "your rights do not reach the group it would be in", field="group")
+        _refuse_other_hosts(caller, before, after)
         if not _gives_password(wish) and takes_password_along(before, after):
             raise Refusal(Code.PASSWORD_NEEDED, field="password")
         others = [c for c in cameras if c.id != camera_id]
@@ -115,9 +117,8 @@ async def test(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> schema
 
 async def _tested(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> Camera:
     """The camera to test. Other hosts than those of one's cameras need rights over all, and get no password but a given one."""
-    everywhere = caller.access(None).may(Act.MANAGE_CAMERAS)
     if wish.camera_id is None:
-        if not everywhere:
+        if not caller.access(None).may(Act.MANAGE_CAMERAS):
             raise Refusal(Code.FORBIDDEN, "an address that is no camera's needs rights over all cameras")
         fields = schemas.CameraFields(**wish.model_dump(exclude={"camera_id", "certificate_pin"}))
         draft = Camera(uuid4(), 1, "a camera", uuid4(), (), certificate_pin=wish.certificate_pin)
@@ -129,11 +130,22 @@ async def _tested(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> Cam
     camera = found[0]
     fields = schemas.CameraFields(**wish.model_dump(exclude_unset=True, exclude={"camera_id", "certificate_pin"}))
     tried = _with_streams(_with_login(camera, fields), fields)
-    if not everywhere and not hosts_of(tried) <= hosts_of(camera):
-        raise Refusal(Code.FORBIDDEN, "another host than the camera's needs rights over all cameras")
+    _refuse_other_hosts(caller, camera, tried)
     if not _gives_password(fields) and takes_password_along(camera, tried):
         tried = replace(tried, password="")
     return tried
+
+
+def _refuse_other_hosts(caller: Caller, before: Camera, after: Camera) -> None:
+    """Who manages some cameras only would else have the recorder knock at any address of its network, and tell who answers."""
+    if caller.access(None).may(Act.MANAGE_CAMERAS):
+        return
+    known = hosts_of(before)
+    for kind in (StreamKind.MAIN, StreamKind.SUB):
+        streams = tuple(s for s in after.streams if s.kind is kind)
+        if not hosts_of(replace(after, streams=streams)) <= known:
+            detail = "another host than the camera's needs rights over all cameras"
+            raise Refusal(Code.FORBIDDEN, detail, field=f"{kind.value}_url")
 
 
 async def _stream_report(parts: Parts, camera: Camera, kind: StreamKind, url: str) -> schemas.StreamReport:

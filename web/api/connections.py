@@ -1,8 +1,8 @@
 """Connections at the web process's door: none is kept for who does not say what is wanted, and no address has them all.
 
-Owns the deadlines of a request's parts, which uvicorn has not, and how many connections come from one place. Both hold
-before anybody has signed in. Where a place has as many as it may, one of its own that is idle gives way to a new one, so
-that whoever opens them and asks nothing keeps no neighbour out. What is asked for is not looked at here.
+Owns the deadlines of a TLS handshake and of a request's parts, which uvicorn has not, and how many connections come from
+one place. Both hold before anybody has signed in. Where a place has as many as it may, one of its own that is idle gives
+way to a new one, so that whoever opens them and asks nothing keeps no neighbour out. What is asked for is not looked at here.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from vms.metrics import Metrics
 from web.identity.throttling import network_of
 
+HANDSHAKE_SECONDS = 10.0  # of TLS, from the connection on; nothing of ours sees it before it is done
 HEADER_SECONDS = 10.0  # from the first byte of a request, or from the connection, to the end of its headers
 BODY_SECONDS = 30.0  # from there to the end of its body
 MOST_CONNECTIONS = 2000

@@ -57,7 +57,7 @@ class LiveViews:
         metrics.live_views.set(0)
 
     async def begin(
-        self, caller: Caller, camera: Camera, allowed: Access, *, rendition: str, purpose: str, offer: str
+        self, caller: Caller, camera: Camera, allowed: Access, *, stream: str, purpose: str, offer: str
     ) -> tuple[LiveView, LiveAnswer]:
         """Open a session for this caller, whose right was asked.
 
@@ -65,7 +65,7 @@ class LiveViews:
         """
         if Act.VIEW_LIVE in allowed.purpose_required and not is_purpose(purpose):
             raise Refusal(Code.PURPOSE_REQUIRED)
-        first, others = streams_for(camera, rendition)
+        first, others = streams_for(camera, stream)
         self._admit(caller.id)
         view_id, now_ns = uuid4(), self._clock.wall_ns()
         self._opening[view_id] = caller.id
@@ -77,7 +77,7 @@ class LiveViews:
                 now_ns,
             )  # fmt: skip
             record = caller.actor.does(
-                "view_live", now_ns, camera=camera, purpose=purpose, view=str(view_id), rendition=shown,
+                "view_live", now_ns, camera=camera, purpose=purpose, view=str(view_id), stream=shown,
                 transcoded=answer.transcoded,
             )  # fmt: skip
             try:
@@ -103,23 +103,23 @@ class LiveViews:
             detail = f"{MOST_CONNECTING} pictures are being set up already"
             raise Refusal(Code.TOO_MANY_CONNECTING, detail, retry_after=BUSY_RETRY_SECONDS)
 
-    async def switch(self, caller: Caller, view_id: UUID, rendition: str) -> None:
+    async def switch(self, caller: Caller, view_id: UUID, stream: str) -> None:
         """Show main or sub in a view of the caller's. Refusals NOT_FOUND, SOURCE_NOT_LIVE, the gateway's."""
         view = self.of_caller(caller, view_id)
         camera = self._watch.registered().get(view.camera_id)
         if camera is None or not caller.access(camera).may(Act.VIEW_LIVE):
             raise not_found()
-        stream = next((s for s in camera.streams if s.kind.value == rendition), None)
-        if stream is None:
-            raise Refusal(Code.SOURCE_NOT_LIVE, f"the camera has no {rendition} stream")
-        await self._gateway.switch(view_id, stream.id)
+        wanted = next((s for s in camera.streams if s.kind.value == stream), None)
+        if wanted is None:
+            raise Refusal(Code.SOURCE_NOT_LIVE, f"the camera has no {stream} stream")
+        await self._gateway.switch(view_id, wanted.id)
         record = caller.actor.does(
-            "switch_live", self._clock.wall_ns(), camera=camera, view=str(view_id), rendition=rendition
+            "switch_live", self._clock.wall_ns(), camera=camera, view=str(view_id), stream=stream
         )
-        await self._catalogue.change_live_view(view_id, stream.id, rendition, record=record)
+        await self._catalogue.change_live_view(view_id, wanted.id, stream, record=record)
         if view_id not in self.views:
             raise not_found()  # it was ended meanwhile
-        self.views[view_id] = replace(view, stream_id=stream.id, rendition=rendition)
+        self.views[view_id] = replace(view, stream_id=wanted.id, stream=stream)
 
     async def snapshot(self, caller: Caller, view_id: UUID, captured_ns: int | None) -> None:
         """Put on record that a still of a view of the caller's is kept. Refusal NOT_FOUND also for a view that may no longer be."""
@@ -129,7 +129,7 @@ class LiveViews:
             raise not_found()
         record = caller.actor.does(
             "snapshot", self._clock.wall_ns(), camera=camera, purpose=view.purpose, view=str(view_id),
-            rendition=view.rendition, captured_at=None if captured_ns is None else format_utc(captured_ns),
+            stream=view.stream, captured_at=None if captured_ns is None else format_utc(captured_ns),
         )  # fmt: skip
         await self._catalogue.audit(record)
 
@@ -259,9 +259,9 @@ class LiveViews:
         return True
 
 
-def streams_for(camera: Camera, rendition: str) -> tuple[Stream, list[Stream]]:
+def streams_for(camera: Camera, wanted: str) -> tuple[Stream, list[Stream]]:
     """The stream to show and what to fall back to: sub first, but for the main stream when it is asked for."""
-    order = [StreamKind.MAIN, StreamKind.SUB] if rendition == "main" else [StreamKind.SUB, StreamKind.MAIN]
+    order = [StreamKind.MAIN, StreamKind.SUB] if wanted == "main" else [StreamKind.SUB, StreamKind.MAIN]
     found = [s for kind in order for s in camera.streams if s.kind is kind]
     if not found or not camera.enabled:
         raise Refusal(Code.SOURCE_NOT_LIVE, "the camera is switched off" if found else "the camera has no stream")

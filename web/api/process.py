@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 import uvicorn
 
@@ -26,6 +27,7 @@ from vms.processes import run_process, site_of
 from vms.settings import LiveSection
 from vms.site import Site
 from vms.supervise import Backoff, keep_running
+from web.api import connections
 from web.api.app import create_app, edged
 from web.api.client_files import ClientFiles
 from web.api.connections import MOST_CONNECTIONS, Connection
@@ -49,11 +51,29 @@ Listening = Callable[[str], None]
 
 
 class _Server(uvicorn.Server):
-    """Signals are `vms.processes`' to hear."""
+    """Uvicorn with a deadline for TLS handshakes; signals are `vms.processes`' to hear."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. Uvicorn would leave a handshake the minute that asyncio gives it, and knows no setting for that."""
+        await super().startup(sockets=[])
+        config = self.config
+
+        def connection() -> asyncio.Protocol:
+            make: Any = config.http_protocol_class
+            made: asyncio.Protocol = make(config=config, server_state=self.server_state, app_state=self.lifespan.state)
+            return made
+
+        for door in sockets or []:
+            self.servers.append(
+                await asyncio.get_running_loop().create_server(
+                    connection, sock=door, ssl=config.ssl, backlog=config.backlog,
+                    ssl_handshake_timeout=None if config.ssl is None else connections.HANDSHAKE_SECONDS,
+                )
+            )  # fmt: skip
 
 
 async def run_web(site: Site, on_listening: Listening | None = None, *, listening: socket.socket | None = None) -> None:

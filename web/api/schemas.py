@@ -355,7 +355,7 @@ class LayoutList(Outgoing):
 class AuditItem(Outgoing):
     model_config = example(
         number=4711, at="2026-11-30T07:15:00.000Z", user="anna.nowak", user_id=CAMERA_ID, ip="10.20.0.14",
-        act="view_live", object="camera 12", camera_id=CAMERA_ID, detail={"rendition": "sub"}, purpose="",
+        act="view_live", object="camera 12", camera_id=CAMERA_ID, detail={"stream": "sub"}, purpose="",
         leaf="b5c0…",
     )  # fmt: skip
 
@@ -399,8 +399,8 @@ class AuditProof(Outgoing):
     path: list[str]
 
 
-class RenditionWish(Incoming):
-    rendition: StreamKindText
+class StreamWish(Incoming):
+    stream: StreamKindText
 
 
 class Snapshot(Incoming):

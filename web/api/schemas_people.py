@@ -96,10 +96,20 @@ class UserPage(Outgoing):
     next: str | None
 
 
+class NewGrant(Incoming):
+    role: Role
+    scope: Scope = Scope.ALL
+    group: Name | None = None
+    camera_id: UUID | None = None
+    expires_at: Instant | None = None
+    back_hours: int | None = Field(None, ge=0, le=876_000, description="How far back; null: any age.")
+
+
 class NewUser(Incoming):
     name: LoginName
     display_name: Text = ""
     language: Language = "pl"
+    grant: NewGrant | None = Field(None, description="The first role. Whoever has none sees nothing.")
 
 
 class UserChange(Incoming):
@@ -126,15 +136,6 @@ class RoleInfo(Outgoing):
 
 class RoleList(Outgoing):
     items: list[RoleInfo]
-
-
-class NewGrant(Incoming):
-    role: Role
-    scope: Scope = Scope.ALL
-    group: Name | None = None
-    camera_id: UUID | None = None
-    expires_at: Instant | None = None
-    back_hours: int | None = Field(None, ge=0, le=876_000, description="How far back; null: any age.")
 
 
 class Grant(Outgoing):

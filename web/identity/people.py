@@ -34,23 +34,32 @@ async def create_user(
     display_name: str = "",
     language: str = "pl",
     role: Role | None = None,
+    scope: Scope = Scope.ALL,
+    group: str | None = None,
+    camera_id: UUID | None = None,
+    expires_ns: int | None = None,
+    back_hours: int | None = None,
 ) -> tuple[User, str]:
-    """A new user, with a role over all cameras if given, and the one-time password. Refusals INVALID, CONFLICT."""
+    """A new user, with a first role if given, as `give_role` gives it, and the one-time password. Refusals INVALID, CONFLICT."""
     check_name(name)
     password = one_time_password()
     user = User(
         uuid4(), name, display_name.strip(), language, await passwords.hash(password), must_change_password=True,
         created_ns=now_ns,
     )  # fmt: skip
-    grant = (
-        None
-        if role is None
-        else StoredGrant(uuid4(), user.id, role.value, Scope.ALL.value, None, None, None, None, now_ns, actor.name)
-    )
-    record = actor.does("create_user", now_ns, f"user {name}", role=role and role.value)
+    grant: StoredGrant | None = None
+    detail: dict[str, Any] = {}
+    if role is not None:
+        grant, detail = _grant(
+            actor, now_ns, user, role=role, scope=scope, group=group, camera_id=camera_id, expires_ns=expires_ns,
+            back_hours=back_hours,
+        )  # fmt: skip
+    record = actor.does("create_user", now_ns, f"user {name}", **detail)
     try:
         return await catalogue.add_user(user, grant, record=record), password
     except UserError as error:
+        if await catalogue.user_named(name) is None:
+            raise invalid("camera_id", str(error)) from error
         raise Refusal(Code.CONFLICT, str(error), field="name") from error
 
 
@@ -112,6 +121,22 @@ async def give_role(
     back_hours: int | None = None,
 ) -> StoredGrant:
     """A new grant. Refusals INVALID for a scope that does not fit, an end in the past, or an unknown camera."""
+    grant, detail = _grant(
+        actor, now_ns, user, role=role, scope=scope, group=group, camera_id=camera_id, expires_ns=expires_ns,
+        back_hours=back_hours,
+    )  # fmt: skip
+    record = actor.does("give_role", now_ns, f"user {user.name}", **detail)
+    try:
+        return await catalogue.add_grant(grant, record=record)
+    except UserError as error:
+        raise invalid("camera_id", str(error)) from error
+
+
+def _grant(
+    actor: Actor, now_ns: int, user: User, *, role: Role, scope: Scope, group: str | None, camera_id: UUID | None,
+    expires_ns: int | None, back_hours: int | None,
+) -> tuple[StoredGrant, dict[str, Any]]:  # fmt: skip
+    """What is stored, and what goes on record of it."""
     if (scope is Scope.GROUP) != bool(group):
         raise invalid("group", "a group is named for scope group, and only for it")
     if (scope is Scope.CAMERA) != (camera_id is not None):
@@ -123,14 +148,10 @@ async def give_role(
         uuid4(), user.id, role.value, scope.value, group, camera_id, expires_ns, back_ns, now_ns, actor.name
     )  # fmt: skip
     over = group or (camera_id and str(camera_id)) or "all cameras"
-    record = actor.does(
-        "give_role", now_ns, f"user {user.name}", role=role.value, over=over, expires_ns=expires_ns and str(expires_ns),
-        back_hours=back_hours,
-    )  # fmt: skip
-    try:
-        return await catalogue.add_grant(grant, record=record)
-    except UserError as error:
-        raise invalid("camera_id", str(error)) from error
+    detail = {
+        "role": role.value, "over": over, "expires_ns": expires_ns and str(expires_ns), "back_hours": back_hours
+    }  # fmt: skip
+    return grant, detail
 
 
 async def take_role(catalogue: Catalogue, actor: Actor, now_ns: int, user: User, grant: StoredGrant) -> None:

@@ -67,7 +67,7 @@ STEPS: dict[str, Step] = {
         "view_live", "camera 7", OFFER, f"?purpose={WHY}", WHY, "application/sdp",
         keep={"view": lambda a: a.headers["Location"].rpartition("/")[2]},
     ),
-    "PUT /api/v1/whep/sessions/{session_id}/rendition": Step("switch_live", "camera 7", {"rendition": "main"}),
+    "PUT /api/v1/whep/sessions/{session_id}/stream": Step("switch_live", "camera 7", {"stream": "main"}),
     "POST /api/v1/whep/sessions/{session_id}/snapshot": Step(
         "snapshot", "camera 7", {"captured_at": "2026-11-30T07:15:00.5Z"}, purpose=WHY
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.support.city_table import city_table
-from tests.support.web_site import TESTER, Answer, WebSite, over, state_of
+from tests.support.web_site import TESTER, Answer, Client, WebSite, over, state_of
 from vms.assignment import read_assignment
 from vms.model import Camera, Stream, StreamKind
 from vms.status.site_status import gather_status
@@ -166,11 +167,10 @@ async def test_a_stored_password_goes_to_no_other_host(web_site: WebSite) -> Non
     wish = {"name": "x", "main_url": "rtsp://10.0.0.5/a", "username": "u", "password": "kanarek77", "group": "Centrum"}
     made = await chief("POST", "/cameras", json=wish)
     path = f"/cameras/{made.json['camera']['id']}"
-    client = await web_site.signed_in("technik", (Role.TECHNICIAN, over("Centrum")))
 
     async def change(**fields: object) -> Answer:
-        tag = (await client("GET", path)).headers["ETag"]
-        return await client("PATCH", path, json=fields, headers={"If-Match": tag})
+        tag = (await chief("GET", path)).headers["ETag"]
+        return await chief("PATCH", path, json=fields, headers={"If-Match": tag})
 
     def passwords() -> set[tuple[str, str]]:
         site = web_site.parts.site
@@ -194,8 +194,34 @@ async def test_a_stored_password_goes_to_no_other_host(web_site: WebSite) -> Non
     assert passwords() == {("rtsp://10.0.0.8/a", "")}
 
 
+async def test_who_has_no_rights_over_all_cameras_has_no_other_host_recorded(web_site: WebSite) -> None:
+    """A camera of one's own is no way to have the recorder knock at any address of its network, with or without a password."""
+    camera = await web_site.camera(1, group="Centrum")
+    client = await web_site.signed_in("technik", (Role.TECHNICIAN, over("Centrum")))
+    chief = await web_site.signed_in("szef", Role.TECHNICIAN)
+    path = f"/cameras/{camera.id}"
+
+    async def change(caller: Client, **fields: object) -> Answer:
+        tag = (await caller("GET", path)).headers["ETag"]
+        return await caller("PATCH", path, json=fields, headers={"If-Match": tag})
+
+    for fields in (
+        {"main_url": "rtsp://10.99.99.99:22/a"},
+        {"main_url": "rtsp://u:haslo@10.99.99.99/a"},
+        {"main_url": "rtsp://10.99.99.99/a", "password": "x", "enabled": False},
+    ):
+        refused = await change(client, **fields)
+        assert (refused.status, refused.code, refused.json["field"]) == (403, "forbidden", "main_url")
+    refused = await change(client, sub_url="rtsp://10.99.99.99/b")
+    assert (refused.code, refused.json["field"]) == ("forbidden", "sub_url")
+    assert await web_site.catalogue.camera(camera.id) == camera
+    assert (await change(client, main_url="rtsp://10.0.0.1:8554/b", name="Rynek")).status == 200  # the same host
+    assert (await change(chief, main_url="rtsp://10.99.99.99/a")).status == 200
+    assert (await change(client, name="Most")).status == 200  # wherever it stands by now
+
+
 async def test_who_has_no_rights_over_all_cameras_tests_no_other_host(web_site: WebSite) -> None:
-    """A camera of one's own is no way to have the recorder knock at any address of its network."""
+    """Nor is its test."""
     camera = await web_site.camera(1, group="Centrum", password="kanarek77")
     client = await web_site.signed_in("technik", (Role.TECHNICIAN, over("Centrum")))
     chief = await web_site.signed_in("szef", Role.TECHNICIAN)
@@ -209,6 +235,33 @@ async def test_who_has_no_rights_over_all_cameras_tests_no_other_host(web_site: 
     web_site.feed.tested.clear()
     assert (await chief("POST", "/cameras/test", json=elsewhere)).status == 200
     assert {one["password"] for one in web_site.feed.tested} == {""}
+
+
+async def test_a_person_comes_with_the_first_role_or_not_at_all(web_site: WebSite) -> None:
+    camera = await web_site.camera(1, group="Centrum")
+    admin = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+
+    async def make(name: str, **grant: object) -> Answer:
+        return await admin("POST", "/users", json={"name": name, "grant": {"role": "operator"} | grant})
+
+    made = await make("anna", scope="camera", camera_id=str(camera.id), expires_at="2099-01-01T00:00:00Z", back_hours=5)
+    assert (made.status, made.json["user"]["roles"]) == (201, ["operator"])
+    (held,) = (await admin("GET", f"/users/{made.json['user']['id']}/grants")).json["items"]
+    assert (held["scope"], held["camera_id"], held["back_hours"]) == ("camera", str(camera.id), 5)
+    assert held["expires_at"].startswith("2099-01-01")
+    record = (await web_site.catalogue.audit_entries(act="create_user"))[0]
+    assert json.loads(record.detail) | {"role": "operator", "over": str(camera.id)} == json.loads(record.detail)
+    for grant, field in (
+        ({"scope": "camera", "camera_id": str(uuid4())}, "camera_id"),
+        ({"scope": "group"}, "group"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+    ):
+        refused = await make("ola", **grant)
+        assert (refused.code, refused.json["errors"][0]["field"]) == ("invalid", field)
+    taken = await make("Anna", scope="camera", camera_id=str(camera.id))
+    assert (taken.code, taken.json["field"]) == ("conflict", "name")
+    assert await web_site.catalogue.user_named("ola") is None
+    assert (await admin("POST", "/users", json={"name": "nikt"})).json["user"]["roles"] == []
 
 
 async def test_expired_and_revoked_tokens_and_sessions(web_site: WebSite) -> None:

@@ -18,9 +18,9 @@ import pytest
 from tests.support.web_site import WebSite, until
 from vms.errors import UserError
 from vms.settings import Listen, WebSection
+from web.api import process
 from web.api.client_files import DIST, ClientFiles
 from web.api.ice import CREDENTIAL_SECONDS, IceServers
-from web.api.process import open_socket
 from web.api.tls import RENEW_DAYS, SERVER_DAYS, TlsFiles, tls_files
 from web.identity.access import Role
 
@@ -328,6 +328,46 @@ async def test_a_browser_that_trusts_our_authority_trusts_the_server(tmp_path: P
             await asyncio.open_connection("127.0.0.1", port, ssl=trusting, server_hostname="zly.example")
 
 
+async def test_a_handshake_that_is_not_finished_is_given_up(
+    web_site: WebSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who connects and says nothing, or the beginning of a ClientHello byte by byte, has no connection of ours."""
+    monkeypatch.setattr("web.api.connections.HANDSHAKE_SECONDS", 2.0)
+    made = tls_files(section("0.0.0.0"), tmp_path, datetime.now(UTC))
+    assert made is not None
+    server = process._Server(process.server_config(web_site.parts, made))
+    loop = asyncio.get_running_loop()
+    with process.open_socket(Listen("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+        serving = asyncio.create_task(process.serve(server, door))
+        try:
+            await until(lambda: bool(getattr(server, "servers", [])))
+            began = loop.time()
+            silent, slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+            async with asyncio.timeout(20):
+                with contextlib.suppress(ConnectionError):
+                    for byte in b"\x16\x03\x01\x02\x00" + bytes(400):
+                        slow[1].write(bytes([byte]))
+                        await slow[1].drain()
+                        if slow[0].at_eof():
+                            break
+                        await asyncio.sleep(0.05)
+                for reader, writer in (silent, slow):
+                    with contextlib.suppress(ConnectionError):
+                        assert await reader.read() == b""
+                    writer.close()
+            assert loop.time() - began > 1.9
+            trusting = ssl.create_default_context(cafile=str(made.authority))
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting, server_hostname="localhost")
+            writer.write(REQUEST)
+            assert b" 200 " in await reader.readline()
+            writer.close()
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 def test_a_certificate_that_was_given_is_used_and_must_be_there(tmp_path: Path) -> None:
     (tmp_path / "c.pem").write_text("x")
     (tmp_path / "k.pem").write_text("x")
@@ -347,7 +387,10 @@ def test_a_port_that_is_taken_is_told() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(UserError, match=r"web\.listen"), open_socket(Listen("127.0.0.1", taken.getsockname()[1])):
+        with (
+            pytest.raises(UserError, match=r"web\.listen"),
+            process.open_socket(Listen("127.0.0.1", taken.getsockname()[1])),
+        ):
             pass
 
 

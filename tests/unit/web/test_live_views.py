@@ -40,14 +40,15 @@ async def test_a_view_is_opened_switched_closed_and_on_record(web_site: WebSite)
     view = view_of(answer)
     assert web_site.gateway.sessions == {view: stream_of(camera, StreamKind.SUB)}
     path = answer.headers["Location"].removeprefix("/api/v1")
-    assert (await operator("PUT", f"{path}/rendition", json={"rendition": "main"})).status == 204
+    assert (await operator("PUT", f"{path}/stream", json={"stream": "main"})).status == 204
     assert web_site.gateway.sessions == {view: stream_of(camera, StreamKind.MAIN)}
     assert (await operator("PATCH", path)).status == 405
     assert (await operator("DELETE", path)).status == 200
     assert (await operator("DELETE", path)).status == 404
     assert web_site.gateway.sessions == {}
-    acts = [(e.act, e.camera_id) for e in await web_site.catalogue.audit_entries(user="anna")]
-    assert acts[:3] == [("end_live", camera.id), ("switch_live", camera.id), ("view_live", camera.id)]
+    found = (await web_site.catalogue.audit_entries(user="anna"))[:3]
+    acts = [(e.act, e.camera_id, json.loads(e.detail).get("stream")) for e in found]
+    assert acts == [("end_live", camera.id, None), ("switch_live", camera.id, "main"), ("view_live", camera.id, "sub")]
 
 
 async def test_what_the_gateway_refuses_is_said_in_our_codes(web_site: WebSite) -> None:
@@ -139,7 +140,7 @@ async def test_another_users_view_is_not_there(web_site: WebSite) -> None:
     ola = await web_site.signed_in("ola", Role.OPERATOR)
     path = (await anna.watch(camera)).headers["Location"].removeprefix("/api/v1")
     assert (await ola("DELETE", path)).status == 404
-    assert (await ola("PUT", f"{path}/rendition", json={"rendition": "main"})).status == 404
+    assert (await ola("PUT", f"{path}/stream", json={"stream": "main"})).status == 404
     assert len(web_site.gateway.sessions) == 1
 
 
@@ -216,7 +217,7 @@ async def test_a_view_that_is_revoked_while_it_switches_stays_ended(
         await views._revoke([views.views[view]])
 
     monkeypatch.setattr(web_site.catalogue, "change_live_view", revoked_meanwhile)
-    switched = await anna("PUT", f"/whep/sessions/{view}/rendition", json={"rendition": "main"})
+    switched = await anna("PUT", f"/whep/sessions/{view}/stream", json={"stream": "main"})
     assert switched.code == "not_found"
     assert view not in views.views
 

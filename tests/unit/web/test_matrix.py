@@ -93,7 +93,7 @@ ROWS: dict[str, Row] = {
     "OPTIONS /api/v1/whep/{camera_id}": Row("camera", Act.VIEW_LIVE),
     "DELETE /api/v1/whep/sessions/{session_id}": Row("nobody", Act.VIEW_LIVE),  # another's view
     "POST /api/v1/whep/sessions/{session_id}/snapshot": Row("nobody", Act.VIEW_LIVE, {"captured_at": None}),
-    "PUT /api/v1/whep/sessions/{session_id}/rendition": Row("nobody", Act.VIEW_LIVE, {"rendition": "main"}),
+    "PUT /api/v1/whep/sessions/{session_id}/stream": Row("nobody", Act.VIEW_LIVE, {"stream": "main"}),
 }
 
 

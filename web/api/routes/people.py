@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -44,14 +44,16 @@ async def users(
 async def create(
     request: Request, response: Response, wish: schemas_people.NewUser, caller: Sure
 ) -> schemas_people.UserCreated:
-    """Make a user, without any right yet; the one-time password is in the answer and nowhere else."""
+    """Make a user, with a first role; the one-time password is in the answer and nowhere else."""
     parts = parts_of(request)
+    first = {} if wish.grant is None else _wished(wish.grant)
     user, password = await people.create_user(
         parts.catalogue, parts.identity.passwords, caller.actor, parts.clock.wall_ns(), name=wish.name,
-        display_name=wish.display_name, language=wish.language,
+        display_name=wish.display_name, language=wish.language, **first,
     )  # fmt: skip
     response.headers["Location"] = f"/api/v1/users/{user.id}"
-    return schemas_people.UserCreated(user=shapes.user(user, [], caller.now_ns), password=password)
+    held = await parts.catalogue.grants(user.id)
+    return schemas_people.UserCreated(user=shapes.user(user, held, caller.now_ns), password=password)
 
 
 @router.get("/users/{user_id}")
@@ -131,10 +133,8 @@ async def give(request: Request, user_id: UUID, wish: schemas_people.NewGrant, c
     """Give a user a role over all cameras, a group or one camera, for ever or until a time."""
     parts = parts_of(request)
     granted = await people.give_role(
-        parts.catalogue, caller.actor, parts.clock.wall_ns(), await _user(parts, user_id), role=wish.role,
-        scope=wish.scope, group=wish.group, camera_id=wish.camera_id,
-        expires_ns=shapes.parse_instant(wish.expires_at, "expires_at"), back_hours=wish.back_hours,
-    )  # fmt: skip
+        parts.catalogue, caller.actor, parts.clock.wall_ns(), await _user(parts, user_id), **_wished(wish)
+    )
     parts.views.wake()
     return shapes.grant(granted)
 
@@ -182,3 +182,11 @@ async def _user(parts: Parts, user_id: UUID) -> User:
 
 def _text(q: str) -> str:
     return q.replace("\x00", "")
+
+
+def _wished(wish: schemas_people.NewGrant) -> dict[str, Any]:
+    """A grant as `web.identity.people` takes it."""
+    return {
+        "role": wish.role, "scope": wish.scope, "group": wish.group, "camera_id": wish.camera_id,
+        "expires_ns": shapes.parse_instant(wish.expires_at, "expires_at"), "back_hours": wish.back_hours,
+    }  # fmt: skip

@@ -33,7 +33,7 @@ async def watch(
     request: Request,
     camera_id: UUID,
     caller: SignedIn,
-    rendition: Annotated[
+    stream: Annotated[
         Literal["auto", "main", "sub"], Query(description="auto: the sub-stream if there is one.")
     ] = "auto",
     purpose: Annotated[str, Query(max_length=300, description="Why, where the role must say so; goes on record.")] = "",
@@ -43,13 +43,11 @@ async def watch(
     began_ns = parts.clock.mono_ns()
     camera, allowed = camera_for(parts, caller, camera_id, Act.VIEW_LIVE)
     offer = await _offer(request)
-    view, answer = await parts.views.begin(
-        caller, camera, allowed, rendition=rendition, purpose=purpose.strip(), offer=offer
-    )
+    view, answer = await parts.views.begin(caller, camera, allowed, stream=stream, purpose=purpose.strip(), offer=offer)
     parts.metrics.live_view_setup_seconds.observe((parts.clock.mono_ns() - began_ns) / 1e9)
     response = Response(answer.answer, 201, media_type=SDP)
     response.headers["Location"] = f"/api/v1/whep/sessions/{view.id}"
-    response.headers["Stroz-Stream"] = view.rendition
+    response.headers["Stroz-Stream"] = view.stream
     response.headers["Stroz-Transcoded"] = "1" if answer.transcoded else "0"
     if answer.why:
         response.headers["Stroz-Why"] = "".join(c if " " <= c <= "~" else "?" for c in answer.why)[:200]
@@ -76,10 +74,10 @@ async def stop(request: Request, session_id: UUID, caller: SignedIn) -> Response
     return Response()
 
 
-@router.put("/sessions/{session_id}/rendition", status_code=204)
-async def switch(request: Request, session_id: UUID, wish: schemas.RenditionWish, caller: SignedIn) -> None:
+@router.put("/sessions/{session_id}/stream", status_code=204)
+async def switch(request: Request, session_id: UUID, wish: schemas.StreamWish, caller: SignedIn) -> None:
     """Main or sub-stream of the same camera from the next key picture on, in the same session."""
-    await parts_of(request).views.switch(caller, session_id, wish.rendition)
+    await parts_of(request).views.switch(caller, session_id, wish.stream)
 
 
 @router.post("/sessions/{session_id}/snapshot", status_code=204)

@@ -155,8 +155,7 @@ export const removeLayout = (id: string) =>
 
 export const users = () =>
   all((after) => take(() => client.GET("/api/v1/users", { params: { query: { after, limit: 200 } } })));
-export const addUser = (body: { name: string; display_name: string; language: M.Language }) =>
-  take(() => client.POST("/api/v1/users", { body }));
+export const addUser = (body: M.NewUser) => take(() => client.POST("/api/v1/users", { body }));
 export const changeUser = (user: M.User, body: { display_name?: string; language?: M.Language; disabled?: boolean }) =>
   take(() =>
     client.PATCH("/api/v1/users/{user_id}", {

@@ -24,6 +24,7 @@ export type TileContent = string | Tour | null;
 export type User = S["User"];
 export type Grant = S["Grant"];
 export type NewGrant = S["NewGrant"];
+export type NewUser = S["NewUser"];
 export type Sees = S["Sees"];
 export type OpenSession = S["OpenSession"];
 export type Token = S["Token"];

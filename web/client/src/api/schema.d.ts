@@ -557,7 +557,7 @@ export interface paths {
         put?: never;
         /**
          * Create
-         * @description Make a user, without any right yet; the one-time password is in the answer and nowhere else.
+         * @description Make a user, with a first role; the one-time password is in the answer and nowhere else.
          */
         post: operations["people_create"];
         delete?: never;
@@ -678,26 +678,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/whep/sessions/{session_id}/rendition": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        /**
-         * Switch
-         * @description Main or sub-stream of the same camera from the next key picture on, in the same session.
-         */
-        put: operations["live_switch"];
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/whep/sessions/{session_id}/snapshot": {
         parameters: {
             query?: never;
@@ -712,6 +692,26 @@ export interface paths {
          * @description Say that a still of what is being watched is kept, before it is. Who is refused keeps none.
          */
         post: operations["live_snapshot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/whep/sessions/{session_id}/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Switch
+         * @description Main or sub-stream of the same camera from the next key picture on, in the same session.
+         */
+        put: operations["live_switch"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -823,7 +823,7 @@ export interface components {
          *       "at": "2026-11-30T07:15:00.000Z",
          *       "camera_id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
          *       "detail": {
-         *         "rendition": "sub"
+         *         "stream": "sub"
          *       },
          *       "ip": "10.20.0.14",
          *       "leaf": "b5c0…",
@@ -1601,6 +1601,8 @@ export interface components {
              * @default
              */
             display_name: string;
+            /** @description The first role. Whoever has none sees nothing. */
+            grant?: components["schemas"]["NewGrant"] | null;
             /**
              * Language
              * @default pl
@@ -1759,14 +1761,6 @@ export interface components {
          * @enum {string}
          */
         Rendition: "original" | "masked";
-        /** RenditionWish */
-        RenditionWish: {
-            /**
-             * Rendition
-             * @enum {string}
-             */
-            rendition: "main" | "sub";
-        };
         /** RetentionHealth */
         RetentionHealth: {
             /** Braked */
@@ -2164,6 +2158,14 @@ export interface components {
             width?: number | null;
         } & {
             [key: string]: unknown;
+        };
+        /** StreamWish */
+        StreamWish: {
+            /**
+             * Stream
+             * @enum {string}
+             */
+            stream: "main" | "sub";
         };
         /** Token */
         Token: {
@@ -3721,39 +3723,6 @@ export interface operations {
             };
         };
     };
-    live_switch: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                session_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RenditionWish"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description A problem */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     live_snapshot: {
         parameters: {
             query?: never;
@@ -3787,11 +3756,44 @@ export interface operations {
             };
         };
     };
+    live_switch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StreamWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     live_watch: {
         parameters: {
             query?: {
                 /** @description auto: the sub-stream if there is one. */
-                rendition?: "auto" | "main" | "sub";
+                stream?: "auto" | "main" | "sub";
                 /** @description Why, where the role must say so; goes on record. */
                 purpose?: string;
             };

@@ -125,11 +125,17 @@ export class World implements SlotWorld {
           ? {
               reason: news.reason ?? (news.state === "off" ? "disabled_by_operator" : "unknown"),
               sinceUtcMs: parseUtc(news.since),
-              retryAtUtcMs: parseUtc(news.retry_at),
+              retryAtMs: this.hereMs(parseUtc(news.retry_at)),
             }
           : null,
       );
     }
+  }
+
+  /** An instant of the server's by this page's own clock. */
+  private hereMs(utcMs: number | null): number | null {
+    const server = this.serverNowMs();
+    return utcMs === null || server === null ? null : performance.now() + utcMs - server;
   }
 
   private second(): void {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { pauseMs } from "./backoff.ts";
 import { captureMs, FrameInterval, isNewPicture } from "./captureClock.ts";
-import { afterSecond, CALM, type Overload, renditionFor, tooMuch } from "./overload.ts";
+import { afterSecond, CALM, type Overload, streamFor, tooMuch } from "./overload.ts";
 import { iceServersOf, withoutLocalNames } from "./sdp.ts";
 
 describe("pauses", () => {
@@ -134,13 +134,13 @@ describe("an overloaded station", () => {
   });
 
   it("keeps the spot tile's main stream to the last", () => {
-    expect([0, 1, 2, 3].map((level) => renditionFor(1200, true, level as Overload["level"]))).toEqual([
+    expect([0, 1, 2, 3].map((level) => streamFor(1200, true, level as Overload["level"]))).toEqual([
       "main",
       "main",
       "main",
       "sub",
     ]);
-    expect([renditionFor(641, false, 0), renditionFor(641, false, 1), renditionFor(640, false, 0)]).toEqual([
+    expect([streamFor(641, false, 0), streamFor(641, false, 1), streamFor(640, false, 0)]).toEqual([
       "main",
       "sub",
       "sub",

@@ -78,7 +78,7 @@ export function afterSecond(state: Overload, tiles: readonly TileLoad[]): Overlo
 }
 
 /** The stream a tile gets: what its width deserves, less what the station cannot bear. */
-export function renditionFor(widthPx: number, spot: boolean, level: Overload["level"]): "main" | "sub" {
+export function streamFor(widthPx: number, spot: boolean, level: Overload["level"]): "main" | "sub" {
   const deserved = spot || widthPx > 640 ? "main" : "sub";
   if (deserved === "sub" || level === 0) return deserved;
   return spot && level < TOP ? "main" : "sub";

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { TileController } from "./tileController.ts";
 
-/** The server's answers to `PUT …/rendition`, one after another, and what was asked of it. */
+/** The server's answers to `PUT …/stream`, one after another, and what was asked of it. */
 let answers: (() => Promise<Response>)[];
 /** Refusals of what is posted, before it is taken. */
 let posts: (() => Promise<Response>)[];
@@ -15,6 +15,7 @@ let showing: boolean;
 let capturedMs: number | undefined;
 let questions: number;
 let offer: () => Promise<object>;
+let blind: boolean;
 
 const refused = (status: number, code: string, retry_after?: number) => () =>
   Promise.resolve(new Response(JSON.stringify({ code, retry_after }), { status }));
@@ -69,7 +70,7 @@ describe("a tile that is to show the other stream", () => {
 
   beforeEach(async () => {
     vi.useFakeTimers();
-    [answers, posts, asked, peers, stream, showing] = [[], [], [], [], "sub", true];
+    [answers, posts, asked, peers, stream, showing, blind] = [[], [], [], [], "sub", true, false];
     [capturedMs, questions] = [undefined, 0];
     offer = () => Promise.resolve({});
     // Every stream shows a picture each 40 ms.
@@ -97,7 +98,7 @@ describe("a tile that is to show the other stream", () => {
     const source = { camera: "a", label: null, assigned: "camera", purpose: null } as const;
     tile = new TileController(source, "sub", {
       serverNowMs: () => 0,
-      consoleBlind: () => false,
+      consoleBlind: () => blind,
       csrf: () => "",
       doubtSession,
     });
@@ -113,7 +114,7 @@ describe("a tile that is to show the other stream", () => {
   });
 
   const wish = async () => {
-    tile.setRendition("main");
+    tile.setStream("main");
     await vi.advanceTimersByTimeAsync(1);
   };
 
@@ -144,6 +145,19 @@ describe("a tile that is to show the other stream", () => {
     expect([asked, peers.length]).toEqual([["POST", "PUT", "DELETE", "POST", "PUT"], 2]);
   });
 
+  it("goes back to the stream it was opened for once that is there again, in the same session", async () => {
+    answers = [refused(404, "not_found"), refused(409, "source_not_live", 2)];
+    await wish(); // another session is opened for main, and answered with sub
+    expect([tile.figures.stream, asked]).toEqual(["sub", ["POST", "PUT", "DELETE", "POST"]]);
+    await vi.advanceTimersByTimeAsync(4500);
+    expect([tile.figures.stream, tile.verdict.word, asked.at(-1)]).toEqual(["sub", "live", "PUT"]);
+    await vi.advanceTimersByTimeAsync(4500);
+    expect([tile.figures.stream, tile.verdict.word]).toEqual(["main", "live"]);
+    expect(peers.map((peer) => peer.closed)).toEqual([true, false]);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(asked.filter((method) => method === "PUT").length).toBe(3);
+  });
+
   it("carries out a wish that comes between the answer and the first picture", async () => {
     showing = false;
     tile.retryNow();
@@ -168,8 +182,37 @@ describe("a tile that is to show the other stream", () => {
     answers = [answer];
     await wish();
     expect([tile.figures.stream, peers.map((peer) => peer.closed)]).toEqual(["sub", [false]]);
-    await vi.advanceTimersByTimeAsync(10_500);
+    await vi.advanceTimersByTimeAsync(4500);
     expect([tile.figures.stream, asked, peers.length]).toEqual(["main", ["POST", "PUT", "PUT"], 1]);
+  });
+
+  it("asks no more for a camera that recorder and gateway call away, until it is told back", async () => {
+    const away = refused(409, "source_not_live", 2);
+    tile.setDown({ reason: "unreachable", sinceUtcMs: 0, retryAtMs: null });
+    posts = [away, away, away];
+    showing = false;
+    tile.retryNow();
+    await vi.advanceTimersByTimeAsync(29_000);
+    expect([tile.verdict.word, asked.filter((method) => method === "POST").length]).toEqual(["lost", 2]);
+    await vi.advanceTimersByTimeAsync(2000); // news may have been missed
+    expect(asked.filter((method) => method === "POST").length).toBe(3);
+    [posts, showing] = [[], true];
+    tile.setDown(null);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(tile.verdict.word).toBe("live");
+  });
+
+  it("goes on asking while the console is blind, or where the gateway refuses for another reason", async () => {
+    tile.setDown({ reason: "unreachable", sinceUtcMs: 0, retryAtMs: null });
+    posts = [refused(503, "gateway_away")];
+    tile.retryNow();
+    await vi.advanceTimersByTimeAsync(1500);
+    expect(asked.filter((method) => method === "POST").length).toBe(3);
+    blind = true;
+    posts = [refused(409, "source_not_live")];
+    tile.retryNow();
+    await vi.advanceTimersByTimeAsync(1500);
+    expect(asked.filter((method) => method === "POST").length).toBe(5);
   });
 
   it("has the session asked for where another window signed in, and then goes on", async () => {

@@ -10,12 +10,13 @@ import { pauseMs } from "./backoff.ts";
 import { type CaptureSource, captureMs, isNewPicture } from "./captureClock.ts";
 import { FrameWatchdog, type ShownFrame } from "./frameWatchdog.ts";
 import { type CameraDown, type Cause, judge, type TileFacts, type TileVerdict } from "./tileState.ts";
-import { type FrameCounts, type Rendition, WhepRefused, WhepSession } from "./whep.ts";
+import { type FrameCounts, type StreamKind, WhepRefused, WhepSession } from "./whep.ts";
 
 export const TICK_MS = 250;
 const OPENING_MS = 12_000; // longer than all that a session waits for until it is answered
 const FIRST_PICTURE_MS = 4000; // an answered attempt that shows nothing by then has failed
-const SWITCH_AGAIN_MS = 10_000;
+const SWITCH_AGAIN_MS = 4000; // as long as a server may take to find out that a stream is away
+const TOLD_OTHERWISE_MS = 30_000; // until a camera that recorder and gateway call away is asked for unless told it is back
 const COUNT_EVERY_TICKS = 4;
 const TIME_SHOWN_EVERY_MS = 95;
 const ASK_EVERY_MS = 70; // when a picture was captured: the page stands until the media thread has answered
@@ -55,7 +56,7 @@ export interface TileFigures {
   readonly height: number;
   readonly fps: number;
   readonly delayMs: number | null;
-  readonly stream: Rendition | null;
+  readonly stream: StreamKind | null;
   readonly transcoded: boolean;
 }
 
@@ -80,7 +81,7 @@ export class TileController {
   private readonly startedAtMs = performance.now();
   private readonly listeners = new Set<() => void>();
   private readonly frameListeners = new Set<(captureMs: number | null) => void>();
-  private wanted: Rendition;
+  private wanted: StreamKind;
   private session: WhepSession | null = null;
   private down: CameraDown | null = null;
   private captureAgeMs: number | null = null;
@@ -103,9 +104,9 @@ export class TileController {
   private timeShownAtMs = 0;
   private readonly timer: ReturnType<typeof setInterval>;
 
-  constructor(source: TileSource, rendition: Rendition, world: TileWorld) {
+  constructor(source: TileSource, stream: StreamKind, world: TileWorld) {
     this.source = source;
-    this.wanted = rendition;
+    this.wanted = stream;
     this.world = world;
     this.video = document.createElement("video");
     this.video.muted = true;
@@ -160,14 +161,14 @@ export class TileController {
     return this.down?.sinceUtcMs ?? null;
   }
 
-  get rendition(): Rendition {
+  get stream(): StreamKind {
     return this.wanted;
   }
 
   /** Main or sub; switched within the session where the server can, else by another session. */
-  setRendition(rendition: Rendition): void {
-    if (rendition === this.wanted || this.disposed) return;
-    this.wanted = rendition;
+  setStream(stream: StreamKind): void {
+    if (stream === this.wanted || this.disposed) return;
+    this.wanted = stream;
     const session = this.session;
     if (session === null || session.id === null) return; // the answer, when it comes, is held against this wish
     void this.switch(session);
@@ -175,14 +176,14 @@ export class TileController {
 
   /** Shows what is wanted within this session, or by another. What cannot be shown costs no picture that can. */
   private async switch(session: WhepSession): Promise<void> {
-    const rendition = this.wanted;
+    const stream = this.wanted;
     this.switchAtMs = null;
-    const switched = await session.switchTo(rendition);
-    if (session !== this.session || rendition !== this.wanted) return;
+    const switched = await session.switchTo(stream);
+    if (session !== this.session || stream !== this.wanted) return;
     if (switched === "broken") void this.attempt();
     else if (switched === "later") this.switchAtMs = performance.now() + SWITCH_AGAIN_MS;
     else if (switched === "done") {
-      this.figures = { ...this.figures, stream: rendition };
+      this.figures = { ...this.figures, stream };
       this.tell();
     }
   }
@@ -246,7 +247,7 @@ export class TileController {
     const asked = this.wanted;
     const session = new WhepSession({
       camera: this.source.camera,
-      rendition: asked,
+      stream: asked,
       purpose: this.source.purpose,
       csrf: () => this.world.csrf(),
       onTrack: (stream) => {
@@ -282,7 +283,9 @@ export class TileController {
     this.closeSession();
     this.attempting = false;
     this.failure = cause;
-    this.retryAtMs = performance.now() + Math.max(pauseMs(this.failures), Math.min(retryAfterMs ?? 0, 5000));
+    const known = cause === "camera" && this.down !== null && !this.world.consoleBlind();
+    const pause = Math.max(pauseMs(this.failures), Math.min(retryAfterMs ?? 0, 5000));
+    this.retryAtMs = performance.now() + (known ? TOLD_OTHERWISE_MS : pause);
     this.failures += 1;
     this.evaluate();
   }

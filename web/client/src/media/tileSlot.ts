@@ -6,7 +6,7 @@
  */
 
 import { TileController, type TileSource, type TileWorld } from "./tileController.ts";
-import type { Rendition } from "./whep.ts";
+import type { StreamKind } from "./whep.ts";
 
 export const GRACE_MS = 700;
 
@@ -38,11 +38,11 @@ export class TileSlot {
   /** A number that changes whenever `active` or `next` does. */
   snapshot = (): number => this.revision;
 
-  show(source: TileSource | null, rendition: Rendition): void {
+  show(source: TileSource | null, stream: StreamKind): void {
     const key = source === null ? null : keyOf(source);
     if (key === this.wanted) {
       const coming = this.next !== null && keyOf(this.next.source) === key ? this.next : null;
-      (coming ?? this.active)?.setRendition(rendition);
+      (coming ?? this.active)?.setStream(stream);
       return;
     }
     this.wanted = key;
@@ -52,7 +52,7 @@ export class TileSlot {
       this.swap(null);
       return;
     }
-    if (this.next === null || keyOf(this.next.source) !== key) this.begin(source, rendition);
+    if (this.next === null || keyOf(this.next.source) !== key) this.begin(source, stream);
     const next = this.next as TileController | null;
     if (next === null) return;
     if (!this.active?.verdict.picture || next.hasShown || source.assigned !== "camera") this.swap(next);
@@ -60,16 +60,16 @@ export class TileSlot {
   }
 
   /** Connects what comes next, so that the change shows no wait. */
-  prepare(source: TileSource, rendition: Rendition): void {
+  prepare(source: TileSource, stream: StreamKind): void {
     const key = keyOf(source);
     if (this.deadline !== null) return; // what is awaited now has the place beside the picture
     if (key === this.wanted || (this.next !== null && keyOf(this.next.source) === key)) return;
-    this.begin(source, rendition);
+    this.begin(source, stream);
   }
 
-  setRendition(rendition: Rendition): void {
-    this.active?.setRendition(rendition);
-    this.next?.setRendition(rendition);
+  setStream(stream: StreamKind): void {
+    this.active?.setStream(stream);
+    this.next?.setStream(stream);
   }
 
   dispose(): void {
@@ -81,9 +81,9 @@ export class TileSlot {
     this.wanted = null;
   }
 
-  private begin(source: TileSource, rendition: Rendition): void {
+  private begin(source: TileSource, stream: StreamKind): void {
     this.drop(this.next);
-    this.next = new TileController(source, rendition, this.world);
+    this.next = new TileController(source, stream, this.world);
     this.world.enter(this.next);
     this.tell();
   }

@@ -38,7 +38,7 @@ const waiting = (changes: Partial<TileFacts> = {}) =>
     ...changes,
   });
 
-const DOWN = { reason: "camera_unreachable", sinceUtcMs: 1, retryAtUtcMs: 2, toldAtMs: T - 30 };
+const DOWN = { reason: "camera_unreachable", sinceUtcMs: 1, retryAtMs: T + 7000, toldAtMs: T - 30 };
 
 describe("live", () => {
   it("takes a fresh frame and a small age", () => {
@@ -141,6 +141,13 @@ describe("lost", () => {
       cause: "camera",
       reason: "camera_unreachable",
     });
+  });
+
+  it("tells when the recorder tries again, not when this page does", () => {
+    expect(judge(playing({ down: DOWN, retryAtMs: T + 30_000 })).retryInMs).toBe(7000);
+    for (const retryAtMs of [null, T, T - 1]) {
+      expect(judge(playing({ down: { ...DOWN, retryAtMs }, retryAtMs: T + 30_000 })).retryInMs).toBeNull();
+    }
   });
 
   it("believes frames that go on a second after the recorder lost the camera", () => {

@@ -34,7 +34,8 @@ export type Cause = "camera" | "network" | "server" | "station" | "codec" | "ful
 export interface CameraDown {
   readonly reason: string;
   readonly sinceUtcMs: number | null;
-  readonly retryAtUtcMs: number | null;
+  /** When the recorder tries again, of the clock of `nowMs`. Null: it is trying, or does not say. */
+  readonly retryAtMs: number | null;
   /** When we were told. */
   readonly toldAtMs: number;
 }
@@ -110,7 +111,10 @@ export function judge(facts: TileFacts): TileVerdict {
 
   const down = facts.down;
   const stillDown = down !== null && (shown === null || shown < down.toldAtMs + FRESH_AFTER_DOWN_MS);
-  if (stillDown) return { ...common, ...lost(facts), cause: "camera", reason: down.reason };
+  if (stillDown) {
+    const retryInMs = leftMs(down.retryAtMs, facts.nowMs) || null; // the recorder's try; when ours is due tells nobody much
+    return { ...common, ...lost(facts), cause: "camera", reason: down.reason, retryInMs };
+  }
 
   // A page that is not drawn shows no frames; the decoder's count stands in for them, and the way back is CHECKING.
   const lastSign = facts.hidden ? Math.max(shown ?? 0, facts.lastDecodedAtMs ?? 0) : (shown ?? 0);

@@ -10,7 +10,7 @@ import { IceServers } from "./iceServers.ts";
 import { withoutLocalNames } from "./sdp.ts";
 import type { CaptureSource } from "./captureClock.ts";
 
-export type Rendition = "main" | "sub";
+export type StreamKind = "main" | "sub";
 
 /** Why a session could not be opened; `code` is the problem's, or one of ours where no answer came. */
 export class WhepRefused extends Error {
@@ -28,13 +28,13 @@ export class WhepRefused extends Error {
 export type Switched = "done" | "later" | "never" | "broken";
 
 export interface WhepAnswer {
-  readonly stream: Rendition | null;
+  readonly stream: StreamKind | null;
   readonly transcoded: boolean;
 }
 
 export interface WhepRequest {
   readonly camera: string;
-  readonly rendition: Rendition;
+  readonly stream: StreamKind;
   readonly purpose: string | null;
   readonly csrf: () => string;
   readonly onTrack: (stream: MediaStream) => void;
@@ -127,19 +127,19 @@ export class WhepSession {
   }
 
   /** Asks the server to send the other stream within the same track. */
-  async switchTo(rendition: Rendition): Promise<Switched> {
+  async switchTo(stream: StreamKind): Promise<Switched> {
     if (this.location === null || this.closed) return "broken";
     try {
-      const response = await fetch(`${this.location}/rendition`, {
+      const response = await fetch(`${this.location}/stream`, {
         method: "PUT",
         headers: { "Content-Type": "application/json", "X-CSRF-Token": this.request.csrf() },
-        body: JSON.stringify({ rendition }),
+        body: JSON.stringify({ stream }),
         signal: AbortSignal.any([this.abort.signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]),
       });
       if (response.ok) return "done";
       const { code, retryAfterMs } = await refusalOf(response);
       // A session that was opened for this stream was answered with another because of what the stream is.
-      const mayBeOffered = this.request.rendition !== rendition && offersH265();
+      const mayBeOffered = this.request.stream !== stream && offersH265();
       if (code === "codec_unsupported") return mayBeOffered ? "broken" : "never";
       if (response.status === 409 && retryAfterMs === null) return "never"; // the camera has none
       return response.status === 404 ? "broken" : "later";
@@ -195,8 +195,8 @@ export class WhepSession {
   }
 
   private async post(offer: string): Promise<Response> {
-    const { camera, rendition, purpose, csrf } = this.request;
-    const query = new URLSearchParams({ rendition, ...(purpose !== null && { purpose }) });
+    const { camera, stream, purpose, csrf } = this.request;
+    const query = new URLSearchParams({ stream, ...(purpose !== null && { purpose }) });
     let response: Response;
     try {
       response = await fetch(`/api/v1/whep/${camera}?${query}`, {

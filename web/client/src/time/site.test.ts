@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { differs, duration, parseUtc, signedTenths, SiteZone } from "./site.ts";
+import { differs, duration, parseUtc, SiteZone } from "./site.ts";
 
 const warsaw = new SiteZone("Europe/Warsaw");
 const at = (text: string) => Date.parse(text);
@@ -45,9 +45,5 @@ describe("the site's time", () => {
 
   it("takes no time from what is none", () => {
     expect([parseUtc(null), parseUtc(""), parseUtc("soon")]).toEqual([null, null, null]);
-  });
-
-  it("gives zero no sign", () => {
-    expect([0.04, -0.04, 0.05, -4.2].map(signedTenths)).toEqual(["0,0", "0,0", "+0,1", "−4,2"]);
   });
 });

@@ -6,6 +6,7 @@
  */
 
 import type { Temporal as TemporalType } from "temporal-polyfill";
+import { tenths } from "../i18n/numbers.ts";
 
 // Browsers that have Temporal need no other; the polyfill is fetched by those that do not.
 const Temporal =
@@ -55,14 +56,14 @@ export class SiteZone {
     return this.offsetMs(atMs - NEAR_MS) !== this.offsetMs(atMs + NEAR_MS);
   }
 
-  /** `02:31:07`; with `tenths` `02:31:07,4`; with the zone's name where it is needed, or asked for. */
+  /** `02:31:07`; with `tenths` `02:31:07,4`, or with the point of English; with the zone's name where it is needed, or asked for. */
   clock(atMs: number, options: { tenths?: boolean; zone?: boolean } = {}): string {
     const local = new Date(atMs + this.offsetMs(atMs));
     const two = (n: number) => String(n).padStart(2, "0");
     const hms = `${two(local.getUTCHours())}:${two(local.getUTCMinutes())}:${two(local.getUTCSeconds())}`;
-    const tenths = options.tenths ? `,${Math.floor(local.getUTCMilliseconds() / 100)}` : "";
+    const part = options.tenths ? tenths(Math.floor(local.getUTCMilliseconds() / 100) / 10).slice(1) : "";
     const zone = options.zone || this.nearChange(atMs) ? ` ${this.shortName(atMs)}` : "";
-    return hms + tenths + zone;
+    return hms + part + zone;
   }
 
   /** `2026-11-21`. */
@@ -126,16 +127,4 @@ export function parseUtc(text: string | null | undefined): number | null {
   if (!text) return null;
   const ms = Date.parse(text);
   return Number.isNaN(ms) ? null : ms;
-}
-
-/** `4,2`: one decimal with the comma of both our languages' instruments. */
-export function tenths(value: number): string {
-  return value.toFixed(1).replace(".", ",");
-}
-
-/** The same with its sign, which zero has not. */
-export function signedTenths(value: number): string {
-  const size = tenths(Math.abs(value));
-  if (Number(size.replace(",", ".")) === 0) return size;
-  return (value < 0 ? "−" : "+") + size;
 }

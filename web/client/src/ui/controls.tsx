@@ -74,15 +74,18 @@ export function ChoiceField<T extends string>({
   disabled,
   searchable,
   className,
+  placeholder,
 }: {
   label: string;
-  value: T;
+  /** Of a choice, or none of them: nothing is chosen yet. */
+  value: T | "";
   choices: readonly Choice<T>[];
   onChange: (value: T) => void;
   description?: string;
   disabled?: boolean;
   searchable?: boolean;
   className?: string;
+  placeholder?: string;
 }) {
   return (
     <Select
@@ -93,6 +96,7 @@ export function ChoiceField<T extends string>({
       allowDeselect={false}
       disabled={disabled ?? false}
       searchable={searchable ?? false}
+      placeholder={placeholder}
       className={className ?? ""}
       comboboxProps={{ transitionProps: { duration: 0 } }}
       onChange={(chosen) => chosen !== null && onChange(chosen as T)}

@@ -3,7 +3,7 @@
 import { useTranslation } from "react-i18next";
 import type { Said } from "../api/model.ts";
 import { codeOf, isPassing, Problem } from "../api/problems.ts";
-import { tenths } from "../time/site.ts";
+import { tenths } from "../i18n/numbers.ts";
 
 export function Loading() {
   const { t } = useTranslation();
@@ -83,7 +83,8 @@ export function problemText(
     seconds: Math.ceil(problem?.retryAfterS ?? 5),
   });
   const said = problem?.said ?? problem?.errors[0]?.said;
-  const detail = problem && ["invalid", "conflict"].includes(code) ? (said ? saidText(t, said) : problem.detail) : "";
+  const explained = code === "invalid" || (code === "conflict" && problem?.field === null);
+  const detail = problem && explained ? (said ? saidText(t, said) : problem.detail) : "";
   return detail ? `${text} ${detail}` : text;
 }
 
@@ -100,12 +101,12 @@ export function saidText(t: (key: string, facts?: Record<string, unknown>) => st
 
 /** The complaint about one field, for the text under it. */
 export function fieldError(
-  t: (key: string, facts?: Record<string, unknown>) => string,
+  t: (key: string | string[], facts?: Record<string, unknown>) => string,
   error: unknown,
   field: string,
 ): string | null {
   if (!(error instanceof Problem)) return null;
   const found = error.errors.find((entry) => entry.field === field || entry.field.endsWith(`.${field}`));
   if (found) return found.said ? saidText(t, found.said) : found.detail;
-  return error.field === field ? error.detail : null;
+  return error.field === field ? problemText(t, error) : null;
 }

@@ -1,10 +1,17 @@
-/** Finding a camera by what a person remembers of it: number, name, street, in any letters. Pure. */
+/** Finding a camera by what a person remembers of it: number, name, street, in any letters; the order of names. Pure. */
 
 export interface Findable {
   readonly number: number;
   readonly name: string;
   readonly street: string;
   readonly group: string;
+}
+
+const NATURAL = new Intl.Collator("pl", { numeric: true });
+
+/** The order in which people look for names: Polish letters in their places, `Kamera 2` before `Kamera 10`. */
+export function byName(a: string, b: string): number {
+  return NATURAL.compare(a, b);
 }
 
 /** Small letters without diacritics; `ł`, which no decomposition knows, is `l`. */

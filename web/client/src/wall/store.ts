@@ -6,8 +6,9 @@
  */
 
 import { create } from "zustand";
-import type { Grid, Layout, TileContent } from "../api/model.ts";
+import type { Camera, Grid, Layout, TileContent } from "../api/model.ts";
 import { DIVISIONS } from "./grids.ts";
+import { byName } from "./search.ts";
 
 export interface WallFacts {
   /** Of the stored layout these tiles came from; null: of no name. */
@@ -182,11 +183,16 @@ export function toStore({ tiles, spot, spotCamera }: Pick<Wall, "tiles" | "spot"
   return tiles.map((content, i) => (i === spot && spotCamera !== null ? spotCamera : content));
 }
 
-/** The division that holds this many cameras, and their places in it. */
-export function firstWall(cameras: readonly string[]): { grid: Grid; tiles: TileContent[] } {
+/** The division that holds this many cameras, their places in it by name, and the first of them. */
+export function firstWall(cameras: readonly Pick<Camera, "id" | "number" | "name">[]): {
+  grid: Grid;
+  tiles: TileContent[];
+  first: string | null;
+} {
   const n = cameras.length;
   const grid: Grid = n <= 1 ? "1" : n <= 4 ? "2x2" : n <= 5 ? "1+5" : n <= 7 ? "1+7" : "1+12";
   const { cells, spot } = DIVISIONS[grid];
-  const left = [...cameras];
-  return { grid, tiles: cells.map((_, i) => (i === spot ? null : (left.shift() ?? null))) };
+  const left = [...cameras].sort((a, b) => byName(a.name, b.name) || a.number - b.number).map((camera) => camera.id);
+  const first = left[0] ?? null;
+  return { grid, tiles: cells.map((_, i) => (i === spot ? null : (left.shift() ?? null))), first };
 }

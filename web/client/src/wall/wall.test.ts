@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { DIVISIONS, GRIDS, neighbour } from "./grids.ts";
 import { KeySequence } from "./keys.ts";
 import { find, fold } from "./search.ts";
-import { toStore, useWall } from "./store.ts";
+import { firstWall, toStore, useWall } from "./store.ts";
 
 describe("divisions", () => {
   it("have as many tiles as they say, none over another, none missing", () => {
@@ -27,6 +27,26 @@ describe("divisions", () => {
         const reached = (["left", "right", "up", "down"] as const).map((way) => neighbour(grid, index, way));
         if (grid !== "1") expect(reached.some((to) => to !== index)).toBe(true);
       });
+  });
+});
+
+describe("the first wall", () => {
+  const named = (...names: string[]) => names.map((name, i) => ({ id: name, number: names.length - i, name }));
+
+  it("stands in the order of names: numbers by their size, Polish letters in their places", () => {
+    const { grid, tiles, first } = firstWall(named("Kamera 10", "Kamera 2", "Łąkowa", "Lipowa", "Mostowa", "Kamera 1"));
+    expect([grid, first]).toEqual(["1+7", "Kamera 1"]);
+    expect(tiles.filter(Boolean)).toEqual(["Kamera 1", "Kamera 2", "Kamera 10", "Lipowa", "Łąkowa", "Mostowa"]);
+    expect(tiles[DIVISIONS[grid].spot ?? -1]).toBeNull();
+  });
+
+  it("puts what is called the same by number, and is empty without cameras", () => {
+    const twice = [
+      { id: "b", number: 12, name: "Rynek" },
+      { id: "a", number: 3, name: "Rynek" },
+    ];
+    expect(firstWall(twice).tiles).toEqual(["a", "b", null, null]);
+    expect(firstWall([])).toEqual({ grid: "1", tiles: [null], first: null });
   });
 });
 

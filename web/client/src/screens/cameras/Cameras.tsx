@@ -11,7 +11,7 @@ import { CameraState } from "../../ui/CameraState.tsx";
 import { ChoiceField, TextField } from "../../ui/controls.tsx";
 import { Empty } from "../../ui/states.tsx";
 import { type Column, Listed, Table } from "../../ui/Table.tsx";
-import { find } from "../../wall/search.ts";
+import { byName, find } from "../../wall/search.ts";
 
 type Shown = "all" | "lost" | "off" | "advice";
 
@@ -23,9 +23,7 @@ export function Cameras() {
   const [text, setText] = useState("");
   const [group, setGroup] = useState("");
   const [shown, setShown] = useState<Shown>("all");
-  const groups = [...new Set(cameras.map((camera) => camera.group).filter(Boolean))].sort((a, b) =>
-    a.localeCompare(b, "pl"),
-  );
+  const groups = [...new Set(cameras.map((camera) => camera.group).filter(Boolean))].sort(byName);
   const inGroup = cameras.filter((camera) => (group === "" || camera.group === group) && fits(camera, shown));
   const found = text.trim() === "" ? inGroup : find(inGroup, text, 1000);
   const columns: Column<Camera>[] = [

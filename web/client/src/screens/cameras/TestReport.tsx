@@ -2,7 +2,7 @@
 
 import { useTranslation } from "react-i18next";
 import type { StreamReport } from "../../api/model.ts";
-import { signedTenths, tenths } from "../../time/site.ts";
+import { signedTenths, tenths } from "../../i18n/numbers.ts";
 import { saidText } from "../../ui/states.tsx";
 
 export function TestReport({ streams }: { streams: readonly StreamReport[] }) {

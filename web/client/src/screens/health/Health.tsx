@@ -6,7 +6,8 @@ import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
 import type { Health as Facts } from "../../api/model.ts";
 import { useDesk, useMay, useNow } from "../../app/context.tsx";
-import { duration, parseUtc, tenths } from "../../time/site.ts";
+import { signedWhole, tenths } from "../../i18n/numbers.ts";
+import { duration, parseUtc } from "../../time/site.ts";
 import { Failed, Loading, NoRight } from "../../ui/states.tsx";
 import { counts, PROVED_MS, troubles } from "./judge.ts";
 
@@ -149,7 +150,7 @@ function Figures({ health, proved }: { health: Facts; proved: boolean }) {
       {figure("disk", health.spool.disk_free_bytes == null ? null : bytes(health.spool.disk_free_bytes))}
       {figure(
         "clock",
-        offset == null ? null : `${offset < 0 ? "−" : "+"}${Math.abs(offset * 1000).toFixed(0)} ms`,
+        offset == null ? null : `${signedWhole(offset * 1000)} ms`,
         health.clock.synchronised === false ? "warn" : "",
       )}
       {figure("pictures", liveText(world.socket.console))}

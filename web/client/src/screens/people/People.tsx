@@ -4,14 +4,16 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
-import type { Act, Grant, Language, NewGrant, Role, Sees, User } from "../../api/model.ts";
+import type { Act, Grant, Sees, User } from "../../api/model.ts";
 import { useCameraMap } from "../../app/cameras.ts";
 import { useDesk, useMay } from "../../app/context.tsx";
 import { parseUtc } from "../../time/site.ts";
-import { Button, ChoiceField, Dialog, TextField } from "../../ui/controls.tsx";
-import { Empty, Failed, fieldError, Loading, NoRight, problemText, Refused } from "../../ui/states.tsx";
+import { Button, Dialog, TextField } from "../../ui/controls.tsx";
+import { Empty, Failed, Loading, NoRight, problemText, Refused } from "../../ui/states.tsx";
 import { type Column, Listed, Table } from "../../ui/Table.tsx";
 import { fold } from "../../wall/search.ts";
+import { AddPerson, OneTime } from "./AddPerson.tsx";
+import { AddGrant } from "./GrantForm.tsx";
 
 export function People() {
   const { t } = useTranslation();
@@ -284,183 +286,6 @@ function WhatSees({ user }: { user: User }) {
         </>
       )}
     </section>
-  );
-}
-
-function AddPerson({ onClose, chosen }: { onClose: () => void; chosen: (id: string) => void }) {
-  const { t } = useTranslation();
-  const queries = useQueryClient();
-  const [name, setName] = useState("");
-  const [display, setDisplay] = useState("");
-  const [language, setLanguage] = useState<Language>("pl");
-  const add = useMutation({
-    mutationFn: () => api.addUser({ name: name.trim(), display_name: display.trim(), language }),
-    onSuccess: async ({ user }) => {
-      await queries.invalidateQueries({ queryKey: ["users"] });
-      chosen(user.id);
-    },
-  });
-  if (add.isSuccess) return <OneTime name={add.data.user.name} password={add.data.password} onClose={onClose} />;
-  return (
-    <Dialog title={t("people.add")} onClose={onClose}>
-      <form
-        className="form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          add.mutate();
-        }}
-      >
-        <TextField
-          label={t("people.name")}
-          description={t("entry.name_rule")}
-          value={name}
-          onChange={setName}
-          error={fieldError(t, add.error, "name")}
-          autoComplete="off"
-          maxLength={64}
-          required
-          autoFocus
-        />
-        <TextField
-          label={t("people.display_name")}
-          value={display}
-          onChange={setDisplay}
-          autoComplete="off"
-          maxLength={120}
-        />
-        <ChoiceField
-          label={t("people.language")}
-          value={language}
-          choices={[
-            { value: "pl", label: "Polski" },
-            { value: "en", label: "English" },
-          ]}
-          onChange={setLanguage}
-        />
-        <Refused by={add} />
-        <div className="acts">
-          <Button kind="primary" type="submit" disabled={add.isPending || name.trim() === ""}>
-            {t("people.add")}
-          </Button>
-          <Button onClick={onClose}>{t("act.cancel")}</Button>
-        </div>
-      </form>
-    </Dialog>
-  );
-}
-
-function OneTime({ name, password, onClose }: { name: string; password: string; onClose: () => void }) {
-  const { t } = useTranslation();
-  return (
-    <Dialog title={t("people.one_time_title", { name })} onClose={onClose}>
-      <p className="secret">{password}</p>
-      <p className="dim">{t("people.one_time_why")}</p>
-      <div className="acts" style={{ marginTop: 16 }}>
-        <Button kind="primary" onClick={onClose}>
-          {t("people.one_time_done")}
-        </Button>
-      </div>
-    </Dialog>
-  );
-}
-
-const ROLES: readonly Role[] = [
-  "operator",
-  "shift_lead",
-  "evidence_officer",
-  "data_protection_officer",
-  "auditor",
-  "technician",
-  "vehicle_crew",
-  "recipient",
-  "administrator",
-];
-
-function AddGrant({ user, onClose }: { user: User; onClose: () => void }) {
-  const { t } = useTranslation();
-  const queries = useQueryClient();
-  const cameras = [...useCameraMap().values()];
-  const groups = [...new Set(cameras.map((camera) => camera.group).filter(Boolean))];
-  const [role, setRole] = useState<Role>("operator");
-  const [scope, setScope] = useState<Grant["scope"]>("all");
-  const [group, setGroup] = useState(groups[0] ?? "");
-  const [camera, setCamera] = useState(cameras[0]?.id ?? "");
-  const [days, setDays] = useState("");
-  const add = useMutation({
-    mutationFn: () => {
-      const until = Number(days) > 0 ? new Date(Date.now() + Number(days) * 86_400_000).toISOString() : null;
-      const body: NewGrant = { role, scope, expires_at: until };
-      if (scope === "group") body.group = group;
-      if (scope === "camera") body.camera_id = camera;
-      return api.addGrant(user.id, body);
-    },
-    onSuccess: async () => {
-      await queries.invalidateQueries({ queryKey: ["grants", user.id] });
-      await queries.invalidateQueries({ queryKey: ["sees", user.id] });
-      await queries.invalidateQueries({ queryKey: ["users"] });
-      onClose();
-    },
-  });
-  return (
-    <Dialog title={t("grant.title", { name: user.name })} onClose={onClose}>
-      <form
-        className="form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          add.mutate();
-        }}
-      >
-        <ChoiceField
-          label={t("grant.role")}
-          value={role}
-          choices={ROLES.map((value) => ({ value, label: t(`role.${value}`) }))}
-          description={t(`role_why.${role}`)}
-          onChange={setRole}
-        />
-        <ChoiceField
-          label={t("grant.scope")}
-          value={scope}
-          choices={(["all", "group", "camera"] as const).map((value) => ({ value, label: t(`grant.scope_${value}`) }))}
-          onChange={setScope}
-        />
-        {scope === "group" && (
-          <ChoiceField
-            label={t("cameras.group")}
-            value={group}
-            choices={groups.map((name) => ({ value: name, label: name }))}
-            onChange={setGroup}
-          />
-        )}
-        {scope === "camera" && (
-          <ChoiceField
-            label={t("grant.camera")}
-            value={camera}
-            choices={cameras.map((one) => ({ value: one.id, label: `${one.number} ${one.name}` }))}
-            onChange={setCamera}
-            searchable
-          />
-        )}
-        <TextField
-          label={t("grant.days")}
-          description={t("grant.days_why")}
-          value={days}
-          onChange={setDays}
-          inputMode="numeric"
-          autoComplete="off"
-        />
-        <Refused by={add} />
-        <div className="acts">
-          <Button
-            kind="primary"
-            type="submit"
-            disabled={add.isPending || (scope === "group" && !group) || (scope === "camera" && !camera)}
-          >
-            {t("grant.give")}
-          </Button>
-          <Button onClick={onClose}>{t("act.cancel")}</Button>
-        </div>
-      </form>
-    </Dialog>
   );
 }
 

@@ -3,7 +3,8 @@
 import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useDecoding, useDesk, useNow, useSocketNews } from "../../app/context.tsx";
-import { differs, tenths } from "../../time/site.ts";
+import { tenths } from "../../i18n/numbers.ts";
+import { differs } from "../../time/site.ts";
 import { Button } from "../../ui/controls.tsx";
 
 const STATION_CLOCK_OFF_MS = 2000;

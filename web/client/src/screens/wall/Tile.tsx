@@ -8,7 +8,7 @@ import { noteSnapshot } from "../../api/calls.ts";
 import type { Camera, TileContent } from "../../api/model.ts";
 import { codeOf } from "../../api/problems.ts";
 import { useDecoding, useDesk, usePurpose } from "../../app/context.tsx";
-import { renditionFor } from "../../media/overload.ts";
+import { streamFor } from "../../media/overload.ts";
 import type { CameraLabel, TileSource } from "../../media/tileController.ts";
 import { keyOf, TileSlot } from "../../media/tileSlot.ts";
 import type { Cell } from "../../wall/grids.ts";
@@ -79,30 +79,30 @@ export function Tile({
   }, []);
 
   const large = spot || alone || zoom.scale > 1.5;
-  const rendition = renditionFor(width * Math.min(devicePixelRatio, 2), large, overload.level);
-  const deserved = renditionFor(width * Math.min(devicePixelRatio, 2), large, 0);
+  const stream = streamFor(width * Math.min(devicePixelRatio, 2), large, overload.level);
+  const deserved = streamFor(width * Math.min(devicePixelRatio, 2), large, 0);
   const source = sourceOf(wanted, cameras, purpose);
   const key = source && keyOf(source);
-  const latest = useRef({ source, rendition });
-  latest.current = { source, rendition };
+  const latest = useRef({ source, stream });
+  latest.current = { source, stream };
   const measured = width > 0;
   useEffect(() => {
     if (slot === null || !measured) return;
-    slot.show(latest.current.source, latest.current.rendition);
+    slot.show(latest.current.source, latest.current.stream);
     setZoom(WHOLE);
   }, [slot, key, measured]);
   useEffect(() => {
     if (slot === null || width === 0) return;
-    const timer = setTimeout(() => slot.setRendition(rendition), 300); // a window being resized passes many sizes
+    const timer = setTimeout(() => slot.setStream(stream), 300); // a window being resized passes many sizes
     return () => clearTimeout(timer);
-  }, [slot, rendition, width]);
+  }, [slot, stream, width]);
 
   const nextSource = sourceOf(spot ? null : tour.next, cameras, purpose);
   const due = nextSource !== null && tour.leftS <= PREPARE_S && !tour.paused;
   const nextRef = useRef(nextSource);
   nextRef.current = nextSource;
   useEffect(() => {
-    if (due && nextRef.current) slot?.prepare(nextRef.current, latest.current.rendition);
+    if (due && nextRef.current) slot?.prepare(nextRef.current, latest.current.stream);
   }, [due, slot]);
 
   const nothing = useRef(() => () => undefined);
@@ -111,8 +111,8 @@ export function Tile({
   const next = slot?.next ?? null;
   useVerdict(active);
   useEffect(() => {
-    if (active) world.lower(active, rendition !== deserved);
-  }, [world, active, rendition, deserved]);
+    if (active) world.lower(active, stream !== deserved);
+  }, [world, active, stream, deserved]);
 
   // Nobody sees it: the station is overloaded and another tile covers the wall, or the page is hidden.
   const covered = useWall((wall) => wall.alone !== null && !alone);

@@ -26,12 +26,12 @@ const FINE: TileFacts = {
   wasDelayed: false,
 };
 const NEVER = { lastShownAtMs: null, firstShownAtMs: null, lastDecodedAtMs: null, startedAtMs: 99_000 };
-const AWAY = { reason: "unauthorised", sinceUtcMs: NOW_MS - 60_000, retryAtUtcMs: null, toldAtMs: 40_000 };
+const AWAY = { reason: "unauthorised", sinceUtcMs: NOW_MS - 60_000, retryAtMs: null, toldAtMs: 40_000 };
 
 /** Facts, and what the tile must say of them in Polish and in English. */
 const STATES: Record<string, [facts: Partial<TileFacts>, polish: string, english: string]> = {
   live: [{}, "● na żywo", "● live"],
-  delayed: [{ captureAgeMs: 4150 }, "◔ OPÓŹNIENIE 4,2 s", "◔ DELAY 4,2 s"],
+  delayed: [{ captureAgeMs: 4150 }, "◔ OPÓŹNIENIE 4,2 s", "◔ DELAY 4.2 s"],
   checking: [{ lastShownAtMs: 98_500 }, "◌ sprawdzam…", "◌ checking…"],
   connecting: [NEVER, "łączę…", "connecting…"],
   lost: [{ lastShownAtMs: 90_000, retryAtMs: 103_000 }, "✕ BRAK SYGNAŁU", "✕ NO SIGNAL"],

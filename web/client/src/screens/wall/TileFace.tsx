@@ -5,7 +5,8 @@ import { useTranslation } from "react-i18next";
 import { useDesk } from "../../app/context.tsx";
 import type { CameraLabel, TileController } from "../../media/tileController.ts";
 import type { Cause, TileWord } from "../../media/tileState.ts";
-import { duration, tenths } from "../../time/site.ts";
+import { tenths } from "../../i18n/numbers.ts";
+import { duration } from "../../time/site.ts";
 import { Button } from "../../ui/controls.tsx";
 import { seen, type Zoom } from "./zoom.ts";
 

@@ -53,19 +53,17 @@ export function WallScreen() {
   );
 }
 
-/** The first time, the wall shows what there is, in the order of streets. */
+/** The first time, the wall shows what there is, in the order of names. */
 export function useFirstWall(cameras: readonly Camera[] | undefined): void {
   useEffect(() => {
     if (!cameras) return;
     const wall = useWall.getState();
     if (wall.id !== null || wall.tiles.some((content) => content !== null)) return;
-    const ordered = cameras
-      .filter((camera) => camera.acts.includes("view_live") && camera.enabled)
-      .sort((a, b) => (a.street || a.name).localeCompare(b.street || b.name, "pl") || a.number - b.number);
-    const { grid, tiles } = firstWall(ordered.map((camera) => camera.id));
+    const { grid, tiles, first } = firstWall(
+      cameras.filter((camera) => camera.acts.includes("view_live") && camera.enabled),
+    );
     wall.fill(grid, tiles);
-    const first = ordered[0];
-    if (first && useWall.getState().spotCamera === null) useWall.setState({ spotCamera: first.id });
+    if (first !== null && useWall.getState().spotCamera === null) useWall.setState({ spotCamera: first });
   }, [cameras]);
 }
 

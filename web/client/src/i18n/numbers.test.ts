@@ -1,0 +1,29 @@
+import i18next from "i18next";
+import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { SiteZone } from "../time/site.ts";
+import { speak, startLanguages } from "./i18n.ts";
+import { signedTenths, signedWhole, tenths } from "./numbers.ts";
+
+const warsaw = new SiteZone("Europe/Warsaw");
+const written = () => [
+  tenths(4.15),
+  tenths(3600),
+  warsaw.clock(Date.parse("2026-07-01T10:00:00.999Z"), { tenths: true }),
+  signedWhole(-1234.4),
+];
+
+describe("numbers", () => {
+  beforeAll(() => startLanguages("pl"));
+  afterEach(() => i18next.changeLanguage("pl"));
+
+  it("are written as the page's language writes them", () => {
+    expect(written()).toEqual(["4,2", "3600,0", "12:00:00,9", "−1234"]);
+    speak("en");
+    expect(written()).toEqual(["4.2", "3600.0", "12:00:00.9", "−1234"]);
+  });
+
+  it("give zero no sign", () => {
+    expect([0.04, -0.04, 0.05, -4.2].map(signedTenths)).toEqual(["0,0", "0,0", "+0,1", "−4,2"]);
+    expect([0.4, -0.4, -0.5, 12].map(signedWhole)).toEqual(["0", "0", "−1", "+12"]);
+  });
+});

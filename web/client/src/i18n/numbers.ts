@@ -1,0 +1,39 @@
+/** Numbers as the page's language writes them. Without groups of thousands: `3,600.0` is read for another number by half of us. */
+
+import i18next from "i18next";
+
+const LOCALES: Readonly<Record<string, string>> = { pl: "pl-PL", en: "en-GB" };
+const formats = new Map<string, Intl.NumberFormat>();
+
+function written(value: number, decimals: number): string {
+  const locale = LOCALES[i18next.language] ?? "pl-PL";
+  const key = `${locale} ${decimals}`;
+  let format = formats.get(key);
+  if (format === undefined) {
+    const [minimumFractionDigits, maximumFractionDigits] = [decimals, decimals];
+    format = new Intl.NumberFormat(locale, { minimumFractionDigits, maximumFractionDigits, useGrouping: false });
+    formats.set(key, format);
+  }
+  return format.format(value);
+}
+
+/** `4,2` or `4.2`: one decimal. */
+export function tenths(value: number): string {
+  return written(value, 1);
+}
+
+/** The same with its sign, which zero has not. */
+export function signedTenths(value: number): string {
+  return signed(value, 1);
+}
+
+/** `+12`, `−3`, `0`. */
+export function signedWhole(value: number): string {
+  return signed(value, 0);
+}
+
+function signed(value: number, decimals: number): string {
+  const size = written(Math.abs(value), decimals);
+  if (size === written(0, decimals)) return size;
+  return (value < 0 ? "−" : "+") + size;
+}
