@@ -183,8 +183,8 @@ export function toStore({ tiles, spot, spotCamera }: Pick<Wall, "tiles" | "spot"
   return tiles.map((content, i) => (i === spot && spotCamera !== null ? spotCamera : content));
 }
 
-/** The division that holds this many cameras, their places in it by name, and the first of them. */
-export function firstWall(cameras: readonly Pick<Camera, "id" | "number" | "name">[]): {
+/** The division that holds this many cameras, their places in it by street, and the first of them. */
+export function firstWall(cameras: readonly Pick<Camera, "id" | "number" | "name" | "street">[]): {
   grid: Grid;
   tiles: TileContent[];
   first: string | null;
@@ -192,7 +192,12 @@ export function firstWall(cameras: readonly Pick<Camera, "id" | "number" | "name
   const n = cameras.length;
   const grid: Grid = n <= 1 ? "1" : n <= 4 ? "2x2" : n <= 5 ? "1+5" : n <= 7 ? "1+7" : "1+12";
   const { cells, spot } = DIVISIONS[grid];
-  const left = [...cameras].sort((a, b) => byName(a.name, b.name) || a.number - b.number).map((camera) => camera.id);
+  const left = [...cameras].sort(byPlace).map((camera) => camera.id);
   const first = left[0] ?? null;
   return { grid, tiles: cells.map((_, i) => (i === spot ? null : (left.shift() ?? null))), first };
+}
+
+/** Neighbours in the street are neighbours on the wall: people find a picture by where the place is. */
+function byPlace(a: Pick<Camera, "number" | "name" | "street">, b: Pick<Camera, "number" | "name" | "street">): number {
+  return byName(a.street || a.name, b.street || b.name) || byName(a.name, b.name) || a.number - b.number;
 }

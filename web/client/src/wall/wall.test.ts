@@ -31,9 +31,21 @@ describe("divisions", () => {
 });
 
 describe("the first wall", () => {
-  const named = (...names: string[]) => names.map((name, i) => ({ id: name, number: names.length - i, name }));
+  const named = (...names: string[]) =>
+    names.map((name, i) => ({ id: name, number: names.length - i, name, street: "" }));
 
-  it("stands in the order of names: numbers by their size, Polish letters in their places", () => {
+  it("stands in the order of streets, so that neighbours are neighbours", () => {
+    const placed = ["Mostowa 4|Kamera 1", "Lipowa 10|Kamera 2", "Lipowa 9|Kamera 3", "Mostowa 4|Brama", "|Mleczna"];
+    const { tiles } = firstWall(
+      placed.map((text, number) => {
+        const [street = "", name = ""] = text.split("|");
+        return { id: name, number, name, street };
+      }),
+    );
+    expect(tiles.filter(Boolean)).toEqual(["Kamera 3", "Kamera 2", "Mleczna", "Brama", "Kamera 1"]);
+  });
+
+  it("without streets, in the order of names: numbers by their size, Polish letters in their places", () => {
     const { grid, tiles, first } = firstWall(named("Kamera 10", "Kamera 2", "Łąkowa", "Lipowa", "Mostowa", "Kamera 1"));
     expect([grid, first]).toEqual(["1+7", "Kamera 1"]);
     expect(tiles.filter(Boolean)).toEqual(["Kamera 1", "Kamera 2", "Kamera 10", "Lipowa", "Łąkowa", "Mostowa"]);
@@ -42,8 +54,8 @@ describe("the first wall", () => {
 
   it("puts what is called the same by number, and is empty without cameras", () => {
     const twice = [
-      { id: "b", number: 12, name: "Rynek" },
-      { id: "a", number: 3, name: "Rynek" },
+      { id: "b", number: 12, name: "Rynek", street: "" },
+      { id: "a", number: 3, name: "Rynek", street: "" },
     ];
     expect(firstWall(twice).tiles).toEqual(["a", "b", null, null]);
     expect(firstWall([])).toEqual({ grid: "1", tiles: [null], first: null });

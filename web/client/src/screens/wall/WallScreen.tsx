@@ -53,7 +53,7 @@ export function WallScreen() {
   );
 }
 
-/** The first time, the wall shows what there is, in the order of names. */
+/** The first time, the wall shows what there is, in the order of streets. */
 export function useFirstWall(cameras: readonly Camera[] | undefined): void {
   useEffect(() => {
     if (!cameras) return;
