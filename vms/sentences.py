@@ -105,24 +105,77 @@ ENGLISH: Mapping[str, str] = {
     "add_h264_sub": "H.265 does not play in every browser: add a sub-stream in H.264 for live view",
     "few_frames": "{announced:g} frames a second announced, {delivered:g} delivered: check exposure time and the number of "
     "streams",
+    # why a camera's stream cannot be received; `camera` is host:port
+    "connect_timeout": "{camera} did not accept a connection within {seconds:g} s",
+    "connection_refused": "{camera} refuses connections: RTSP is off, or not on this port",
+    "host_unknown": "{camera} cannot be reached: there is no such name",
+    "no_connection": "{camera} cannot be reached",
+    "certificate_refused": "{camera}: certificate refused",
+    "certificate_unknown": "{camera}: certificate refused; if it is this camera's own certificate, pin it: {pin}",
+    "certificate_changed": "{camera}: the certificate is not the pinned one; it is now {pin}",
+    "tls_failed": "{camera}: TLS failed",
+    "request_unwritable": "{camera}: {method} cannot be written",
+    "reads_nothing": "{camera} does not read what is sent to it",
+    "answer_timeout": "{camera} did not answer {method} within {seconds:g} s",
+    "hung_up": "{camera} closed the connection",
+    "connection_lost": "{camera}: connection lost",
+    "session_ended": "{camera} ended the session",
+    "login_wanted": "{camera} asks for a user name and password",
+    "login_wrong": "{camera} does not accept the user name or password",
+    "login_unknown": "{camera} asks for a kind of authentication that is not Basic or Digest",
+    "stream_forbidden": "{camera} forbids {method}",
+    "answered": "{camera} answered {method} with {status}",
+    "answered_no_stream": "{camera} answered {method} with {status}: check the path of the stream address",
+    "answered_full": "{camera} answered {method} with {status}: the camera is overloaded or has no bandwidth or session "
+    "left; close other viewers",
+    "answered_no_session": "{camera} answered {method} with {status}: the camera has forgotten the session",
+    "answer_unreadable": "{camera}: the answer to {method} does not parse",
+    "not_rtsp": "{camera} does not speak RTSP as we know it",
+    "redirects_in_circles": "{camera} redirects in circles",
+    "redirects_away": "{camera} redirects to where nobody may follow",
+    "no_transport": "{camera} supports neither TCP nor UDP (SETUP: 461)",
+    "no_udp_ports": "no free pair of UDP ports on this machine",
+    "no_udp_route": "no route for UDP to the camera",
+    "no_video": "{camera} offers no video",
+    "sends_nothing_tcp": "{camera} sent no {media} at all within {seconds:.1f} s over TCP",
+    "sends_nothing_udp": "{camera} sent no {media} at all within {seconds:.1f} s over UDP",
+    "no_whole_picture": "{camera} sends packets, but no whole picture within {seconds:.1f} s ({packets} packets lost)",
+    "stopped_sending": "{camera} sent no {media} for {seconds:.1f} s",
+    # a camera's test that came to nothing
+    "test_overdue": "the test did not end within {seconds:g} s",
+    "test_failed": "the recorder could not test the camera",
 }
 
 
 class Sentence(str):
-    """English that knows what it says: `code` of `ENGLISH`, and the facts in it."""
+    """English that knows what it says: `code` of `ENGLISH`, and the facts in it.
 
-    __slots__ = ("code", "facts")
+    `note` is what a camera, a library or a system said besides, in its own words: for whoever mends it, and never
+    translated.
+    """
+
+    __slots__ = ("code", "facts", "note")
     code: str
     facts: dict[str, Fact]
+    note: str
 
     def as_json(self) -> dict[str, Any]:
-        return {"code": self.code, "facts": dict(self.facts), "text": str(self)}
+        return {"code": self.code, "facts": dict(self.facts), "text": str(self), "note": self.note}
+
+    def noted(self, note: str) -> Sentence:
+        """The same with a note behind it in brackets; itself where there is nothing to note."""
+        noted = "; ".join(filter(None, (self.note, note)))
+        return _made(f"{self} ({note})", self.code, self.facts, noted) if note else self
 
 
 def say(code: str, **facts: Fact) -> Sentence:
     """The sentence of this code with these facts in it."""
-    made = Sentence(ENGLISH[code].format(**facts))
-    made.code, made.facts = code, facts
+    return _made(ENGLISH[code].format(**facts), code, facts, "")
+
+
+def _made(text: str, code: str, facts: dict[str, Fact], note: str) -> Sentence:
+    made = Sentence(text)
+    made.code, made.facts, made.note = code, facts, note
     return made
 
 

@@ -25,7 +25,7 @@ from vms.cameras.camera_edit import (
     takes_password_along,
     with_stream_url,
 )
-from vms.errors import ChangedMeanwhile, SourceError, UserError
+from vms.errors import ChangedMeanwhile, UserError
 from vms.model import Camera, LegalProfile, SourceKind, StreamKind
 from vms.sentences import Sentence, say, sentence_of
 from web.api import schemas
@@ -120,20 +120,27 @@ async def _tested(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> Cam
         if not everywhere:
             raise Refusal(Code.FORBIDDEN, "an address that is no camera's needs rights over all cameras")
         fields = schemas.CameraFields(**wish.model_dump(exclude={"camera_id", "certificate_pin"}))
-        draft = Camera(uuid4(), 1, "a camera", uuid4(), (), certificate_pin=wish.certificate_pin)
-        return _with_streams(_with_login(replace(draft, transport=wish.transport), fields), fields)
+        draft = Camera(uuid4(), 1, "a camera", uuid4(), (), **_wire(wish))
+        return _with_streams(_with_login(draft, fields), fields)
     camera_for(parts, caller, wish.camera_id, Act.MANAGE_CAMERAS)
     found = await parts.catalogue.camera_and_version(wish.camera_id)
     if found is None:
         raise not_found()
     camera = found[0]
     fields = schemas.CameraFields(**wish.model_dump(exclude_unset=True, exclude={"camera_id", "certificate_pin"}))
-    tried = _with_streams(_with_login(camera, fields), fields)
+    tried = replace(_with_streams(_with_login(camera, fields), fields), **_wire(wish))
     if not everywhere and not hosts_of(tried) <= hosts_of(camera):
         raise Refusal(Code.FORBIDDEN, "another host than the camera's needs rights over all cameras")
     if not _gives_password(fields) and takes_password_along(camera, tried):
         tried = replace(tried, password="")
     return tried
+
+
+def _wire(wish: schemas.CameraTest) -> dict[str, Any]:
+    """How to connect, where the wish says so; a registered camera is tested by its own way otherwise."""
+    given = wish.model_dump(include={"transport", "certificate_pin"}, exclude_unset=True)
+    pin = _checked("certificate_pin", given.get("certificate_pin"), check_pin)
+    return given if pin is None else given | {"certificate_pin": pin}
 
 
 async def _stream_report(parts: Parts, camera: Camera, kind: StreamKind, url: str) -> schemas.StreamReport:
@@ -144,13 +151,13 @@ async def _stream_report(parts: Parts, camera: Camera, kind: StreamKind, url: st
     try:
         async with asyncio.timeout(TEST_SECONDS):
             facts = await parts.feed.test_camera(request)
-    except (UserError, TimeoutError) as error:
-        reason, _, message = str(error).removeprefix("the recorder refused: ").partition(": ")
-        return schemas.StreamReport(
-            stream=word_of(kind), url=url, ok=False, reason=reason if message else None, message=message or reason
-        )
-    except SourceError:
-        raise
+    except TimeoutError:
+        facts = {"said": say("test_overdue", seconds=TEST_SECONDS).as_json()}
+    except UserError as error:
+        facts = {"said": say("test_failed").noted(str(error)).as_json()}
+    if (failed := facts.get("said")) is not None:
+        failure = {"ok": False, "reason": facts.get("reason"), "said": failed, "message": failed["text"]}
+        return schemas.StreamReport.model_validate({"stream": word_of(kind), "url": url, **failure})
     offset = facts.pop("clock_offset_ns", None)
     now = StreamNow(codec=facts.get("codec"), reorder=facts.get("b_frames"))
     facts |= {"clock_offset_seconds": None if offset is None else round(offset / 1e9, 3), "browser": now.browser}

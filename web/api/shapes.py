@@ -75,7 +75,7 @@ def camera_admin(found: Camera, *, has_password: bool) -> schemas.CameraAdmin:
 
 
 def said(sentence: Sentence) -> schemas.Said:
-    return schemas.Said(code=sentence.code, facts=sentence.facts, text=str(sentence))
+    return schemas.Said(code=sentence.code, facts=sentence.facts, text=str(sentence), note=sentence.note)
 
 
 def etag(version: int) -> str:

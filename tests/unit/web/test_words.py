@@ -56,6 +56,7 @@ def test_names_in_sentences_have_words(language: str) -> None:
 
     assert {label.replace(" ", "_") for label in _SHOWN.values()} == catalogue(language)["said_field"].keys()
     assert {kind.value for kind in StreamKind} == catalogue(language)["said_stream"].keys()
+    assert {"video", "audio"} == catalogue(language)["said_media"].keys()
 
 
 def test_every_sentence_that_is_raised_is_in_the_list_and_none_is_there_in_vain() -> None:
@@ -68,6 +69,33 @@ def test_every_sentence_that_is_raised_is_in_the_list_and_none_is_there_in_vain(
     assert ENGLISH.keys() - said == set()
 
 
+NOT_IN_A_TEST = {
+    "setup": "a codec that is not ours is a report, and no track is set up",
+    "_free_channel": "a test has one track",
+    "_socket_address": "a test goes through no tunnel",
+    "close": "nobody waits any more",
+    "_raise_if_ended": "it repeats what is raised elsewhere",
+}
+
+
+def test_every_end_of_a_cameras_test_has_a_code() -> None:
+    """Each SourceError of the client and the probe is made of a sentence, so that pages can say it."""
+    plain, coded = set(), 0
+    for name in ("client", "connection", "transport", "udp", "probe"):
+        tree = ast.parse((HOUSE / f"vms/rtsp/{name}.py").read_text())
+        for function in ast.walk(tree):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "SourceError":
+                    made = ast.unparse(node.args[1])
+                    says = made.startswith(("say(", "said", "self._stalled("))
+                    plain |= set() if says else {function.name}
+                    coded += says
+    assert plain == NOT_IN_A_TEST.keys()
+    assert coded > 20
+
+
 def test_a_sentence_is_its_english_and_knows_its_code() -> None:
     told = say("number_twice", number=12, line=2)
     assert told == "12 is already in line 2"
@@ -75,7 +103,10 @@ def test_a_sentence_is_its_english_and_knows_its_code() -> None:
         "code": "number_twice",
         "facts": {"number": 12, "line": 2},
         "text": "12 is already in line 2",
+        "note": "",
     }
+    noted = told.noted("row 7").noted("").noted("of 9")
+    assert (noted, noted.code, noted.note) == ("12 is already in line 2 (row 7) (of 9)", "number_twice", "row 7; of 9")
     assert say("url_placeholder", name="{pass}").endswith("known are {user} and {password}")
 
 

@@ -92,7 +92,7 @@ export function saidText(t: (key: string, facts?: Record<string, unknown>) => st
   const facts: Record<string, unknown> = {};
   for (const [name, fact] of Object.entries(said.facts)) {
     const key = `said_${name}.${String(fact).replaceAll(" ", "_")}`;
-    if (name === "field" || name === "stream") facts[name] = t(key, { defaultValue: fact });
+    if (["field", "stream", "media"].includes(name)) facts[name] = t(key, { defaultValue: fact });
     else facts[name] = typeof fact === "number" && !Number.isInteger(fact) ? tenths(fact) : fact;
   }
   return t(`said.${said.code}`, { ...facts, defaultValue: said.text });

@@ -40,7 +40,8 @@ type Typed = Record<
   | "main_url"
   | "sub_url"
   | "username"
-  | "password",
+  | "password"
+  | "certificate_pin",
   string
 >;
 
@@ -59,6 +60,7 @@ function typedOf(camera: Camera | null): Typed {
     sub_url: camera?.admin?.sub_url ?? "",
     username: camera?.admin?.username ?? "",
     password: "",
+    certificate_pin: camera?.admin?.certificate_pin ?? "",
   };
 }
 
@@ -75,6 +77,8 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
   const main = camera?.streams.find((stream) => stream.kind === "main");
   const [record, setRecord] = useState(main?.record ?? true);
   const [retiring, setRetiring] = useState(false);
+  const encrypted =
+    [typed.main_url, typed.sub_url].some((url) => url.trim().startsWith("rtsps:")) || typed.certificate_pin;
   const set = (field: keyof Typed) => (value: string) => setTyped((now) => ({ ...now, [field]: value }));
 
   const fields = (): CameraFields => {
@@ -99,7 +103,7 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
         username: typed.username,
         ...(typed.password && { password: typed.password }),
         transport,
-        certificate_pin: camera?.admin?.certificate_pin ?? "",
+        certificate_pin: typed.certificate_pin,
       }),
   });
   const save = useMutation({
@@ -182,6 +186,9 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
             ]}
             onChange={setProfile}
           />
+          {encrypted && (
+            <div className="wide">{field("certificate_pin", { hint: t("camera.certificate_pin_hint") })}</div>
+          )}
           {field("lat", { numeric: true, quarter: true })}
           {field("lon", { numeric: true, quarter: true })}
           {field("azimuth_deg", { numeric: true, quarter: true })}
