@@ -87,6 +87,7 @@ ENGLISH: Mapping[str, str] = {
     "stream_recorded": "{stream} stream: recorded from now on",
     "stream_not_recorded": "{stream} stream: not recorded from now on",
     "stream_removed": "{stream} stream: removed",
+    "device_replaced": "replaced by another device",
     # a camera that is suspiciously like another one
     "same_name": "camera {number} has the same name",
     "same_address": "camera {number} has the same address",

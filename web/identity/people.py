@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from storage.catalogue import Actor, Catalogue, StoredGrant, StoredToken, User
 from vms.errors import UserError
+from vms.localtime import format_utc
 from vms.sentences import say
 from web.identity.access import Act, Role, Scope
 from web.identity.callers import NS
@@ -72,7 +73,10 @@ async def change_user(
     disabling = wishes.get("disabled")
     if disabling is not None:
         changes["disabled_ns"] = (user.disabled_ns or now_ns) if disabling else None
-    record = actor.does("change_user", now_ns, f"user {user.name}", **wishes)
+    record = actor.does(
+        "change_user", now_ns, f"user {user.name}", display_name=wishes.get("display_name"),
+        language=wishes.get("language"), disabled=disabling,
+    )  # fmt: skip
     try:
         changed = await catalogue.change_user(
             user.id, changes, version=version, end_logins=bool(disabling), record=record,
@@ -122,10 +126,10 @@ async def give_role(
     grant = StoredGrant(
         uuid4(), user.id, role.value, scope.value, group, camera_id, expires_ns, back_ns, now_ns, actor.name
     )  # fmt: skip
-    over = group or (camera_id and str(camera_id)) or "all cameras"
     record = actor.does(
-        "give_role", now_ns, f"user {user.name}", role=role.value, over=over, expires_ns=expires_ns and str(expires_ns),
-        back_hours=back_hours,
+        "give_role", now_ns, f"user {user.name}", role=role.value, scope=scope.value, group=group,
+        camera_id=None if camera_id is None else str(camera_id), back_hours=back_hours,
+        expires_at=None if expires_ns is None else format_utc(expires_ns),
     )  # fmt: skip
     try:
         return await catalogue.add_grant(grant, record=record)
@@ -135,7 +139,10 @@ async def give_role(
 
 async def take_role(catalogue: Catalogue, actor: Actor, now_ns: int, user: User, grant: StoredGrant) -> None:
     """Take a grant away. Refusals NOT_FOUND, CONFLICT for the last administrator."""
-    record = actor.does("take_role", now_ns, f"user {user.name}", role=grant.role, scope=grant.scope)
+    record = actor.does(
+        "take_role", now_ns, f"user {user.name}", role=grant.role, scope=grant.scope, group=grant.camera_group,
+        camera_id=None if grant.camera_id is None else str(grant.camera_id),
+    )  # fmt: skip
     last = Role.ADMINISTRATOR.value if grant.role == Role.ADMINISTRATOR.value else ""
     try:
         gone = await catalogue.remove_grant(grant.id, never_without=last, record=record)

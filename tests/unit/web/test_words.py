@@ -6,15 +6,18 @@ import ast
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from storage.catalogue import Asked, Detail, Why
 from tests.support.web_site import WebSite
-from tests.unit.cli.test_cli_audit import ACTS
+from tests.unit.cli.test_cli_audit import ABOUT, ACTS
 from tests.unit.web.test_audit import STEPS
+from vms.cli.check import DepthName
 from vms.sentences import ENGLISH, say
-from web.identity.access import Role
+from web.api.schemas_people import Language
+from web.identity.access import Act, Role, Scope
 from web.identity.refusals import Code
 
 HOUSE = Path(__file__).parents[3]
@@ -38,6 +41,28 @@ def test_every_act_on_record_has_words(language: str) -> None:
     }
     acts |= ELSEWHERE | {"confirm_deletion", "confirm_rebuild"}
     assert acts ^ catalogue(language)["audit_act"].keys() == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_fact_of_an_entry_has_a_label_and_each_of_its_words_too(language: str) -> None:
+    """mypy holds whoever writes an entry to the facts of `Detail`."""
+    words = catalogue(language)
+    assert words["audit_detail"].keys() == Detail.__annotations__.keys()
+    assert words["audit_asked"].keys() == Asked.__annotations__.keys()
+    assert words["audit_why"].keys() == set(get_args(Why))
+    assert words["audit_depth"].keys() == {depth.value for depth in DepthName}
+    assert words["audit_language"].keys() == set(get_args(Language))
+    assert words["acts"].keys() == {act.value for act in Act}
+    assert words["role"].keys() == {role.value for role in Role}
+    assert {f"scope_{scope.value}" for scope in Scope} <= words["grant"].keys()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_everything_that_acts_are_done_to_has_words(language: str) -> None:
+    words = catalogue(language)["audit_object"]
+    about = {step.about for step in STEPS.values()} | ABOUT
+    kinds = {one.split()[0] if one.startswith(("user ", "layout ", "token ", "camera ")) else one for one in about}
+    assert {kind.replace(" ", "_") for kind in kinds - {STEPS["POST /api/v1/cameras/test"].about}} == words.keys()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
