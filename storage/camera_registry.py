@@ -115,7 +115,7 @@ async def write_table(registry: CameraRegistry, verdicts: Sequence[RowVerdict], 
         try:
             await (registry.add(v.camera) if v.verdict is Verdict.NEW else registry.update(v.camera))
         except UserError as error:
-            raise UserError(f"line {v.line}: {error}; {written} rows before it are written") from error
+            raise UserError(say("row_refused", line=v.line, written=written).noted(str(error))) from error
         written += 1
     return written
 
@@ -127,7 +127,7 @@ async def refuse_lost(site: Site, catalogue: Catalogue) -> None:
     """
     state = await catalogue.rebuild_state()
     if state is not None and state.finished_ns is None:
-        raise UserError("the rebuild of the catalogue was broken off; run it to its end: vms rebuild")
+        raise UserError(say("rebuild_broken_off"))
     await refuse_emptied(site, catalogue)
 
 
@@ -135,10 +135,7 @@ async def refuse_emptied(site: Site, catalogue: Catalogue) -> None:
     """UserError for a catalogue that knows no camera although some are recorded: a new one in a lost one's place."""
     assigned = assigned_cameras(site)
     if assigned and not await catalogue.cameras(include_retired=True):
-        raise UserError(
-            f"the catalogue was lost: it knows no camera, but {assigned} are recorded. Restore it from your backup, or "
-            f"run: vms rebuild. To begin anew, remove {site.assignment_file}"
-        )
+        raise UserError(say("catalogue_lost", cameras=assigned, file=str(site.assignment_file)))
 
 
 def assigned_cameras(site: Site) -> int:
@@ -167,9 +164,7 @@ async def refresh_assignment(site: Site, catalogue: Catalogue) -> None:
                 while not try_to_take():  # noqa: ASYNC110 - the lock is another process's
                     await asyncio.sleep(0.05)
         except TimeoutError as error:
-            raise UserError(
-                f"another command has been changing cameras for {LOCK_TIMEOUT_S:.0f} s; try again"
-            ) from error
+            raise UserError(say("cameras_busy", seconds=LOCK_TIMEOUT_S)) from error
         profiles = {p.id: p for p in await catalogue.profiles()}
         wanted = assign(await catalogue.cameras(), profiles, await catalogue.awaited())
         write_assignment(site.assignment_file, wanted, site.sealer)

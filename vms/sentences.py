@@ -1,4 +1,4 @@
-"""What is said of cameras, their addresses, tables of them, and people, by code, so that pages say it in the reader's language.
+"""What is said of cameras, tables of them, people, fields and tests, by code, so that pages say it in the reader's language.
 
 Owns the English of each code: `say` makes a `Sentence`, which is that text, for terminals, logs and whoever does not know
 codes, and knows its code and facts besides. A fact is a number or a text as typed; no secret is one. The client's words for
@@ -46,6 +46,46 @@ ENGLISH: Mapping[str, str] = {
     "profile_gone": "there is no such legal profile",
     "profile_no_sound": 'the legal profile "{name}" does not allow sound',
     "nothing_to_record": "the camera has no {stream} stream to record",
+    # fields of requests, by their form
+    "text_short": "must have at least {least} characters",
+    "text_long": "must have at most {most} characters",
+    "list_short": "must have at least {least} entries",
+    "list_long": "must have at most {most} entries",
+    "number_small": "must be {least} or more",
+    "number_large": "must be {most} or less",
+    "not_number": "must be a number",
+    "not_whole": "must be a whole number",
+    "not_text": "must be a text",
+    "not_yes_no": "must be true or false",
+    "not_id": "must be an id, a UUID",
+    "not_known": "is none of the values that are known here",
+    "not_expected": "is not expected here",
+    "not_json": "must be JSON",
+    "field_wrong": "does not fit its description",
+    "mark_form": "is no mark of a page; begin at the first one",
+    "time_form": "must be a time such as 2026-11-30T07:15:00Z",
+    "time_range": "must be a time from 1970 to 2262",
+    # people and their rights
+    "grant_group": "a group is named for the scope group, and only for it",
+    "grant_camera": "a camera is named for the scope camera, and only for it",
+    "camera_gone": "there is no such camera",
+    "user_exists": 'there is already a user named "{name}"; choose another name',
+    "last_holder": "nobody would be {role} any more; make somebody else {role} first",
+    # cameras as a whole
+    "number_taken": "number {number} is taken; choose another one",
+    "camera_retired": "the camera is out of service; add it again as a new one",
+    "group_out_of_reach": "your rights do not reach the group it would be in",
+    "row_refused": "line {line} could not be written; {written} rows before it are",
+    "rebuild_broken_off": "the rebuild of the catalogue was broken off; run it to its end: vms rebuild",
+    "catalogue_lost": "the catalogue was lost: it knows no camera, but {cameras} are recorded. Restore it from your backup, or run: vms rebuild. To begin anew, remove {file}",
+    "cameras_busy": "another command has been changing cameras for {seconds:.0f} s; try again",
+    # layouts, the audit log, and whatever has no words of its own
+    "layouts_full": "there are {most} layouts already; remove one first",
+    "layout_tiles": "a layout {grid} has {tiles} tiles, not {given}",
+    "layout_spot": "a layout {grid} has tiles 0 to {last}",
+    "log_number_or_first": "give either number or first",
+    "log_place": "the log has no such place",
+    "not_done": "it could not be done",
     # tables as a whole
     "table_column_unknown": '{table}: unknown column "{column}"; known are {known}',
     "table_column_close": '{table}: unknown column "{column}"; did you mean {close}?',
@@ -54,7 +94,7 @@ ENGLISH: Mapping[str, str] = {
     "table_long_line": "{table} has a line longer than {most} characters; that is no table",
     "table_empty": "{table} is empty; its first line must name the columns",
     "table_rows": "{table} has more than {most} rows; split it",
-    "table_quotes": "{table}, line {line}: {problem}; check the quotes there",
+    "table_quotes": "{table}, line {line}: check the quotes there",
     "table_large": "{table} is larger than {most} bytes; that is no list of cameras",
     "table_binary": "{table} is not plain CSV; save it from the spreadsheet as CSV UTF-8",
     "table_encoding": "{table} is neither UTF-8 nor cp1250 text (byte {byte}); save it as CSV UTF-8",

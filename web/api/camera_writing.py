@@ -27,14 +27,14 @@ from vms.cameras.camera_edit import (
 )
 from vms.errors import ChangedMeanwhile, UserError
 from vms.model import Camera, LegalProfile, SourceKind, StreamKind
-from vms.sentences import Sentence, say, sentence_of
+from vms.sentences import Sentence, say
 from web.api import schemas
 from web.api.parts import Parts, camera_for
 from web.api.shapes import word_of
 from web.api.watching import StreamNow
 from web.identity.access import Act
 from web.identity.callers import Caller
-from web.identity.refusals import Code, Refusal, invalid, not_found
+from web.identity.refusals import Code, Refusal, in_words, invalid, not_found, refused
 
 TEST_SECONDS = 45.0
 Warnings = tuple[Sentence, ...]
@@ -63,7 +63,7 @@ async def add(parts: Parts, caller: Caller, wish: schemas.NewCamera) -> tuple[Ca
         camera = _applied(Camera(uuid4(), number, wish.name, default.id, ()), wish, profiles)
         others = await registry.cameras()
         if any(c.number == camera.number for c in others):
-            raise Refusal(Code.CONFLICT, f"number {camera.number} is taken", field="number")
+            raise refused(Code.CONFLICT, say("number_taken", number=camera.number), field="number")
         await registry.add(camera)
         return camera, likenesses([*others, camera]).get(camera.id, ())
 
@@ -80,12 +80,12 @@ async def change(
         profiles, _ = await registry.profiles()
         after = _applied(before, wish, profiles)
         if not caller.access(after).may(Act.MANAGE_CAMERAS):
-            raise Refusal(Code.FORBIDDEN, "your rights do not reach the group it would be in", field="group")
+            raise refused(Code.FORBIDDEN, say("group_out_of_reach"), field="group")
         if not _gives_password(wish) and takes_password_along(before, after):
             raise Refusal(Code.PASSWORD_NEEDED, field="password")
         others = [c for c in cameras if c.id != camera_id]
         if any(c.number == after.number for c in others):
-            raise Refusal(Code.CONFLICT, f"number {after.number} is taken", field="number")
+            raise refused(Code.CONFLICT, say("number_taken", number=after.number), field="number")
         try:
             await registry.update(after, replaced=wish.replaced, version=version)
         except ChangedMeanwhile as error:
@@ -242,4 +242,4 @@ def _checked(field: str, text: str | None, check: Any) -> Any:
     try:
         return None if text is None else check(text)
     except UserError as error:
-        raise invalid(field, sentence_of(error) or str(error)) from error
+        raise invalid(field, in_words(error)) from error

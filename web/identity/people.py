@@ -18,7 +18,7 @@ from vms.sentences import say
 from web.identity.access import Act, Role, Scope
 from web.identity.callers import NS
 from web.identity.passwords import Passwords, one_time_password
-from web.identity.refusals import Code, Refusal, invalid, not_found
+from web.identity.refusals import Code, Refusal, in_words, invalid, not_found, refused
 from web.identity.signing_in import TOKEN_PREFIX, check_name, digest_of
 
 LANGUAGES = ("pl", "en")
@@ -52,7 +52,7 @@ async def create_user(
     try:
         return await catalogue.add_user(user, grant, record=record), password
     except UserError as error:
-        raise Refusal(Code.CONFLICT, str(error), field="name") from error
+        raise refused(Code.CONFLICT, in_words(error), field="name") from error
 
 
 async def reset_password(catalogue: Catalogue, passwords: Passwords, actor: Actor, now_ns: int, user: User) -> str:
@@ -83,7 +83,7 @@ async def change_user(
             never_without=Role.ADMINISTRATOR.value if disabling else "",
         )  # fmt: skip
     except UserError as error:
-        raise Refusal(Code.CONFLICT, str(error)) from error
+        raise refused(Code.CONFLICT, in_words(error)) from error
     if changed is None:
         raise Refusal(Code.STALE)
     return changed
@@ -97,7 +97,7 @@ async def remove_user(catalogue: Catalogue, actor: Actor, now_ns: int, user: Use
             user.id, at_ns=now_ns, never_without=Role.ADMINISTRATOR.value, record=record
         )  # fmt: skip
     except UserError as error:
-        raise Refusal(Code.CONFLICT, str(error)) from error
+        raise refused(Code.CONFLICT, in_words(error)) from error
     if gone is None:
         raise not_found()
 
@@ -117,9 +117,9 @@ async def give_role(
 ) -> StoredGrant:
     """A new grant. Refusals INVALID for a scope that does not fit, an end in the past, or an unknown camera."""
     if (scope is Scope.GROUP) != bool(group):
-        raise invalid("group", "a group is named for scope group, and only for it")
+        raise invalid("group", say("grant_group"))
     if (scope is Scope.CAMERA) != (camera_id is not None):
-        raise invalid("camera_id", "a camera is named for scope camera, and only for it")
+        raise invalid("camera_id", say("grant_camera"))
     if expires_ns is not None and expires_ns <= now_ns:
         raise invalid("expires_at", say("time_over"))
     back_ns = None if back_hours is None else back_hours * HOUR_NS
@@ -134,7 +134,7 @@ async def give_role(
     try:
         return await catalogue.add_grant(grant, record=record)
     except UserError as error:
-        raise invalid("camera_id", str(error)) from error
+        raise invalid("camera_id", in_words(error)) from error
 
 
 async def take_role(catalogue: Catalogue, actor: Actor, now_ns: int, user: User, grant: StoredGrant) -> None:
@@ -147,7 +147,7 @@ async def take_role(catalogue: Catalogue, actor: Actor, now_ns: int, user: User,
     try:
         gone = await catalogue.remove_grant(grant.id, never_without=last, record=record)
     except UserError as error:
-        raise Refusal(Code.CONFLICT, str(error)) from error
+        raise refused(Code.CONFLICT, in_words(error)) from error
     if gone is None:
         raise not_found()
 

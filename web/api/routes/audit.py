@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request
 
 from storage.catalogue import Asked
+from vms.sentences import say
 from web.api import schemas, shapes
 from web.api.paging import After, Limit, mark, read_number
 from web.api.parts import Need, parts_of
@@ -77,7 +78,7 @@ async def proof(
     """RFC 6962 proofs: that an entry is in the log, or that the log only grew."""
     parts = parts_of(request)
     if (number is None) == (first is None):
-        raise invalid("number", "give either number or first")
+        raise invalid("number", say("log_number_or_first"))
     try:
         if number is not None:
             entry, head, path = await parts.catalogue.audit_inclusion(number, size)
@@ -87,7 +88,7 @@ async def proof(
         assert first is not None
         before, head, path = await parts.catalogue.audit_consistency(first, size)
     except ValueError as error:
-        raise invalid("size", str(error)) from error
+        raise invalid("size", say("log_place").noted(str(error))) from error
     return schemas.AuditProof(
         size=size, root=head.root.hex(), first=first, first_root=before.root.hex(), path=[h.hex() for h in path]
     )

@@ -8,7 +8,7 @@ import * as api from "../../api/calls.ts";
 import type { Camera, CameraFields } from "../../api/model.ts";
 import { useMay } from "../../app/context.tsx";
 import { Button, CheckField, ChoiceField, Dialog, PasswordField, TextField } from "../../ui/controls.tsx";
-import { Failed, fieldError, Loading, NoRight, problemText, Refused, saidText } from "../../ui/states.tsx";
+import { Failed, fieldError, Loading, NoRight, Refused, saidText } from "../../ui/states.tsx";
 import { BrowserVerdict, streamText } from "./Cameras.tsx";
 import { TestReport } from "./TestReport.tsx";
 
@@ -233,7 +233,7 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
             </dl>
           )}
           {test.isPending && <p className="note">{t("test.running_why")}</p>}
-          {test.isError && <p className="note note--loud">{problemText(t, test.error)}</p>}
+          <Refused by={test} />
           {test.isSuccess && <TestReport streams={test.data.streams} />}
         </aside>
       </div>
@@ -242,9 +242,11 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
   );
 }
 
-function numberOf(text: string): number | null {
+/** What is no number goes to the server as it is, which says so. */
+function numberOf(text: string): number | string | null {
   const trimmed = text.trim().replace(",", ".");
-  return trimmed === "" || !Number.isFinite(Number(trimmed)) ? null : Number(trimmed);
+  if (trimmed === "") return null;
+  return Number.isFinite(Number(trimmed)) ? Number(trimmed) : text;
 }
 
 function Retire({ camera, onClose }: { camera: Camera; onClose: () => void }) {

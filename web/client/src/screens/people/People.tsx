@@ -9,7 +9,7 @@ import { useCameraMap } from "../../app/cameras.ts";
 import { useDesk, useMay } from "../../app/context.tsx";
 import { parseUtc } from "../../time/site.ts";
 import { Button, ChoiceField, Dialog, TextField } from "../../ui/controls.tsx";
-import { Empty, Failed, fieldError, Loading, NoRight, problemText, Refused } from "../../ui/states.tsx";
+import { Empty, Failed, fieldError, Loading, NoRight, Refused } from "../../ui/states.tsx";
 import { type Column, Listed, Table } from "../../ui/Table.tsx";
 import { fold } from "../../wall/search.ts";
 
@@ -143,11 +143,7 @@ function Person({ user, close }: { user: User; close: () => void }) {
           </Button>
         </div>
         {self && <p className="dim">{t("people.self")}</p>}
-        {failed && (
-          <p className="note note--loud" role="alert">
-            {problemText(t, failed)}
-          </p>
-        )}
+        <Refused by={{ isError: failed !== null, error: failed }} />
         <Grants user={user} grant={() => setGranting(true)} />
         <WhatSees user={user} />
       </div>
@@ -386,9 +382,10 @@ function AddGrant({ user, onClose }: { user: User; onClose: () => void }) {
   const [group, setGroup] = useState(groups[0] ?? "");
   const [camera, setCamera] = useState(cameras[0]?.id ?? "");
   const [days, setDays] = useState("");
+  const daysWrong = days.trim() !== "" && !(Number(days) >= 1 && Number(days) <= 3650);
   const add = useMutation({
     mutationFn: () => {
-      const until = Number(days) > 0 ? new Date(Date.now() + Number(days) * 86_400_000).toISOString() : null;
+      const until = days.trim() !== "" ? new Date(Date.now() + Number(days) * 86_400_000).toISOString() : null;
       const body: NewGrant = { role, scope, expires_at: until };
       if (scope === "group") body.group = group;
       if (scope === "camera") body.camera_id = camera;
@@ -445,6 +442,7 @@ function AddGrant({ user, onClose }: { user: User; onClose: () => void }) {
           description={t("grant.days_why")}
           value={days}
           onChange={setDays}
+          error={daysWrong ? t("grant.days_wrong") : null}
           inputMode="numeric"
           autoComplete="off"
         />
@@ -453,7 +451,7 @@ function AddGrant({ user, onClose }: { user: User; onClose: () => void }) {
           <Button
             kind="primary"
             type="submit"
-            disabled={add.isPending || (scope === "group" && !group) || (scope === "camera" && !camera)}
+            disabled={add.isPending || daysWrong || (scope === "group" && !group) || (scope === "camera" && !camera)}
           >
             {t("grant.give")}
           </Button>
