@@ -25,6 +25,7 @@ from recorder.track import Track
 from storage.reader import Reader
 from vms import feed
 from vms.camera_url import CameraUrl
+from vms.cameras.probing import said_of
 from vms.errors import MalformedError, SourceError, StoreError, UserError
 from vms.metrics import Metrics
 from vms.model import CodecConfig, SourceKind, TimedUnit
@@ -93,7 +94,7 @@ class FeedServer:
         except (ValueError, KeyError, TypeError, UserError) as error:
             raise web.HTTPBadRequest(text=f"not a camera test: {error}") from error
         except SourceError as error:
-            raise web.HTTPBadGateway(text=f"{error.reason.value}: {error}") from error
+            return web.json_response({"reason": error.reason.value, "said": said_of(error).as_json()})
         return web.json_response(asdict(report) | {"advice": [a.as_json() for a in report.advice]})
 
     async def _get_units(self, request: web.Request) -> web.StreamResponse:

@@ -12,15 +12,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 from uuid import uuid4
 
-from storage.catalogue import Actor, Catalogue, Happening, HistoryEntry
+from storage.catalogue import Actor, Catalogue, Detail, Happening, HistoryEntry
 from vms.assignment import assign, read_assignment, write_assignment
 from vms.cameras.camera_csv import Known, RowVerdict, Verdict, plan_import
 from vms.cameras.camera_edit import changes_between
 from vms.errors import MalformedError, UserError
 from vms.model import Camera, LegalProfile
+from vms.sentences import say
 
 if TYPE_CHECKING:
     from vms.cameras.csv_table import CsvTable
@@ -60,7 +61,7 @@ class CameraRegistry:
 
     async def add(self, camera: Camera) -> Camera:
         now_ns = time.time_ns()
-        record = self._by.does("add_camera", now_ns, camera=camera, name=camera.name, changes=[])
+        record = self._by.does("add_camera", now_ns, camera=camera, name=camera.name)
         added = await self._catalogue.add_camera(camera, at_ns=now_ns, by=self._by.name, record=record)
         self.changed = True
         return added
@@ -69,8 +70,9 @@ class CameraRegistry:
         now_ns = time.time_ns()
 
         def record(before: Camera) -> Happening:
-            words = [*changes_between(before, camera), *(["replaced by another device"] if replaced else [])]
-            return self._by.does("change_camera", now_ns, camera=camera, name=camera.name, changes=words)
+            said = [*changes_between(before, camera), *([say("device_replaced")] if replaced else [])]
+            changes = [one.as_json() for one in said]
+            return self._by.does("change_camera", now_ns, camera=camera, name=camera.name, changes=changes)
 
         updated = await self._catalogue.update_camera(
             camera, at_ns=now_ns, by=self._by.name, replaced=replaced, version=version, record=record
@@ -80,12 +82,12 @@ class CameraRegistry:
 
     async def retire(self, camera: Camera) -> Camera:
         now_ns = time.time_ns()
-        record = self._by.does("retire_camera", now_ns, camera=camera, name=camera.name, changes=[])
+        record = self._by.does("retire_camera", now_ns, camera=camera, name=camera.name)
         retired = await self._catalogue.retire_camera(camera.id, at_ns=now_ns, by=self._by.name, record=record)
         self.changed = True
         return retired
 
-    async def put_on_record(self, act: str, about: str, **detail: Any) -> None:
+    async def put_on_record(self, act: str, about: str, **detail: Unpack[Detail]) -> None:
         """An act on cameras that changes none, or what is about to change many; before it is done."""
         await self._catalogue.audit(self._by.does(act, time.time_ns(), about, **detail))
 
@@ -113,7 +115,7 @@ async def write_table(registry: CameraRegistry, verdicts: Sequence[RowVerdict], 
         try:
             await (registry.add(v.camera) if v.verdict is Verdict.NEW else registry.update(v.camera))
         except UserError as error:
-            raise UserError(f"line {v.line}: {error}; {written} rows before it are written") from error
+            raise UserError(say("row_refused", line=v.line, written=written).noted(str(error))) from error
         written += 1
     return written
 
@@ -125,7 +127,7 @@ async def refuse_lost(site: Site, catalogue: Catalogue) -> None:
     """
     state = await catalogue.rebuild_state()
     if state is not None and state.finished_ns is None:
-        raise UserError("the rebuild of the catalogue was broken off; run it to its end: vms rebuild")
+        raise UserError(say("rebuild_broken_off"))
     await refuse_emptied(site, catalogue)
 
 
@@ -133,10 +135,7 @@ async def refuse_emptied(site: Site, catalogue: Catalogue) -> None:
     """UserError for a catalogue that knows no camera although some are recorded: a new one in a lost one's place."""
     assigned = assigned_cameras(site)
     if assigned and not await catalogue.cameras(include_retired=True):
-        raise UserError(
-            f"the catalogue was lost: it knows no camera, but {assigned} are recorded. Restore it from your backup, or "
-            f"run: vms rebuild. To begin anew, remove {site.assignment_file}"
-        )
+        raise UserError(say("catalogue_lost", cameras=assigned, file=str(site.assignment_file)))
 
 
 def assigned_cameras(site: Site) -> int:
@@ -165,9 +164,7 @@ async def refresh_assignment(site: Site, catalogue: Catalogue) -> None:
                 while not try_to_take():  # noqa: ASYNC110 - the lock is another process's
                     await asyncio.sleep(0.05)
         except TimeoutError as error:
-            raise UserError(
-                f"another command has been changing cameras for {LOCK_TIMEOUT_S:.0f} s; try again"
-            ) from error
+            raise UserError(say("cameras_busy", seconds=LOCK_TIMEOUT_S)) from error
         profiles = {p.id: p for p in await catalogue.profiles()}
         wanted = assign(await catalogue.cameras(), profiles, await catalogue.awaited())
         write_assignment(site.assignment_file, wanted, site.sealer)

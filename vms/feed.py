@@ -200,7 +200,7 @@ def feed_token(site_key: bytes) -> str:
 
 class FeedClient:
     """Reads the feed of one recorder host. Raises SourceError(UNREACHABLE) when the host does not answer, or answers
-    that it cannot now (503); UserError when it refuses (400, 401, 404, 502); MalformedError when it talks nonsense.
+    that it cannot now (503); UserError when it refuses (400, 401, 404); MalformedError when it talks nonsense.
 
     `address` is a Unix socket's path, or an https URL with `token` and the site's CA in `tls`.
     """
@@ -224,7 +224,10 @@ class FeedClient:
             pass
 
     async def test_camera(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Test a camera from the recorder's network; the request is never logged."""
+        """Test a camera from the recorder's network: what it sends, or `reason` and `said` where nothing was received.
+
+        The request is never logged.
+        """
         async with self._request("POST", "/v1/cameras/test", json_body=request, seconds=60) as response:
             answer: dict[str, Any] = await response.json()
             return answer

@@ -1,4 +1,4 @@
-"""What is said of cameras, their addresses, tables of them, and people, by code, so that pages say it in the reader's language.
+"""What is said of cameras, tables of them, people, fields and tests, by code, so that pages say it in the reader's language.
 
 Owns the English of each code: `say` makes a `Sentence`, which is that text, for terminals, logs and whoever does not know
 codes, and knows its code and facts besides. A fact is a number or a text as typed; no secret is one. The client's words for
@@ -46,6 +46,46 @@ ENGLISH: Mapping[str, str] = {
     "profile_gone": "there is no such legal profile",
     "profile_no_sound": 'the legal profile "{name}" does not allow sound',
     "nothing_to_record": "the camera has no {stream} stream to record",
+    # fields of requests, by their form
+    "text_short": "must have at least {least} characters",
+    "text_long": "must have at most {most} characters",
+    "list_short": "must have at least {least} entries",
+    "list_long": "must have at most {most} entries",
+    "number_small": "must be {least} or more",
+    "number_large": "must be {most} or less",
+    "not_number": "must be a number",
+    "not_whole": "must be a whole number",
+    "not_text": "must be a text",
+    "not_yes_no": "must be true or false",
+    "not_id": "must be an id, a UUID",
+    "not_known": "is none of the values that are known here",
+    "not_expected": "is not expected here",
+    "not_json": "must be JSON",
+    "field_wrong": "does not fit its description",
+    "mark_form": "is no mark of a page; begin at the first one",
+    "time_form": "must be a time such as 2026-11-30T07:15:00Z",
+    "time_range": "must be a time from 1970 to 2262",
+    # people and their rights
+    "grant_group": "a group is named for the scope group, and only for it",
+    "grant_camera": "a camera is named for the scope camera, and only for it",
+    "camera_gone": "there is no such camera",
+    "user_exists": 'there is already a user named "{name}"; choose another name',
+    "last_holder": "nobody would be {role} any more; make somebody else {role} first",
+    # cameras as a whole
+    "number_taken": "number {number} is taken; choose another one",
+    "camera_retired": "the camera is out of service; add it again as a new one",
+    "group_out_of_reach": "your rights do not reach the group it would be in",
+    "row_refused": "line {line} could not be written; {written} rows before it are",
+    "rebuild_broken_off": "the rebuild of the catalogue was broken off; run it to its end: vms rebuild",
+    "catalogue_lost": "the catalogue was lost: it knows no camera, but {cameras} are recorded. Restore it from your backup, or run: vms rebuild. To begin anew, remove {file}",
+    "cameras_busy": "another command has been changing cameras for {seconds:.0f} s; try again",
+    # layouts, the audit log, and whatever has no words of its own
+    "layouts_full": "there are {most} layouts already; remove one first",
+    "layout_tiles": "a layout {grid} has {tiles} tiles, not {given}",
+    "layout_spot": "a layout {grid} has tiles 0 to {last}",
+    "log_number_or_first": "give either number or first",
+    "log_place": "the log has no such place",
+    "not_done": "it could not be done",
     # tables as a whole
     "table_column_unknown": '{table}: unknown column "{column}"; known are {known}',
     "table_column_close": '{table}: unknown column "{column}"; did you mean {close}?',
@@ -54,7 +94,7 @@ ENGLISH: Mapping[str, str] = {
     "table_long_line": "{table} has a line longer than {most} characters; that is no table",
     "table_empty": "{table} is empty; its first line must name the columns",
     "table_rows": "{table} has more than {most} rows; split it",
-    "table_quotes": "{table}, line {line}: {problem}; check the quotes there",
+    "table_quotes": "{table}, line {line}: check the quotes there",
     "table_large": "{table} is larger than {most} bytes; that is no list of cameras",
     "table_binary": "{table} is not plain CSV; save it from the spreadsheet as CSV UTF-8",
     "table_encoding": "{table} is neither UTF-8 nor cp1250 text (byte {byte}); save it as CSV UTF-8",
@@ -87,6 +127,7 @@ ENGLISH: Mapping[str, str] = {
     "stream_recorded": "{stream} stream: recorded from now on",
     "stream_not_recorded": "{stream} stream: not recorded from now on",
     "stream_removed": "{stream} stream: removed",
+    "device_replaced": "replaced by another device",
     # a camera that is suspiciously like another one
     "same_name": "camera {number} has the same name",
     "same_address": "camera {number} has the same address",
@@ -105,24 +146,77 @@ ENGLISH: Mapping[str, str] = {
     "add_h264_sub": "H.265 does not play in every browser: add a sub-stream in H.264 for live view",
     "few_frames": "{announced:g} frames a second announced, {delivered:g} delivered: check exposure time and the number of "
     "streams",
+    # why a camera's stream cannot be received; `camera` is host:port
+    "connect_timeout": "{camera} did not accept a connection within {seconds:g} s",
+    "connection_refused": "{camera} refuses connections: RTSP is off, or not on this port",
+    "host_unknown": "{camera} cannot be reached: there is no such name",
+    "no_connection": "{camera} cannot be reached",
+    "certificate_refused": "{camera}: certificate refused",
+    "certificate_unknown": "{camera}: certificate refused; if it is this camera's own certificate, pin it: {pin}",
+    "certificate_changed": "{camera}: the certificate is not the pinned one; it is now {pin}",
+    "tls_failed": "{camera}: TLS failed",
+    "request_unwritable": "{camera}: {method} cannot be written",
+    "reads_nothing": "{camera} does not read what is sent to it",
+    "answer_timeout": "{camera} did not answer {method} within {seconds:g} s",
+    "hung_up": "{camera} closed the connection",
+    "connection_lost": "{camera}: connection lost",
+    "session_ended": "{camera} ended the session",
+    "login_wanted": "{camera} asks for a user name and password",
+    "login_wrong": "{camera} does not accept the user name or password",
+    "login_unknown": "{camera} asks for a kind of authentication that is not Basic or Digest",
+    "stream_forbidden": "{camera} forbids {method}",
+    "answered": "{camera} answered {method} with {status}",
+    "answered_no_stream": "{camera} answered {method} with {status}: check the path of the stream address",
+    "answered_full": "{camera} answered {method} with {status}: the camera is overloaded or has no bandwidth or session "
+    "left; close other viewers",
+    "answered_no_session": "{camera} answered {method} with {status}: the camera has forgotten the session",
+    "answer_unreadable": "{camera}: the answer to {method} does not parse",
+    "not_rtsp": "{camera} does not speak RTSP as we know it",
+    "redirects_in_circles": "{camera} redirects in circles",
+    "redirects_away": "{camera} redirects to where nobody may follow",
+    "no_transport": "{camera} supports neither TCP nor UDP (SETUP: 461)",
+    "no_udp_ports": "no free pair of UDP ports on this machine",
+    "no_udp_route": "no route for UDP to the camera",
+    "no_video": "{camera} offers no video",
+    "sends_nothing_tcp": "{camera} sent no {media} at all within {seconds:.1f} s over TCP",
+    "sends_nothing_udp": "{camera} sent no {media} at all within {seconds:.1f} s over UDP",
+    "no_whole_picture": "{camera} sends packets, but no whole picture within {seconds:.1f} s ({packets} packets lost)",
+    "stopped_sending": "{camera} sent no {media} for {seconds:.1f} s",
+    # a camera's test that came to nothing
+    "test_overdue": "the test did not end within {seconds:g} s",
+    "test_failed": "the recorder could not test the camera",
 }
 
 
 class Sentence(str):
-    """English that knows what it says: `code` of `ENGLISH`, and the facts in it."""
+    """English that knows what it says: `code` of `ENGLISH`, and the facts in it.
 
-    __slots__ = ("code", "facts")
+    `note` is what a camera, a library or a system said besides, in its own words: for whoever mends it, and never
+    translated.
+    """
+
+    __slots__ = ("code", "facts", "note")
     code: str
     facts: dict[str, Fact]
+    note: str
 
     def as_json(self) -> dict[str, Any]:
-        return {"code": self.code, "facts": dict(self.facts), "text": str(self)}
+        return {"code": self.code, "facts": dict(self.facts), "text": str(self), "note": self.note}
+
+    def noted(self, note: str) -> Sentence:
+        """The same with a note behind it in brackets; itself where there is nothing to note."""
+        noted = "; ".join(filter(None, (self.note, note)))
+        return _made(f"{self} ({note})", self.code, self.facts, noted) if note else self
 
 
 def say(code: str, **facts: Fact) -> Sentence:
     """The sentence of this code with these facts in it."""
-    made = Sentence(ENGLISH[code].format(**facts))
-    made.code, made.facts = code, facts
+    return _made(ENGLISH[code].format(**facts), code, facts, "")
+
+
+def _made(text: str, code: str, facts: dict[str, Fact], note: str) -> Sentence:
+    made = Sentence(text)
+    made.code, made.facts, made.note = code, facts, note
     return made
 
 

@@ -51,7 +51,7 @@ from storage.catalogue.values import (
 )
 
 if TYPE_CHECKING:
-    from storage.catalogue.audit_append import Actor, Happening
+    from storage.catalogue.audit_append import Actor, Asked, Detail, Happening, Why
     from storage.catalogue.audit_log import LogHead, Verified
     from storage.catalogue.braking import BrakeState
     from storage.catalogue.catalogue import Catalogue
@@ -64,7 +64,10 @@ if TYPE_CHECKING:
 _ON_DEMAND = {
     "BrakeState": "braking",
     "Actor": "audit_append",
+    "Asked": "audit_append",
+    "Detail": "audit_append",
     "Happening": "audit_append",
+    "Why": "audit_append",
     "LogHead": "audit_log",
     "Verified": "audit_log",
     "Catalogue": "catalogue",
@@ -79,6 +82,7 @@ _ON_DEMAND = {
 
 __all__ = [
     "Actor",
+    "Asked",
     "AuditEntry",
     "BrakeState",
     "CameraStream",
@@ -89,6 +93,7 @@ __all__ = [
     "Copy",
     "CopyState",
     "DeletedSegment",
+    "Detail",
     "Expectation",
     "Expired",
     "Expiring",
@@ -119,6 +124,7 @@ __all__ = [
     "StreamTimeline",
     "User",
     "Verified",
+    "Why",
     "check",
     "choose",
     "downgrade",

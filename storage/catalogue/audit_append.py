@@ -7,9 +7,9 @@ are one transaction wherever both are in this catalogue: then there is neither w
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypedDict, Unpack, cast
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, select, update
@@ -20,6 +20,61 @@ from vms.merkle import HASH_BYTES, Frontier, Node, leaf_hash
 from vms.model import Camera
 
 STORED_LEVELS = 8  # roots of whole subtrees are kept at levels 8, 16, 24 …
+
+Why = Literal["closed", "gone", "revoked", "wrong_password", "switched_off"]
+
+
+class Asked(TypedDict, total=False):
+    """What of the log was asked for; "" for no matter what. `user_id` a UUID, `camera` one too, or as typed on the server;
+    `after` a page's mark.
+    """
+
+    user: str
+    user_id: str
+    act: str
+    camera: str
+    after: str
+
+
+class Detail(TypedDict, total=False):
+    """Every fact an entry can have beside who, when and of what; what is None is left out. Pages have a label for each.
+
+    Times are UTC in RFC 3339. No secret is a fact.
+    """
+
+    acts: list[str]  # of a token
+    asked: Asked
+    back_hours: int | None  # how far back a role reaches
+    begins: str  # of what was exported
+    by_token: str  # the API token that acted for the user
+    camera_id: str | None  # over which a role was given
+    captured_at: str | None  # of a snapshot's frame
+    changes: Sequence[Mapping[str, Any]]  # of a camera: `vms.sentences` as JSON
+    days: int  # for which a token is good
+    depth: str  # to which footage was checked
+    disabled: bool | None
+    display_name: str | None
+    ends: str
+    expires_at: str | None
+    folder: str
+    group: str | None
+    hours: float  # of footage that may be deleted
+    language: str | None
+    name: str  # of a camera, beside its number
+    role: str | None
+    rows: int  # of a table
+    scope: str
+    seconds: int  # that a view lasted
+    shared: bool
+    stepped_seconds: int  # by which a clock had been set
+    store: str
+    stream: str
+    streams: list[str]  # addresses that were tested
+    to_write: int
+    token: str  # its name
+    transcoded: bool
+    view: str  # the same in all entries of one view
+    why: Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +113,17 @@ class Actor:
         *,
         camera: Camera | None = None,
         purpose: str = "",
-        **detail: Any,
+        **detail: Unpack[Detail],
     ) -> Happening:
         """The entry of the audit log."""
         about = object_ or (f"camera {camera.number}" if camera else "")
         seen = camera.id if camera else None
         if self.token:
             detail["by_token"] = self.token
-        return Happening(at_ns, act, self.user_id, self.name, self.ip, about, seen, detail, purpose)
+        if "asked" in detail:
+            detail["asked"] = cast("Asked", {name: fact for name, fact in detail["asked"].items() if fact})
+        facts = {name: fact for name, fact in detail.items() if fact is not None}
+        return Happening(at_ns, act, self.user_id, self.name, self.ip, about, seen, facts, purpose)
 
 
 def leaf_input(entry: AuditEntry) -> bytes:

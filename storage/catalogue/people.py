@@ -18,6 +18,7 @@ from storage.catalogue.people_values import StoredGrant, StoredLayout, User
 from storage.catalogue.tables import cameras
 from storage.catalogue.tables_people import api_tokens, grants, layouts, sessions, set_up, users
 from vms.errors import UserError
+from vms.sentences import say
 
 _USER = (
     "id", "name", "display_name", "language", "password_hash", "must_change_password", "created_ns", "disabled_ns",
@@ -50,7 +51,7 @@ class People:
                 if conn.scalar(select(users.c.key).limit(1)) is not None:
                     raise UserError("the site has been set up already")
             if _find(conn, users.c.name_folded == user.name.casefold()) is not None:
-                raise UserError(f"there is already a user named {user.name!r}; choose another name")
+                raise UserError(say("user_exists", name=user.name))
             values: dict[str, Any] = {name: getattr(user, name) for name in _USER}
             row = insert(users).values(name_folded=user.name.casefold(), **values).returning(users.c.key)
             key = conn.execute(row).scalar_one()
@@ -284,7 +285,7 @@ def require_holder(conn: Connection, role: str) -> None:
         .limit(1)
     )
     if conn.scalar(query) is None:
-        raise UserError(f"nobody would be {role} any more; make somebody else {role} first")
+        raise UserError(say("last_holder", role=role))
 
 
 def _note(conn: Connection, record: Happening | None) -> None:
@@ -307,7 +308,7 @@ def _grant_values(conn: Connection, grant: StoredGrant, user_key: int) -> dict[s
     if grant.camera_id is not None:
         camera_key = conn.scalar(select(cameras.c.key).where(cameras.c.id == grant.camera_id))
         if camera_key is None:
-            raise UserError("there is no such camera")
+            raise UserError(say("camera_gone"))
     return {
         "id": grant.id, "user_key": user_key, "role": grant.role, "scope": grant.scope,
         "camera_group": grant.camera_group, "camera_key": camera_key, "expires_ns": grant.expires_ns,

@@ -299,7 +299,7 @@ ROWS: dict[str, Row] = {
     ),
     "stale_nonce": replace(PLAIN, auth="straz:haslo", told=first_attempt),
     "garbage_sdp": Row(
-        nothing(GapReason.REFUSED, "DESCRIBE does not parse: SDP"), never, None, refused_alike("does not parse"),
+        nothing(GapReason.REFUSED, r"DESCRIBE does not parse \(SDP"), never, None, refused_alike("does not parse"),
         records=False,
     ),
     "unsupported_codec": Row(

@@ -62,7 +62,10 @@ class Feed:
         asked = await request.json()
         self.tested.append(asked)
         if "lost" in asked["url"]:
-            raise web.HTTPBadGateway(text="camera_unreachable: nobody answers")
+            said = say("no_connection", camera="10.0.0.5:554").noted("No route to host")
+            return web.json_response({"reason": "camera_unreachable", "said": said.as_json()})
+        if "broken" in asked["url"]:
+            raise web.HTTPInternalServerError
         return web.json_response(
             {"url": asked["url"], "server": "", "transport": "tcp", "codec": "h264", "profile": "High", "width": 1920,
              "height": 1080, "fps_measured": 25.0, "b_frames": False, "clock_offset_ns": 1_500_000_000, "audio": [],

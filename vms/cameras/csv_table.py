@@ -64,7 +64,7 @@ def read_csv(content: bytes, name: str) -> CsvTable:
             rows.append(Row(reader.line_num + skipped, by_column, surplus))
     except csv.Error as error:
         line = reader.line_num + skipped
-        raise UserError(say("table_quotes", table=name, line=line, problem=str(error))) from error
+        raise UserError(say("table_quotes", table=name, line=line).noted(str(error))) from error
     return CsvTable(columns, tuple(rows))
 
 

@@ -10,6 +10,7 @@ from vms.camera_url import CameraUrl
 from vms.errors import SourceError
 from vms.model import Camera, Codec, GapReason, Stream, StreamKind
 from vms.rtsp.probe import ADD_H264_SUB, CameraReport, probe
+from vms.sentences import Sentence, say, sentence_of
 
 _ADVICE = {
     GapReason.UNAUTHORISED: "give those of the camera's own account with --user and --password-file",
@@ -18,6 +19,7 @@ _ADVICE = {
     GapReason.STALLED: "see on the camera's own page whether this stream is switched on",
     GapReason.NO_KEYFRAME: "set the I-frame interval to 2 s on the camera",
 }
+_SAYS_WHAT_TO_DO = ("certificate_unknown", "certificate_changed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,17 @@ def is_rtsp(url: str) -> bool:
     return CameraUrl.parse(url).scheme in ("rtsp", "rtsps")
 
 
+def said_of(error: SourceError) -> Sentence:
+    """Why a camera's test received nothing, by code whatever it was."""
+    return sentence_of(error) or say("test_failed").noted(str(error))
+
+
 def failure_of(test: StreamTest) -> str | None:
     """Why this stream would not be recorded, and what to do; None when it would be."""
     if test.error is not None:
         advice = _ADVICE.get(test.error.reason, "")
-        return f"{test.error}; {advice}" if advice and "pin" not in str(test.error) else str(test.error)
+        told = not advice or said_of(test.error).code in _SAYS_WHAT_TO_DO
+        return str(test.error) if told else f"{test.error}; {advice}"
     report = test.report
     assert report is not None
     if report.codec not in list(Codec) or not report.keyframes:
@@ -89,6 +97,7 @@ def stream_test_json(test: StreamTest) -> dict[str, Any]:
             "ok": False,
             "reason": test.error.reason.value,
             "message": str(test.error),
+            "said": said_of(test.error).as_json(),
         }
     assert test.report is not None
     facts = asdict(test.report)

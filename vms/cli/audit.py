@@ -18,7 +18,7 @@ from vms.cli.output import JsonFlag, note, print_json, print_table
 from vms.errors import UserError
 
 if TYPE_CHECKING:
-    from storage.catalogue import AuditEntry, StoredCheckpoint, Verified
+    from storage.catalogue import Asked, AuditEntry, Happening, StoredCheckpoint, Verified
 
 audit_app = typer.Typer(help="The audit log: list, verify, checkpoint, export.", no_args_is_help=True)
 Reason = Annotated[str, typer.Option("--reason", help="Why it is read; the reading is an entry itself.")]
@@ -48,8 +48,7 @@ def list_entries(
     async def work() -> list[AuditEntry]:
         async with people_of(site) as catalogue:
             found = None if camera is None else await catalogue.find(camera, include_retired=True)
-            asked = {"user": user, "act": act, "camera": camera or ""}
-            await catalogue.audit(_reading(reason, {k: v for k, v in asked.items() if v}))
+            await catalogue.audit(_reading(reason, {"user": user, "act": act, "camera": camera or ""}))
             return await catalogue.audit_entries(
                 limit=limit, user=user, act=act, camera_id=None if found is None else found.id
             )
@@ -173,7 +172,7 @@ def export(
     note(f"{len(lines) - 1} entries and their signed head in {output}")
 
 
-def _reading(reason: str, asked: dict[str, Any]) -> Any:
+def _reading(reason: str, asked: Asked) -> Happening:
     if not 3 <= len(reason.strip()) <= 300:
         raise UserError("--reason is one line of 3 to 300 characters")
     return whoever_runs_this().does("read_audit", time.time_ns(), "audit log", purpose=reason.strip(), asked=asked)

@@ -164,6 +164,7 @@ def edit(
         with_stream_url,
     )
     from vms.cli.registry import changing
+    from vms.sentences import say
 
     if wishes["sub"] is not None and no_sub:
         raise UserError("give either --sub or --no-sub, not both")
@@ -194,7 +195,7 @@ def edit(
     if as_json:
         print_json(camera_json(after, profiles))
         return
-    changes = [*changes_between(before, after), *(["replaced by another device"] if replaced else [])]
+    changes = [*changes_between(before, after), *([say("device_replaced")] if replaced else [])]
     note(f'camera {after.number} "{after.name}": ' + ("; ".join(changes) or "nothing to change"))
 
 

@@ -6,12 +6,13 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from vms.errors import UserError
 
 if TYPE_CHECKING:
-    from storage.catalogue import Actor, Catalogue, User
+    from storage.catalogue import Actor, Catalogue, Detail, User
+    from vms.model import Camera
     from vms.site import Site
 
 
@@ -34,9 +35,18 @@ def whoever_runs_this() -> Actor:
     return Actor(f"{operating_system_user()} (on the server)")
 
 
-async def put_on_record(catalogue: Catalogue, act: str, about: str, *, purpose: str = "", **detail: Any) -> None:
+async def put_on_record(
+    catalogue: Catalogue,
+    act: str,
+    about: str = "",
+    *,
+    camera: Camera | None = None,
+    purpose: str = "",
+    **detail: Unpack[Detail],
+) -> None:
     """What a command is about to do; before it is done, so that it is not done without its entry."""
-    await catalogue.audit(whoever_runs_this().does(act, time.time_ns(), about, purpose=purpose, **detail))
+    who = whoever_runs_this()
+    await catalogue.audit(who.does(act, time.time_ns(), about, camera=camera, purpose=purpose, **detail))
 
 
 async def find_user(catalogue: Catalogue, name: str) -> User:

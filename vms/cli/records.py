@@ -137,7 +137,7 @@ async def _export(
 
         async with Catalogue(site.catalogue_url) as catalogue:
             await put_on_record(
-                catalogue, "export_footage", f"camera {found.number}", camera=found, purpose=reason, stream=kind.value,
+                catalogue, "export_footage", camera=found, purpose=reason, stream=kind.value,
                 begins=format_utc(wish.within.start_ns), ends=format_utc(wish.within.end_ns),
             )  # fmt: skip
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -24,7 +24,7 @@ from vms.cli.rebuilding import state_json
 from vms.errors import UserError
 
 if TYPE_CHECKING:
-    from storage.catalogue import BrakeState, Catalogue, DeletedSegment, Expired, Expiring, RebuildState
+    from storage.catalogue import BrakeState, Catalogue, DeletedSegment, Detail, Expired, Expiring, RebuildState
     from vms.model import Camera, StreamKind
     from vms.site import Site
 
@@ -119,7 +119,7 @@ async def opened(site: Site) -> Catalogue:
     return Catalogue(site.catalogue_url)
 
 
-async def _put_on_record(site: Site, act: str, about: str, **detail: Any) -> None:
+async def _put_on_record(site: Site, act: str, about: str, **detail: Unpack[Detail]) -> None:
     from vms.cli.identity import put_on_record
 
     async with await opened(site) as catalogue:

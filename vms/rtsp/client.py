@@ -41,6 +41,7 @@ from vms.rtsp.message import Response, printable
 from vms.rtsp.options import RtspOptions, SessionStore
 from vms.rtsp.track import Track
 from vms.rtsp.udp import UdpPair
+from vms.sentences import Sentence, say
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class RtspSession:
                 return self
             await self._connection.close()
             self._url = redirect
-        raise SourceError(GapReason.REFUSED, f"{self.camera} redirects in circles")
+        raise SourceError(GapReason.REFUSED, say("redirects_in_circles", camera=self.camera))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -238,7 +239,7 @@ class RtspSession:
         self.server = self._connection.scrub(response.headers.get("Server") or options.headers.get("Server"))
         try:
             if response.status in REDIRECTS:
-                return redirect_target(self._url, response.headers.get("Location"))
+                return self._redirected(response)
             if not 200 <= response.status < 300:
                 raise self._connection.refusal("DESCRIBE", response)
             if "Content-Length" not in response.headers:
@@ -249,9 +250,17 @@ class RtspSession:
             raise self._malformed("DESCRIBE", error) from error
         return None
 
+    def _redirected(self, response: Response) -> CameraUrl:
+        try:
+            return redirect_target(self._url, response.headers.get("Location"))
+        except MalformedError as error:
+            said = say("redirects_away", camera=self.camera).noted(self._connection.scrub(error.problem))
+            raise SourceError(GapReason.REFUSED, said) from error
+
     def _malformed(self, method: str, error: MalformedError) -> SourceError:
         problem = self._connection.scrub(f"{error.where}: {error.problem}")
-        return SourceError(GapReason.REFUSED, f"{self.camera}: the answer to {method} does not parse: {problem}")
+        said = say("answer_unreadable", camera=self.camera, method=method).noted(problem)
+        return SourceError(GapReason.REFUSED, said)
 
     def _aggregate(self) -> str:
         """The URL of PLAY, keep-alive and TEARDOWN: the session's own control, else the base."""
@@ -278,7 +287,7 @@ class RtspSession:
                 if pair is not None:
                     pair.close()
             return track
-        raise SourceError(GapReason.REFUSED, f"{self.camera} supports neither TCP nor UDP (SETUP: 461)")
+        raise SourceError(GapReason.REFUSED, say("no_transport", camera=self.camera))
 
     async def _set_up(self, url: str, pair: UdpPair | None) -> tuple[Response | None, TransportHeader]:
         """One SETUP: the transport agreed on, or the answer of a camera that does not support the one asked for."""
@@ -336,8 +345,8 @@ class RtspSession:
         return str(address[0])
 
     def _on_bye(self, reason: str) -> None:
-        said = f" ({self._connection.scrub(reason)})" if reason else ""
-        self._connection.farewell(SourceError(GapReason.UNREACHABLE, f"{self.camera} said goodbye{said}"))
+        said = say("session_ended", camera=self.camera).noted(self._connection.scrub(f"BYE {reason}".strip()))
+        self._connection.farewell(SourceError(GapReason.UNREACHABLE, said))
 
     def _check_stall(self, now_mono_ns: int) -> int:
         """When to look again, in monotonic ns. Video is watched, for sound may be silent; without video, all tracks."""
@@ -347,17 +356,18 @@ class RtspSession:
         for track in tracks:
             last = max(track.last_unit_mono_ns, self._play_mono_ns, self._awake_mono_ns)
             if now_mono_ns - last >= stall_ns:
-                facts = track.facts
-                seconds = (now_mono_ns - last) / 1e9
-                if facts.packets == facts.malformed == facts.ignored == 0:
-                    what = f"sent no {track.media.kind} at all within {seconds:.1f} s over {self.transport.upper()}"
-                elif facts.units == 0:
-                    what = f"sends packets, but no whole picture within {seconds:.1f} s ({facts.lost} packets lost)"
-                else:
-                    what = f"sent no {track.media.kind} for {seconds:.1f} s"
-                raise SourceError(GapReason.STALLED, f"{self.camera} {what}")
+                raise SourceError(GapReason.STALLED, self._stalled(track, (now_mono_ns - last) / 1e9))
             due = min(due, last + stall_ns)
         return due
+
+    def _stalled(self, track: Track, seconds: float) -> Sentence:
+        camera, facts = self.camera, track.facts
+        if facts.packets == facts.malformed == facts.ignored == 0:
+            code = "sends_nothing_udp" if self._udp else "sends_nothing_tcp"
+            return say(code, camera=camera, media=track.media.kind, seconds=seconds)
+        if facts.units == 0:
+            return say("no_whole_picture", camera=camera, seconds=seconds, packets=facts.lost)
+        return say("stopped_sending", camera=camera, media=track.media.kind, seconds=seconds)
 
     async def _keep_alive(self) -> NoReturn:
         """Ask for something twice within the server's time limit. An answer that does not come is the watch's business."""
@@ -409,7 +419,8 @@ class RtspSession:
             async with asyncio.timeout(seconds):
                 await connection.request("TEARDOWN", url, ("Session", session_id), seconds=seconds)
         except TimeoutError as error:
-            raise SourceError(GapReason.UNREACHABLE, f"{self.camera} did not answer TEARDOWN") from error
+            said = say("answer_timeout", camera=self.camera, method="TEARDOWN", seconds=seconds)
+            raise SourceError(GapReason.UNREACHABLE, said) from error
         if self._options.session_store is not None:
             self._options.session_store.forgotten(self._store_key, session_id)
 

@@ -17,15 +17,11 @@ from vms.model import GapReason
 from vms.rtsp.auth import ClientAuth
 from vms.rtsp.message import Headers, Message, Request, Response, printable
 from vms.rtsp.transport import Opener, RtspWire
+from vms.sentences import say, sentence_of
 
 MAX_TRIES = 3  # of one request: without credentials, with them, and once more with a renewed nonce
 CLOSE_SECONDS = 1.0
-_HINTS = {
-    404: ": check the path of the stream address",
-    453: ": the camera has no bandwidth or session left; close other viewers",
-    454: ": the camera has forgotten the session",
-    503: ": the camera is overloaded or has no session left; close other viewers",
-}
+_ANSWERED = {404: "answered_no_stream", 453: "answered_full", 454: "answered_no_session", 503: "answered_full"}
 
 
 class RtspConnection:
@@ -103,32 +99,33 @@ class RtspConnection:
         try:
             data = Request(method, uri, headers).encode()
         except ValueError as error:
-            raise SourceError(
-                GapReason.REFUSED, f"{self.name}: {method} cannot be written: {self.scrub(str(error))}"
-            ) from error
+            said = say("request_unwritable", camera=self.name, method=method).noted(self.scrub(str(error)))
+            raise SourceError(GapReason.REFUSED, said) from error
         future: asyncio.Future[Response | None] = asyncio.get_running_loop().create_future()
         self._pending[cseq] = future
         try:
             async with asyncio.timeout(seconds):
                 self._raise_if_ended(method)
                 if not self.wire.write(data):
-                    raise SourceError(GapReason.UNREACHABLE, f"{self.name} does not read what is sent to it ({method})")
+                    said = say("reads_nothing", camera=self.name).noted(method)
+                    raise SourceError(GapReason.UNREACHABLE, said)
                 response = await future
         except TimeoutError as error:
-            raise SourceError(
-                GapReason.UNREACHABLE, f"{self.name} did not answer {method} within {seconds:g} s"
-            ) from error
+            said = say("answer_timeout", camera=self.name, method=method, seconds=seconds)
+            raise SourceError(GapReason.UNREACHABLE, said) from error
         finally:
             self._pending.pop(cseq, None)
         if response is None:
             self._raise_if_ended(method)
-            raise SourceError(GapReason.UNREACHABLE, f"{self.name} closed the connection ({method})")
+            raise SourceError(GapReason.UNREACHABLE, say("hung_up", camera=self.name).noted(method))
         return response
 
     def _raise_if_ended(self, method: str) -> None:
         failure = self.failure if self.wire.ended else None
         if isinstance(failure, SourceError):
-            raise SourceError(failure.reason, f"{failure} ({method})") from failure
+            said = sentence_of(failure)
+            during = f"{failure} ({method})" if said is None else said.noted(method)
+            raise SourceError(failure.reason, during) from failure
         if failure is not None:
             raise failure
 
@@ -137,16 +134,19 @@ class RtspConnection:
         status = response.status
         if status == 401:
             if not self._auth.user:
-                text = "asks for a user name and password"
+                code = "login_wanted"
             elif not self._auth.challenged:
-                text = "asks for a kind of authentication that is not Basic or Digest"
+                code = "login_unknown"
             else:
-                text = "does not accept the user name or password"
-            return SourceError(GapReason.UNAUTHORISED, f"{self.name} {text} ({method}: 401)")
+                code = "login_wrong"
+            return SourceError(GapReason.UNAUTHORISED, say(code, camera=self.name).noted(f"{method}: 401"))
         phrase = self.scrub(f"{status} {response.reason}".strip())
         if status == 403:
-            return SourceError(GapReason.UNAUTHORISED, f"{self.name} forbids {method}: {phrase}")
-        return SourceError(GapReason.REFUSED, f"{self.name} answered {method} with {phrase}{_HINTS.get(status, '')}")
+            said = say("stream_forbidden", camera=self.name, method=method).noted(phrase)
+            return SourceError(GapReason.UNAUTHORISED, said)
+        code = _ANSWERED.get(status, "answered")
+        said = say(code, camera=self.name, method=method, status=status).noted(phrase)
+        return SourceError(GapReason.REFUSED, said)
 
     def scrub(self, text: str) -> str:
         """Text from the server made safe for people and logs: one line, without our password."""
@@ -187,7 +187,8 @@ class RtspConnection:
 
     def _serve(self, request: Request) -> None:
         if request.method in ("TEARDOWN", "REDIRECT"):
-            self.fail(SourceError(GapReason.UNREACHABLE, f"{self.name} ended the session ({request.method})"))
+            said = say("session_ended", camera=self.name).noted(request.method)
+            self.fail(SourceError(GapReason.UNREACHABLE, said))
             return
         known = request.method in ("OPTIONS", "GET_PARAMETER", "SET_PARAMETER")
         self.wire.write(Response.to(request, 200 if known else 501).encode())
@@ -203,11 +204,11 @@ class RtspConnection:
 
     def _translate(self, error: BaseException | None) -> BaseException:
         if error is None:
-            return SourceError(GapReason.UNREACHABLE, f"{self.name} closed the connection")
+            return SourceError(GapReason.UNREACHABLE, say("hung_up", camera=self.name))
         if isinstance(error, MalformedError):
             problem = self.scrub(f"{error.where}: {error.problem}")
-            return SourceError(GapReason.REFUSED, f"{self.name} does not speak RTSP as we know it: {problem}")
+            return SourceError(GapReason.REFUSED, say("not_rtsp", camera=self.name).noted(problem))
         if isinstance(error, OSError):
             what = printable(error.strerror or type(error).__name__, 60)
-            return SourceError(GapReason.UNREACHABLE, f"{self.name}: connection lost: {what}")
+            return SourceError(GapReason.UNREACHABLE, say("connection_lost", camera=self.name).noted(what))
         return error

@@ -100,7 +100,7 @@ async def probe(
         media = _video_of(session.description)
         audio = tuple(printable(m.encoding or "?", 40) for m in session.description.media if m.kind == "audio")
         if media is None:
-            raise SourceError(GapReason.UNSUPPORTED_CODEC, f"{session.camera} offers no video")
+            raise SourceError(GapReason.UNSUPPORTED_CODEC, say("no_video", camera=session.camera))
         if codec_of(media) is None:
             report = CameraReport(
                 shown, session.server, session.transport, printable(media.encoding or "unknown", 40), audio=audio

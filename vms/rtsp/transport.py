@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import hmac
 import os
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from vms.errors import MalformedError, SourceError, VmsError
 from vms.model import GapReason
 from vms.rtsp.message import Message, MessageParser, printable
 from vms.rtsp.turns import BUFFER_BYTES, READS
+from vms.sentences import say
 
 MAX_GARBAGE_BYTES = 256 * 1024  # between two messages or frames that make sense
 MAX_UNSENT_BYTES = 256 * 1024  # a peer that reads nothing is not buffered for any further
@@ -299,19 +301,21 @@ async def open_tcp(url: CameraUrl, wire: RtspWire, *, pin: str, timeout: float) 
                 server_hostname=url.host if context else None,
             )
     except TimeoutError as error:
-        raise SourceError(GapReason.UNREACHABLE, f"{name} did not accept a connection within {timeout:g} s") from error
+        said = say("connect_timeout", camera=name, seconds=timeout)
+        raise SourceError(GapReason.UNREACHABLE, said) from error
     except ConnectionRefusedError as error:
-        raise SourceError(GapReason.REFUSED, f"{name} refuses connections: is RTSP enabled on this port?") from error
+        raise SourceError(GapReason.REFUSED, say("connection_refused", camera=name)) from error
     except ssl.SSLCertVerificationError as error:
         seen = await _fingerprint(url, timeout)
-        advice = f"; if it is this camera's own certificate, pin it: {seen}" if seen else ""
-        problem = printable(error.verify_message or "it does not verify", 80)
-        raise SourceError(GapReason.REFUSED, f"{name}: certificate refused, {problem}{advice}") from error
+        said = say("certificate_unknown", camera=name, pin=seen) if seen else say("certificate_refused", camera=name)
+        raise SourceError(GapReason.REFUSED, said.noted(printable(error.verify_message or "", 80))) from error
     except ssl.SSLError as error:
-        raise SourceError(GapReason.REFUSED, f"{name}: TLS failed ({printable(error.reason or '', 60)})") from error
+        said = say("tls_failed", camera=name).noted(printable(error.reason or "", 60))
+        raise SourceError(GapReason.REFUSED, said) from error
     except (OSError, UnicodeError) as error:
+        code = "host_unknown" if isinstance(error, (socket.gaierror, UnicodeError)) else "no_connection"
         problem = printable(getattr(error, "strerror", None) or type(error).__name__, 80)
-        raise SourceError(GapReason.UNREACHABLE, f"{name} cannot be reached: {problem}") from error
+        raise SourceError(GapReason.UNREACHABLE, say(code, camera=name).noted(problem)) from error
     if pin:
         _check_pin(wire, pin, name)
 
@@ -332,7 +336,7 @@ def _check_pin(wire: RtspWire, pin: str, name: str) -> None:
     seen = hashlib.sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
     wanted = pin.replace(":", "").replace(" ", "").lower()
     if not hmac.compare_digest(seen.encode(), wanted.encode()):
-        error = SourceError(GapReason.REFUSED, f"{name}: the certificate is not the pinned one; it is now {seen}")
+        error = SourceError(GapReason.REFUSED, say("certificate_changed", camera=name, pin=seen))
         wire.abort(error)
         raise error
 

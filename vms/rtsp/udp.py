@@ -16,6 +16,7 @@ from typing import cast
 
 from vms.errors import SourceError, VmsError
 from vms.model import GapReason
+from vms.sentences import say
 
 RECEIVE_BUFFER_BYTES = 2 * 1024 * 1024  # half a second of 32 Mbit/s; the kernel may grant less
 BIND_ATTEMPTS = 64
@@ -97,7 +98,7 @@ class UdpPair:
                 with contextlib.suppress(OSError):
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
             return cls(second, first) if port & 1 else cls(first, second)
-        raise SourceError(GapReason.INTERNAL_ERROR, "no free pair of UDP ports on this machine")
+        raise SourceError(GapReason.INTERNAL_ERROR, say("no_udp_ports"))
 
     async def start(
         self,
@@ -115,7 +116,7 @@ class UdpPair:
                 try:
                     one.connect((camera, server_ports[index]))
                 except OSError as error:
-                    raise SourceError(GapReason.UNREACHABLE, "no route for UDP to the camera") from error
+                    raise SourceError(GapReason.UNREACHABLE, say("no_udp_route")) from error
                 _drain(one)  # what others sent before the kernel knew whom to listen to
 
             def protocol(push: Push = push) -> UdpPort:

@@ -26,16 +26,16 @@ from vms.cameras.camera_edit import (
     takes_password_along,
     with_stream_url,
 )
-from vms.errors import ChangedMeanwhile, SourceError, UserError
+from vms.errors import ChangedMeanwhile, UserError
 from vms.model import Camera, LegalProfile, SourceKind, StreamKind
-from vms.sentences import Sentence, say, sentence_of
+from vms.sentences import Sentence, say
 from web.api import schemas
 from web.api.parts import Parts, camera_for
 from web.api.shapes import word_of
 from web.api.watching import StreamNow
 from web.identity.access import Act
 from web.identity.callers import Caller
-from web.identity.refusals import Code, Refusal, invalid, not_found
+from web.identity.refusals import Code, Refusal, in_words, invalid, not_found, refused
 
 TEST_SECONDS = 45.0
 Warnings = tuple[Sentence, ...]
@@ -64,7 +64,7 @@ async def add(parts: Parts, caller: Caller, wish: schemas.NewCamera) -> tuple[Ca
         camera = _applied(Camera(uuid4(), number, wish.name, default.id, ()), wish, profiles)
         others = await registry.cameras()
         if any(c.number == camera.number for c in others):
-            raise Refusal(Code.CONFLICT, f"number {camera.number} is taken", field="number")
+            raise refused(Code.CONFLICT, say("number_taken", number=camera.number), field="number")
         await registry.add(camera)
         return camera, likenesses([*others, camera]).get(camera.id, ())
 
@@ -81,13 +81,13 @@ async def change(
         profiles, _ = await registry.profiles()
         after = _applied(before, wish, profiles)
         if not caller.access(after).may(Act.MANAGE_CAMERAS):
-            raise Refusal(Code.FORBIDDEN, "your rights do not reach the group it would be in", field="group")
+            raise refused(Code.FORBIDDEN, say("group_out_of_reach"), field="group")
         _refuse_other_hosts(caller, before, after)
         if not _gives_password(wish) and takes_password_along(before, after):
             raise Refusal(Code.PASSWORD_NEEDED, field="password")
         others = [c for c in cameras if c.id != camera_id]
         if any(c.number == after.number for c in others):
-            raise Refusal(Code.CONFLICT, f"number {after.number} is taken", field="number")
+            raise refused(Code.CONFLICT, say("number_taken", number=after.number), field="number")
         try:
             await registry.update(after, replaced=wish.replaced, version=version)
         except ChangedMeanwhile as error:
@@ -121,15 +121,15 @@ async def _tested(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> Cam
         if not caller.access(None).may(Act.MANAGE_CAMERAS):
             raise Refusal(Code.FORBIDDEN, "an address that is no camera's needs rights over all cameras")
         fields = schemas.CameraFields(**wish.model_dump(exclude={"camera_id", "certificate_pin"}))
-        draft = Camera(uuid4(), 1, "a camera", uuid4(), (), certificate_pin=wish.certificate_pin)
-        return _with_streams(_with_login(replace(draft, transport=wish.transport), fields), fields)
+        draft = Camera(uuid4(), 1, "a camera", uuid4(), (), **_wire(wish))
+        return _with_streams(_with_login(draft, fields), fields)
     camera_for(parts, caller, wish.camera_id, Act.MANAGE_CAMERAS)
     found = await parts.catalogue.camera_and_version(wish.camera_id)
     if found is None:
         raise not_found()
     camera = found[0]
     fields = schemas.CameraFields(**wish.model_dump(exclude_unset=True, exclude={"camera_id", "certificate_pin"}))
-    tried = _with_streams(_with_login(camera, fields), fields)
+    tried = replace(_with_streams(_with_login(camera, fields), fields), **_wire(wish))
     _refuse_other_hosts(caller, camera, tried)
     if not _gives_password(fields) and takes_password_along(camera, tried):
         tried = replace(tried, password="")
@@ -148,6 +148,13 @@ def _refuse_other_hosts(caller: Caller, before: Camera, after: Camera) -> None:
             raise Refusal(Code.FORBIDDEN, detail, field=f"{kind.value}_url")
 
 
+def _wire(wish: schemas.CameraTest) -> dict[str, Any]:
+    """How to connect, where the wish says so; a registered camera is tested by its own way otherwise."""
+    given = wish.model_dump(include={"transport", "certificate_pin"}, exclude_unset=True)
+    pin = _checked("certificate_pin", given.get("certificate_pin"), check_pin)
+    return given if pin is None else given | {"certificate_pin": pin}
+
+
 async def _stream_report(parts: Parts, camera: Camera, kind: StreamKind, url: str) -> schemas.StreamReport:
     request = {
         "url": url, "username": camera.username, "password": camera.password, "transport": camera.transport,
@@ -156,13 +163,13 @@ async def _stream_report(parts: Parts, camera: Camera, kind: StreamKind, url: st
     try:
         async with asyncio.timeout(TEST_SECONDS):
             facts = await parts.feed.test_camera(request)
-    except (UserError, TimeoutError) as error:
-        reason, _, message = str(error).removeprefix("the recorder refused: ").partition(": ")
-        return schemas.StreamReport(
-            stream=word_of(kind), url=url, ok=False, reason=reason if message else None, message=message or reason
-        )
-    except SourceError:
-        raise
+    except TimeoutError:
+        facts = {"said": say("test_overdue", seconds=TEST_SECONDS).as_json()}
+    except UserError as error:
+        facts = {"said": say("test_failed").noted(str(error)).as_json()}
+    if (failed := facts.get("said")) is not None:
+        failure = {"ok": False, "reason": facts.get("reason"), "said": failed, "message": failed["text"]}
+        return schemas.StreamReport.model_validate({"stream": word_of(kind), "url": url, **failure})
     offset = facts.pop("clock_offset_ns", None)
     now = StreamNow(codec=facts.get("codec"), reorder=facts.get("b_frames"))
     facts |= {"clock_offset_seconds": None if offset is None else round(offset / 1e9, 3), "browser": now.browser}
@@ -247,4 +254,4 @@ def _checked(field: str, text: str | None, check: Any) -> Any:
     try:
         return None if text is None else check(text)
     except UserError as error:
-        raise invalid(field, sentence_of(error) or str(error)) from error
+        raise invalid(field, in_words(error)) from error

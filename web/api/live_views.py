@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID, uuid4
 
-from storage.catalogue import Actor, Catalogue, Happening, LiveView, Login
+from storage.catalogue import Actor, Catalogue, Happening, LiveView, Login, Why
 from vms.clock import Clock
 from vms.errors import CatalogueError
 from vms.localtime import format_utc
@@ -229,7 +229,7 @@ class LiveViews:
                 revoked([view.id for view in ended if view.login_id == login_id], code)
         await self._forget(ended, "revoked")
 
-    async def _forget(self, views: Sequence[LiveView], why: str, actor: Actor | None = None) -> None:
+    async def _forget(self, views: Sequence[LiveView], why: Why, actor: Actor | None = None) -> None:
         ended = [view for view in views if self.views.pop(view.id, None) is not None]
         if not ended:
             return
@@ -244,7 +244,7 @@ class LiveViews:
             log.warning("the end of live views could not be put on record: %s", error)
             self._loaded = False  # read again what the catalogue still has, and end it then
 
-    def _end_of(self, view: LiveView, why: str, actor: Actor | None, now_ns: int) -> Happening:
+    def _end_of(self, view: LiveView, why: Why, actor: Actor | None, now_ns: int) -> Happening:
         who = actor or Actor(view.user_name, view.user_id)
         seconds = max(0, now_ns - view.started_ns) // 1_000_000_000
         camera = self._watch.cameras.get(view.camera_id)

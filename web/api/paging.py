@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Query
 
+from vms.sentences import say
 from web.identity.refusals import invalid
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -23,7 +24,7 @@ def read_mark(after: str) -> str:
     try:
         return base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)).decode()
     except (ValueError, binascii.Error) as error:
-        raise invalid("after", "is no mark of ours") from error
+        raise invalid("after", say("mark_form")) from error
 
 
 def read_number(after: str) -> int | None:
@@ -32,5 +33,5 @@ def read_number(after: str) -> int | None:
         return None
     text = read_mark(after)
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise invalid("after", "is no mark of ours")
+        raise invalid("after", say("mark_form"))
     return int(text)

@@ -18,8 +18,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from vms.errors import CatalogueError, CatalogueUnavailable, SourceError, UserError
-from vms.sentences import sentence_of
-from web.identity.refusals import STATUS, TITLES, Code, Refusal
+from vms.sentences import Sentence, say
+from web.identity.refusals import STATUS, TITLES, Code, Refusal, in_words, refused
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,17 @@ _BY_STATUS = {
     401: Code.NOT_SIGNED_IN, 403: Code.FORBIDDEN, 404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE,
     415: Code.UNSUPPORTED_TYPE, 400: Code.INVALID, 422: Code.INVALID,
 }  # fmt: skip
+
+# What pydantic calls a fault, and what we say of it.
+_BOUNDS = {
+    "string_too_short": ("text_short", "min_length", "least"), "string_too_long": ("text_long", "max_length", "most"),
+    "too_short": ("list_short", "min_length", "least"), "too_long": ("list_long", "max_length", "most"),
+    "greater_than_equal": ("number_small", "ge", "least"), "less_than_equal": ("number_large", "le", "most"),
+}  # fmt: skip
+_FAULTS = {"missing": "is_needed", "literal_error": "not_known", "enum": "not_known", "extra_forbidden": "not_expected",
+           "finite_number": "not_number", "string_pattern_mismatch": "field_wrong"}  # fmt: skip
+_STEMS = {"int_": "not_whole", "float_": "not_number", "string_": "not_text", "bool_": "not_yes_no", "uuid_": "not_id",
+          "json_": "not_json"}  # fmt: skip
 
 
 def problem(code: Code, detail: str = "", *, status: int | None = None, **facts: Any) -> Response:
@@ -74,8 +85,7 @@ def answer_problems(app: FastAPI) -> None:
 
     @app.exception_handler(UserError)
     async def _user(_request: Request, error: UserError) -> Response:
-        said = sentence_of(error)
-        return problem(Code.INVALID, str(error), said=None if said is None else said.as_json())
+        return of_refusal(refused(Code.INVALID, in_words(error)))
 
     @app.exception_handler(CatalogueUnavailable)
     async def _catalogue_away(_request: Request, error: CatalogueUnavailable) -> Response:
@@ -101,9 +111,20 @@ def answer_problems(app: FastAPI) -> None:
         return problem(Code.INTERNAL)  # the server logs the traceback
 
 
-def field_errors(errors: Sequence[Any]) -> list[dict[str, str]]:
-    """Which fields are wrong and how, without what was sent: it may be a password."""
-    return [
-        {"field": ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0]), "detail": str(error["msg"])}
-        for error in errors[:MOST_ERRORS]
-    ]
+def field_errors(errors: Sequence[Any]) -> list[dict[str, Any]]:
+    """Which fields are wrong and how, without what was sent: it may be a password. `errors` as pydantic gives them."""
+    found = []
+    for error in errors[:MOST_ERRORS]:
+        said = _fault(error)
+        field = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
+        found.append({"field": field, "detail": said, "said": said.as_json()})
+    return found
+
+
+def _fault(error: Any) -> Sentence:
+    kind, bounds = str(error["type"]), error.get("ctx", {})
+    if kind in _BOUNDS:
+        code, bound, name = _BOUNDS[kind]
+        return say(code, **{name: bounds[bound]})
+    code = _FAULTS.get(kind) or next((code for stem, code in _STEMS.items() if kind.startswith(stem)), "field_wrong")
+    return say(code).noted(str(bounds["expected"])) if code == "not_known" else say(code)

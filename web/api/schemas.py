@@ -44,7 +44,10 @@ def example(**values: Any) -> ConfigDict:
 
 
 class Said(Outgoing):
-    """A sentence: clients say it in the reader's language by `code` and `facts`, or show `text`, its English."""
+    """A sentence: clients say it in the reader's language by `code` and `facts`, or show `text`, its English.
+
+    `note`: what a camera or a system said in its own words, for whoever mends it; `text` has it, too.
+    """
 
     model_config = example(
         code="number_twice", facts={"number": 12, "line": 2}, text="12 is already in line 2",
@@ -53,6 +56,7 @@ class Said(Outgoing):
     code: str
     facts: dict[str, str | int | float]
     text: str
+    note: str = ""
 
 
 class FieldError(Outgoing):
@@ -247,8 +251,9 @@ class StreamReport(Outgoing):
     stream: StreamKindText
     url: str
     ok: bool
-    reason: str | None = None
-    message: str | None = None
+    reason: str | None = Field(None, description="A gap reason; null where the test itself failed.")
+    said: Said | None = Field(None, description="Why nothing was received; null where something was.")
+    message: str | None = Field(None, description="The English of `said`.")
     codec: str | None = None
     profile: str | None = None
     width: int | None = None
@@ -256,6 +261,7 @@ class StreamReport(Outgoing):
     fps_measured: float | None = None
     bitrate_bps: int | None = None
     gop_seconds: float | None = None
+    keyframes: int | None = Field(None, description="0: nothing of it would be recorded.")
     b_frames: bool | None = None
     clock_offset_seconds: float | None = None
     packets_lost: int | None = None

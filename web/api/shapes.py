@@ -10,7 +10,7 @@ from uuid import UUID
 from storage.catalogue import AuditEntry, Login, StoredGrant, StoredLayout, User
 from vms.localtime import LATEST_NS, format_utc
 from vms.model import Camera, StreamKind
-from vms.sentences import Sentence
+from vms.sentences import Sentence, say
 from web.api import schemas, schemas_people
 from web.api.watching import CameraNow, StreamNow
 from web.identity.access import Access, Act, Role, Scope, roles_in_force
@@ -37,10 +37,10 @@ def parse_instant(text: str | None, field: str) -> int | None:
             raise ValueError
         since = found.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     except (ValueError, OverflowError) as error:
-        raise invalid(field, "must be a time such as 2026-11-30T07:15:00Z") from error
+        raise invalid(field, say("time_form")) from error
     ns = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
     if not 0 <= ns <= LATEST_NS:
-        raise invalid(field, "must be a time from 1970 to 2262")
+        raise invalid(field, say("time_range"))
     return ns
 
 
@@ -75,7 +75,7 @@ def camera_admin(found: Camera, *, has_password: bool) -> schemas.CameraAdmin:
 
 
 def said(sentence: Sentence) -> schemas.Said:
-    return schemas.Said(code=sentence.code, facts=sentence.facts, text=str(sentence))
+    return schemas.Said(code=sentence.code, facts=sentence.facts, text=str(sentence), note=sentence.note)
 
 
 def etag(version: int) -> str:

@@ -11,13 +11,14 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID, uuid4
 
-from storage.catalogue import Actor, Catalogue, StoredGrant, StoredToken, User
+from storage.catalogue import Actor, Catalogue, Detail, StoredGrant, StoredToken, User
 from vms.errors import UserError
+from vms.localtime import format_utc
 from vms.sentences import say
 from web.identity.access import Act, Role, Scope
 from web.identity.callers import NS
 from web.identity.passwords import Passwords, one_time_password
-from web.identity.refusals import Code, Refusal, invalid, not_found
+from web.identity.refusals import Code, Refusal, in_words, invalid, not_found, refused
 from web.identity.signing_in import TOKEN_PREFIX, check_name, digest_of
 
 LANGUAGES = ("pl", "en")
@@ -48,7 +49,7 @@ async def create_user(
         created_ns=now_ns,
     )  # fmt: skip
     grant: StoredGrant | None = None
-    detail: dict[str, Any] = {}
+    detail: Detail = {}
     if role is not None:
         grant, detail = _grant(
             actor, now_ns, user, role=role, scope=scope, group=group, camera_id=camera_id, expires_ns=expires_ns,
@@ -59,8 +60,8 @@ async def create_user(
         return await catalogue.add_user(user, grant, record=record), password
     except UserError as error:
         if await catalogue.user_named(name) is None:
-            raise invalid("camera_id", str(error)) from error
-        raise Refusal(Code.CONFLICT, str(error), field="name") from error
+            raise invalid("camera_id", in_words(error)) from error
+        raise refused(Code.CONFLICT, in_words(error), field="name") from error
 
 
 async def reset_password(catalogue: Catalogue, passwords: Passwords, actor: Actor, now_ns: int, user: User) -> str:
@@ -81,14 +82,17 @@ async def change_user(
     disabling = wishes.get("disabled")
     if disabling is not None:
         changes["disabled_ns"] = (user.disabled_ns or now_ns) if disabling else None
-    record = actor.does("change_user", now_ns, f"user {user.name}", **wishes)
+    record = actor.does(
+        "change_user", now_ns, f"user {user.name}", display_name=wishes.get("display_name"),
+        language=wishes.get("language"), disabled=disabling,
+    )  # fmt: skip
     try:
         changed = await catalogue.change_user(
             user.id, changes, version=version, end_logins=bool(disabling), record=record,
             never_without=Role.ADMINISTRATOR.value if disabling else "",
         )  # fmt: skip
     except UserError as error:
-        raise Refusal(Code.CONFLICT, str(error)) from error
+        raise refused(Code.CONFLICT, in_words(error)) from error
     if changed is None:
         raise Refusal(Code.STALE)
     return changed
@@ -102,7 +106,7 @@ async def remove_user(catalogue: Catalogue, actor: Actor, now_ns: int, user: Use
             user.id, at_ns=now_ns, never_without=Role.ADMINISTRATOR.value, record=record
         )  # fmt: skip
     except UserError as error:
-        raise Refusal(Code.CONFLICT, str(error)) from error
+        raise refused(Code.CONFLICT, in_words(error)) from error
     if gone is None:
         raise not_found()
 
@@ -129,39 +133,42 @@ async def give_role(
     try:
         return await catalogue.add_grant(grant, record=record)
     except UserError as error:
-        raise invalid("camera_id", str(error)) from error
+        raise invalid("camera_id", in_words(error)) from error
 
 
 def _grant(
     actor: Actor, now_ns: int, user: User, *, role: Role, scope: Scope, group: str | None, camera_id: UUID | None,
     expires_ns: int | None, back_hours: int | None,
-) -> tuple[StoredGrant, dict[str, Any]]:  # fmt: skip
+) -> tuple[StoredGrant, Detail]:  # fmt: skip
     """What is stored, and what goes on record of it."""
     if (scope is Scope.GROUP) != bool(group):
-        raise invalid("group", "a group is named for scope group, and only for it")
+        raise invalid("group", say("grant_group"))
     if (scope is Scope.CAMERA) != (camera_id is not None):
-        raise invalid("camera_id", "a camera is named for scope camera, and only for it")
+        raise invalid("camera_id", say("grant_camera"))
     if expires_ns is not None and expires_ns <= now_ns:
         raise invalid("expires_at", say("time_over"))
     back_ns = None if back_hours is None else back_hours * HOUR_NS
     grant = StoredGrant(
         uuid4(), user.id, role.value, scope.value, group, camera_id, expires_ns, back_ns, now_ns, actor.name
     )  # fmt: skip
-    over = group or (camera_id and str(camera_id)) or "all cameras"
-    detail = {
-        "role": role.value, "over": over, "expires_ns": expires_ns and str(expires_ns), "back_hours": back_hours
+    return grant, {
+        "role": role.value, "scope": scope.value, "group": group,
+        "camera_id": None if camera_id is None else str(camera_id), "back_hours": back_hours,
+        "expires_at": None if expires_ns is None else format_utc(expires_ns),
     }  # fmt: skip
-    return grant, detail
 
 
 async def take_role(catalogue: Catalogue, actor: Actor, now_ns: int, user: User, grant: StoredGrant) -> None:
     """Take a grant away. Refusals NOT_FOUND, CONFLICT for the last administrator."""
-    record = actor.does("take_role", now_ns, f"user {user.name}", role=grant.role, scope=grant.scope)
+    record = actor.does(
+        "take_role", now_ns, f"user {user.name}", role=grant.role, scope=grant.scope, group=grant.camera_group,
+        camera_id=None if grant.camera_id is None else str(grant.camera_id),
+    )  # fmt: skip
     last = Role.ADMINISTRATOR.value if grant.role == Role.ADMINISTRATOR.value else ""
     try:
         gone = await catalogue.remove_grant(grant.id, never_without=last, record=record)
     except UserError as error:
-        raise Refusal(Code.CONFLICT, str(error)) from error
+        raise refused(Code.CONFLICT, in_words(error)) from error
     if gone is None:
         raise not_found()
 

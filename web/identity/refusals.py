@@ -9,8 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from vms.errors import VmsError
-from vms.sentences import Sentence
+from vms.errors import UserError, VmsError
+from vms.sentences import Sentence, say, sentence_of
 
 
 class Code(StrEnum):
@@ -108,7 +108,16 @@ def not_found() -> Refusal:
     return Refusal(Code.NOT_FOUND)
 
 
-def invalid(field: str, detail: str) -> Refusal:
-    """One field is wrong. A `Sentence` is told with its code."""
-    said = {"said": detail.as_json()} if isinstance(detail, Sentence) else {}
-    return Refusal(Code.INVALID, detail, errors=[{"field": field, "detail": detail, **said}])
+def invalid(field: str, said: Sentence) -> Refusal:
+    """One field is wrong."""
+    return Refusal(Code.INVALID, said, errors=[{"field": field, "detail": said, "said": said.as_json()}])
+
+
+def refused(code: Code, said: Sentence, *, field: str | None = None) -> Refusal:
+    """What says more exactly than its code why something is not done."""
+    return Refusal(code, said, said=said.as_json(), field=field)
+
+
+def in_words(error: UserError) -> Sentence:
+    """What a refusal of the house's inside says, by code whatever it was."""
+    return sentence_of(error) or say("not_done").noted(str(error))

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
-from storage.catalogue import Actor, Catalogue, Happening, Login, StoredGrant, StoredSession, User
+from storage.catalogue import Actor, Catalogue, Happening, Login, StoredGrant, StoredSession, User, Why
 from vms.clock import Clock
 from vms.errors import CatalogueError, UserError
 from vms.sentences import say
@@ -97,7 +97,7 @@ class Identity:
         now_ns = self._clock.wall_ns()
         if user is None or not right or user.disabled_ns is not None:
             if user is not None:
-                why = "switched off" if right else "wrong password"
+                why: Why = "switched_off" if right else "wrong_password"
                 record = Actor(user.name, user.id, ip).does("sign_in_failed", now_ns, f"user {user.name}", why=why)
                 self._note_failure(user, record)
             raise Refusal(Code.WRONG_CREDENTIALS)

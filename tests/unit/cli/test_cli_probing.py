@@ -15,11 +15,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.unit.cli.conftest import Vms
-from vms.cameras.probing import StreamTest, measure_camera, stream_test_facts, stream_test_json
+from vms.cameras.probing import StreamTest, failure_of, measure_camera, stream_test_facts, stream_test_json
 from vms.cli.app import app
 from vms.errors import SourceError
 from vms.model import Camera, GapReason, Stream, StreamKind
 from vms.rtsp.probe import ADD_H264_SUB, CameraReport
+from vms.sentences import Sentence, say
 from vms.simulate import SimulatorOptions, prepare_small, running
 
 COMMAND = [sys.executable, "-c", "from vms.cli import main; main()"]
@@ -50,8 +51,20 @@ def test_a_failure_is_an_answer() -> None:
     test = StreamTest(StreamKind.SUB, "rtsp://h/x", None, SourceError(GapReason.REFUSED, "no"))
     assert stream_test_json(test) == {
         "stream": "sub", "url": "rtsp://h/x", "ok": False, "reason": "refused", "message": "no",
+        "said": say("test_failed").noted("no").as_json(),
     }  # fmt: skip
     assert ("not received", "no (refused)") in stream_test_facts(test)
+
+
+def test_what_says_itself_what_to_do_gets_no_second_advice() -> None:
+    def failing(said: Sentence) -> str | None:
+        return failure_of(StreamTest(StreamKind.MAIN, "rtsp://h/x", None, SourceError(GapReason.REFUSED, said)))
+
+    pinned = say("certificate_unknown", camera="h:322", pin="ab" * 32)
+    assert failing(pinned) == pinned
+    assert failing(say("connection_refused", camera="pinokio:554")) == (
+        "pinokio:554 refuses connections: RTSP is off, or not on this port; check address, port and path"
+    )
 
 
 def test_a_camera_that_is_not_there_is_exit_code_1(vms: Vms) -> None:

@@ -94,7 +94,7 @@ async def test_cameras_are_changed_as_the_command_line_changes_them(web_site: We
     first = await client("POST", "/cameras", json={"name": "Rynek", "main_url": "rtsp://10.0.0.5/a", "group": "A"})
     second = await client("POST", "/cameras", json={"name": "rynek", "main_url": "rtsp://10.0.0.6/a", "number": 7})
     assert second.json["warnings"] == [
-        {"code": "same_name", "facts": {"number": 1}, "text": "camera 1 has the same name"}
+        {"code": "same_name", "facts": {"number": 1}, "text": "camera 1 has the same name", "note": ""}
     ]
     taken = await client("POST", "/cameras", json={"name": "x", "main_url": "rtsp://10.0.0.7/a", "number": 7})
     assert (taken.code, taken.json["field"]) == ("conflict", "number")
@@ -382,12 +382,36 @@ async def test_a_camera_test_says_what_is_sent_or_why_nothing_came(web_site: Web
     wish = {"main_url": "rtsp://10.0.0.5/a", "sub_url": "rtsp://10.0.0.5/lost"}
     main, sub = (await client("POST", "/cameras/test", json=wish)).json["streams"]
     assert (main["ok"], main["codec"], main["browser"], main["clock_offset_seconds"]) == (True, "h264", "plays", 1.5)
-    assert (sub["ok"], sub["reason"], sub["message"]) == (False, "camera_unreachable", "nobody answers")
+    assert (sub["ok"], sub["reason"], sub["message"]) == (
+        False, "camera_unreachable", "10.0.0.5:554 cannot be reached (No route to host)"
+    )  # fmt: skip
+    assert (sub["said"]["code"], sub["said"]["note"]) == ("no_connection", "No route to host")
+    (broken,) = (await client("POST", "/cameras/test", json={"main_url": "rtsp://10.0.0.5/broken"})).json["streams"]
+    assert (broken["ok"], broken["reason"], broken["said"]["code"]) == (False, None, "test_failed")
+    assert "Traceback" not in broken["message"]
     for wrong in ({}, {"main_url": "srt://10.0.0.5:9"}, {"camera_id": str(uuid4())}):
         assert (await client("POST", "/cameras/test", json=wrong)).status in (404, 422)
     (web_site.parts.site.settings.feed.socket).unlink()
     away = await client("POST", "/cameras/test", json=wish)
     assert (away.status, away.code) == (503, "recorder_away")
+
+
+async def test_a_registered_camera_is_tested_as_it_is_unless_another_way_is_given(web_site: WebSite) -> None:
+    camera = await web_site.camera(1, transport="udp", certificate_pin="ab" * 32)
+    client = await web_site.signed_in("szef", Role.TECHNICIAN)
+    for given, tried in (
+        ({}, ("udp", "ab" * 32)),
+        ({"transport": "tcp"}, ("tcp", "ab" * 32)),
+        ({"certificate_pin": ":".join(["CD"] * 32)}, ("udp", "cd" * 32)),
+        ({"certificate_pin": ""}, ("udp", "")),
+    ):
+        web_site.feed.tested.clear()
+        answer = await client("POST", "/cameras/test", json={"camera_id": str(camera.id), **given})
+        assert answer.status == 200, answer.text
+        assert {(one["transport"], one["pin"]) for one in web_site.feed.tested} == {tried}
+    for wish in ({"camera_id": str(camera.id)}, {"main_url": "rtsp://10.0.0.1/a"}):
+        wrong = await client("POST", "/cameras/test", json=wish | {"certificate_pin": "abc"})
+        assert [(e["field"], e["said"]["code"]) for e in wrong.json["errors"]] == [("certificate_pin", "pin_form")]
 
 
 def test_every_code_has_a_status_and_words() -> None:

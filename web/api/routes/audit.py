@@ -8,6 +8,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from storage.catalogue import Asked
+from vms.sentences import say
 from web.api import schemas, shapes
 from web.api.paging import After, Limit, mark, read_number
 from web.api.parts import Need, parts_of
@@ -35,15 +37,14 @@ async def audit(
 ) -> schemas.AuditPage:
     """Entries, the newest first."""
     parts = parts_of(request)
-    asked = {
+    asked: Asked = {
         "user": user,
-        "user_id": user_id and str(user_id),
+        "user_id": "" if user_id is None else str(user_id),
         "act": act,
-        "camera": camera and str(camera),
+        "camera": "" if camera is None else str(camera),
         "after": after,
     }
-    now_ns, about = parts.clock.wall_ns(), {k: v for k, v in asked.items() if v}
-    record = caller.actor.does("read_audit", now_ns, "audit log", purpose=reason, asked=about)
+    record = caller.actor.does("read_audit", parts.clock.wall_ns(), "audit log", purpose=reason, asked=asked)
     await parts.catalogue.audit(record)
     found = await parts.catalogue.audit_entries(
         before=read_number(after), limit=limit + 1, user=user.replace("\x00", ""), user_id=user_id,
@@ -77,7 +78,7 @@ async def proof(
     """RFC 6962 proofs: that an entry is in the log, or that the log only grew."""
     parts = parts_of(request)
     if (number is None) == (first is None):
-        raise invalid("number", "give either number or first")
+        raise invalid("number", say("log_number_or_first"))
     try:
         if number is not None:
             entry, head, path = await parts.catalogue.audit_inclusion(number, size)
@@ -87,7 +88,7 @@ async def proof(
         assert first is not None
         before, head, path = await parts.catalogue.audit_consistency(first, size)
     except ValueError as error:
-        raise invalid("size", str(error)) from error
+        raise invalid("size", say("log_place").noted(str(error))) from error
     return schemas.AuditProof(
         size=size, root=head.root.hex(), first=first, first_root=before.root.hex(), path=[h.hex() for h in path]
     )

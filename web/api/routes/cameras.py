@@ -9,13 +9,14 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from vms.localtime import format_utc
 from vms.model import Camera
+from vms.sentences import say
 from web.api import camera_writing, schemas, shapes
 from web.api.paging import After, Limit, mark, read_mark
 from web.api.parts import Need, Parts, camera_for, parts_of
 from web.api.watching import CameraNow
 from web.identity.access import Access, Act
 from web.identity.callers import Caller
-from web.identity.refusals import Code, Refusal, invalid, not_found
+from web.identity.refusals import Code, Refusal, invalid, not_found, refused
 
 router = APIRouter(tags=["cameras"])
 SignedIn = Annotated[Caller, Depends(Need())]
@@ -118,7 +119,7 @@ async def change(
     parts = parts_of(request)
     found, _ = camera_for(parts, caller, camera_id, Act.MANAGE_CAMERAS)
     if found.retired_ns is not None:
-        raise Refusal(Code.CONFLICT, "the camera is out of service; add it again as a new one")
+        raise refused(Code.CONFLICT, say("camera_retired"))
     warnings = await camera_writing.change(parts, caller, camera_id, wish, version=read_version(if_match))
     return await _written(parts, caller, camera_id, warnings, response)
 
@@ -161,7 +162,7 @@ def _place(after: str) -> tuple[int, str]:
     """Number and id behind which a page begins; a number is another camera's again once one is out of service."""
     number, _, camera_id = read_mark(after).partition(" ")
     if after and not (number.isascii() and number.isdigit() and len(number) < 10):
-        raise invalid("after", "is no mark of ours")
+        raise invalid("after", say("mark_form"))
     return int(number or 0), camera_id
 
 

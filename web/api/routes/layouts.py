@@ -9,12 +9,13 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Depends, Request, Response
 
 from storage.catalogue import StoredLayout
+from vms.sentences import say
 from web.api import schemas, shapes
 from web.api.parts import Need, parts_of
 from web.api.routes.cameras import IfMatch, read_version
 from web.identity.access import Act
 from web.identity.callers import Caller
-from web.identity.refusals import Code, Refusal, invalid, not_found
+from web.identity.refusals import Code, Refusal, invalid, not_found, refused
 
 router = APIRouter(tags=["layouts"])
 LayingOut = Annotated[Caller, Depends(Need(Act.MANAGE_LAYOUTS))]
@@ -33,7 +34,7 @@ async def create(request: Request, response: Response, wish: schemas.LayoutField
     """Keep a new layout."""
     parts = parts_of(request)
     if sum(one.user_id == caller.id for one in await parts.catalogue.layouts(caller.id)) >= MOST_LAYOUTS:
-        raise Refusal(Code.CONFLICT, f"there are {MOST_LAYOUTS} layouts already; remove one first")
+        raise refused(Code.CONFLICT, say("layouts_full", most=MOST_LAYOUTS))
     return await _put(request, response, caller, uuid4(), wish, None)
 
 
@@ -84,9 +85,9 @@ async def _put(
 ) -> schemas.Layout:
     tiles = schemas.GRID_TILES[wish.grid]
     if len(wish.tiles) != tiles:
-        raise invalid("tiles", f"a layout {wish.grid} has {tiles} tiles, not {len(wish.tiles)}")
+        raise invalid("tiles", say("layout_tiles", grid=wish.grid, tiles=tiles, given=len(wish.tiles)))
     if wish.spot is not None and wish.spot >= tiles:
-        raise invalid("spot", f"a layout {wish.grid} has tiles 0 to {tiles - 1}")
+        raise invalid("spot", say("layout_spot", grid=wish.grid, last=tiles - 1))
     parts = parts_of(request)
     body = wish.model_dump(mode="json", include={"grid", "spot", "tiles"})
     now_ns = parts.clock.wall_ns()

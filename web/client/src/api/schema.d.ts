@@ -1792,6 +1792,8 @@ export interface components {
         /**
          * Said
          * @description A sentence: clients say it in the reader's language by `code` and `facts`, or show `text`, its English.
+         *
+         *     `note`: what a camera or a system said in its own words, for whoever mends it; `text` has it, too.
          * @example {
          *       "code": "number_twice",
          *       "facts": {
@@ -1808,6 +1810,11 @@ export interface components {
             facts: {
                 [key: string]: string | number;
             };
+            /**
+             * Note
+             * @default
+             */
+            note: string;
             /** Text */
             text: string;
         };
@@ -2137,7 +2144,15 @@ export interface components {
             gop_seconds?: number | null;
             /** Height */
             height?: number | null;
-            /** Message */
+            /**
+             * Keyframes
+             * @description 0: nothing of it would be recorded.
+             */
+            keyframes?: number | null;
+            /**
+             * Message
+             * @description The English of `said`.
+             */
             message?: string | null;
             /** Ok */
             ok: boolean;
@@ -2145,8 +2160,13 @@ export interface components {
             packets_lost?: number | null;
             /** Profile */
             profile?: string | null;
-            /** Reason */
+            /**
+             * Reason
+             * @description A gap reason; null where the test itself failed.
+             */
             reason?: string | null;
+            /** @description Why nothing was received; null where something was. */
+            said?: components["schemas"]["Said"] | null;
             /**
              * Stream
              * @enum {string}

@@ -41,12 +41,28 @@ export function Refused({
   by: { readonly isError: boolean; readonly error: unknown };
   className?: string;
 }) {
-  const { t } = useTranslation();
   return by.isError ? (
     <p className={`note note--loud ${className}`} role="alert" ref={intoView}>
-      {problemText(t, by.error)}
+      <Why error={by.error} />
     </p>
   ) : null;
+}
+
+/** What went wrong; beside it what the server could not put into the reader's language. */
+function Why({ error }: { error: unknown }) {
+  const { t } = useTranslation();
+  const note = error instanceof Problem ? saidOf(error)?.note : "";
+  return (
+    <>
+      {problemText(t, error)}
+      {note && (
+        <span className="mono dim" lang="en">
+          {" "}
+          {note}
+        </span>
+      )}
+    </>
+  );
 }
 
 function intoView(element: HTMLElement | null): void {
@@ -58,7 +74,9 @@ export function Failed({ error, retry }: { error: unknown; retry?: (() => void) 
   if (error instanceof Problem && error.code === "forbidden") return <NoRight />;
   return (
     <div className="state" role="alert">
-      <b>{problemText(t, error)}</b>
+      <b>
+        <Why error={error} />
+      </b>
       {t(isPassing(error) ? "state.passing_hint" : "state.failed_hint")}
       {retry && (
         <div>
@@ -71,29 +89,41 @@ export function Failed({ error, retry }: { error: unknown; retry?: (() => void) 
   );
 }
 
-/** A problem in the reader's language; the server's own words only where the fault lies in what was typed. */
+/** A problem in the reader's language. The server's own English is never in it. */
 export function problemText(
   t: (key: string | string[], facts?: Record<string, unknown>) => string,
   error: unknown,
 ): string {
   const code = codeOf(error);
   const problem = error instanceof Problem ? error : null;
-  // Where a code has words of its own for a field, such as a wrong set-up code, they are said.
-  const text = t([`problem.${code}_${problem?.field}`, `problem.${code}`, "problem.internal"], {
+  // Where a code has words of its own for a field, such as a wrong set-up code, they are said; and others where more
+  // follows.
+  const known = [`problem.${code}_${problem?.field}`, `problem.${code}`, "problem.internal"];
+  const text = t(problem?.said ? [`problem.${code}_said`, ...known] : known, {
     seconds: Math.ceil(problem?.retryAfterS ?? 5),
   });
-  const said = problem?.said ?? problem?.errors[0]?.said;
-  const explained = code === "invalid" || (code === "conflict" && problem?.field === null);
-  const detail = problem && explained ? (said ? saidText(t, said) : problem.detail) : "";
-  return detail ? `${text} ${detail}` : text;
+  const said = problem && saidOf(problem);
+  return said ? `${text} ${saidText(t, said)}` : text;
 }
+
+function saidOf(problem: Problem): Said | null {
+  return problem.said ?? problem.errors[0]?.said ?? null;
+}
+
+/** Facts that are names of ours, and where their words are. */
+const NAMES: Readonly<Record<string, string>> = {
+  field: "said_field.",
+  media: "said_media.",
+  role: "role.",
+  stream: "said_stream.",
+  table: "said_table.",
+};
 
 /** A sentence of the server in the reader's language; its own English where this page is older than the code. */
 export function saidText(t: (key: string, facts?: Record<string, unknown>) => string, said: Said): string {
   const facts: Record<string, unknown> = {};
   for (const [name, fact] of Object.entries(said.facts)) {
-    const key = `said_${name}.${String(fact).replaceAll(" ", "_")}`;
-    if (name === "field" || name === "stream") facts[name] = t(key, { defaultValue: fact });
+    if (name in NAMES) facts[name] = t(`${NAMES[name]}${String(fact).replaceAll(" ", "_")}`, { defaultValue: fact });
     else facts[name] = typeof fact === "number" && !Number.isInteger(fact) ? tenths(fact) : fact;
   }
   return t(`said.${said.code}`, { ...facts, defaultValue: said.text });
@@ -107,6 +137,7 @@ export function fieldError(
 ): string | null {
   if (!(error instanceof Problem)) return null;
   const found = error.errors.find((entry) => entry.field === field || entry.field.endsWith(`.${field}`));
-  if (found) return found.said ? saidText(t, found.said) : found.detail;
-  return error.field === field ? problemText(t, error) : null;
+  if (found) return found.said ? saidText(t, found.said) : t("problem.invalid");
+  if (error.field !== field) return null;
+  return error.said ? saidText(t, error.said) : problemText(t, error);
 }

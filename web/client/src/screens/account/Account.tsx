@@ -9,7 +9,7 @@ import { useDesk } from "../../app/context.tsx";
 import { useStation } from "../../app/station.ts";
 import { parseUtc } from "../../time/site.ts";
 import { Button, CheckField, ChoiceField, Dialog, TextField } from "../../ui/controls.tsx";
-import { Empty, Refused } from "../../ui/states.tsx";
+import { Empty, fieldError, Refused } from "../../ui/states.tsx";
 import { type Column, Listed, Table } from "../../ui/Table.tsx";
 import { PasswordForm } from "../entry/NewPassword.tsx";
 
@@ -263,7 +263,14 @@ function AddToken({ onClose, added }: { onClose: () => void; added: () => void }
             />
           ))}
         </fieldset>
-        <TextField label={t("token.days")} value={days} onChange={setDays} inputMode="numeric" autoComplete="off" />
+        <TextField
+          label={t("token.days")}
+          value={days}
+          onChange={setDays}
+          error={fieldError(t, add.error, "days")}
+          inputMode="numeric"
+          autoComplete="off"
+        />
         <Refused by={add} />
         <div className="acts">
           <Button

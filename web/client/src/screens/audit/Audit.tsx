@@ -1,7 +1,7 @@
 /** Screen 13: who did what. Reading needs a reason, and is itself an entry, which the page says before it reads. */
 
 import { useInfiniteQuery, useMutation } from "@tanstack/react-query";
-import { useState } from "react";
+import { Fragment, useState } from "react";
 import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
 import type { AuditItem } from "../../api/model.ts";
@@ -10,6 +10,7 @@ import { useDesk, useMay } from "../../app/context.tsx";
 import { Button, ChoiceField, TextField } from "../../ui/controls.tsx";
 import { Empty, NoRight, Refused } from "../../ui/states.tsx";
 import { type Column, Listed, Table } from "../../ui/Table.tsx";
+import { actText, type Fact, factsOf, objectText } from "./entry.ts";
 
 interface Asked {
   readonly reason: string;
@@ -22,7 +23,8 @@ export function Audit() {
   const { t } = useTranslation();
   const { world } = useDesk();
   const may = useMay("read_audit");
-  const cameras = [...useCameraMap().values()];
+  const cameras = useCameraMap();
+  const reader = { t, zone: world.zone, cameras };
   const [form, setForm] = useState<Asked>({ reason: "", user: "", act: "", camera: "" });
   const [asked, setAsked] = useState<Asked | null>(null);
   const query = useInfiniteQuery({
@@ -51,14 +53,10 @@ export function Audit() {
         </>
       ),
     },
-    {
-      head: t("audit.what"),
-      render: (item) => t(`audit_act.${item.act}`, { defaultValue: item.act }),
-      look: "tight",
-    },
-    { head: t("audit.object"), render: (item) => objectText(t, item.object) },
+    { head: t("audit.what"), render: (item) => actText(t, item.act), look: "tight" },
+    { head: t("audit.object"), render: (item) => objectText(t, item) },
     { head: t("audit.purpose"), render: (item) => item.purpose || <span className="dim">–</span> },
-    { head: t("audit.detail"), render: detail, look: "mono" },
+    { head: t("audit.detail"), render: (item) => <Facts facts={factsOf(reader, item)} /> },
   ];
   return (
     <div className="page">
@@ -103,13 +101,16 @@ export function Audit() {
           autoComplete="off"
           placeholder="view_live"
         />
-        {cameras.length > 0 && (
+        {cameras.size > 0 && (
           <ChoiceField
             label={t("audit.camera")}
             value={form.camera}
             choices={[
               { value: "", label: t("audit.any_camera") },
-              ...cameras.map((camera) => ({ value: camera.id, label: `${camera.number} ${camera.name}` })),
+              ...[...cameras.values()].map((camera) => ({
+                value: camera.id,
+                label: `${camera.number} ${camera.name}`,
+              })),
             ]}
             onChange={(camera) => setForm({ ...form, camera })}
             searchable
@@ -154,14 +155,16 @@ export function Audit() {
   );
 }
 
-/** What an act was done to: the log names its kind in English, and then by name. */
-function objectText(t: (key: string, facts: { name: string }) => string, object: string): string {
-  const found = /^(user|layout|token|camera) (.+)$/.exec(object);
-  if (found) return t(`audit_object.${found[1]}`, { name: found[2] ?? "" });
-  const whole = { "audit log": "log", cameras: "cameras" }[object];
-  return whole ? t(`audit_object.${whole}`, { name: "" }) : object;
+function Facts({ facts }: { facts: readonly Fact[] }) {
+  return facts.map(({ label, text }, at) => (
+    <Fragment key={label}>
+      {at > 0 && <span className="dim"> · </span>}
+      <span className="dim">{label}</span> {text}
+    </Fragment>
+  ));
 }
 
+/** As the log keeps it, for the table that programs read. */
 function detail(item: AuditItem): string {
   return Object.entries(item.detail)
     .map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : String(value)}`)

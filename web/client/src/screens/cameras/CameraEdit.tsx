@@ -8,7 +8,7 @@ import * as api from "../../api/calls.ts";
 import type { Camera, CameraFields } from "../../api/model.ts";
 import { useMay } from "../../app/context.tsx";
 import { Button, CheckField, ChoiceField, Dialog, PasswordField, TextField } from "../../ui/controls.tsx";
-import { Failed, fieldError, Loading, NoRight, problemText, Refused, saidText } from "../../ui/states.tsx";
+import { Failed, fieldError, Loading, NoRight, Refused, saidText } from "../../ui/states.tsx";
 import { BrowserVerdict, streamText } from "./Cameras.tsx";
 import { TestReport } from "./TestReport.tsx";
 
@@ -40,7 +40,8 @@ type Typed = Record<
   | "main_url"
   | "sub_url"
   | "username"
-  | "password",
+  | "password"
+  | "certificate_pin",
   string
 >;
 
@@ -59,6 +60,7 @@ function typedOf(camera: Camera | null): Typed {
     sub_url: camera?.admin?.sub_url ?? "",
     username: camera?.admin?.username ?? "",
     password: "",
+    certificate_pin: camera?.admin?.certificate_pin ?? "",
   };
 }
 
@@ -75,6 +77,8 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
   const main = camera?.streams.find((stream) => stream.kind === "main");
   const [record, setRecord] = useState(main?.record ?? true);
   const [retiring, setRetiring] = useState(false);
+  const encrypted =
+    [typed.main_url, typed.sub_url].some((url) => url.trim().startsWith("rtsps:")) || typed.certificate_pin;
   const set = (field: keyof Typed) => (value: string) => setTyped((now) => ({ ...now, [field]: value }));
 
   const fields = (): CameraFields => {
@@ -99,7 +103,7 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
         username: typed.username,
         ...(typed.password && { password: typed.password }),
         transport,
-        certificate_pin: camera?.admin?.certificate_pin ?? "",
+        certificate_pin: typed.certificate_pin,
       }),
   });
   const save = useMutation({
@@ -182,6 +186,9 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
             ]}
             onChange={setProfile}
           />
+          {encrypted && (
+            <div className="wide">{field("certificate_pin", { hint: t("camera.certificate_pin_hint") })}</div>
+          )}
           {field("lat", { numeric: true, quarter: true })}
           {field("lon", { numeric: true, quarter: true })}
           {field("azimuth_deg", { numeric: true, quarter: true })}
@@ -226,7 +233,7 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
             </dl>
           )}
           {test.isPending && <p className="note">{t("test.running_why")}</p>}
-          {test.isError && <p className="note note--loud">{problemText(t, test.error)}</p>}
+          <Refused by={test} />
           {test.isSuccess && <TestReport streams={test.data.streams} />}
         </aside>
       </div>
@@ -235,9 +242,11 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
   );
 }
 
-function numberOf(text: string): number | null {
+/** What is no number goes to the server as it is, which says so. */
+function numberOf(text: string): number | string | null {
   const trimmed = text.trim().replace(",", ".");
-  return trimmed === "" || !Number.isFinite(Number(trimmed)) ? null : Number(trimmed);
+  if (trimmed === "") return null;
+  return Number.isFinite(Number(trimmed)) ? Number(trimmed) : text;
 }
 
 function Retire({ camera, onClose }: { camera: Camera; onClose: () => void }) {

@@ -8,7 +8,7 @@ import * as api from "../../api/calls.ts";
 import type { ImportReport } from "../../api/model.ts";
 import { useMay } from "../../app/context.tsx";
 import { Button, CheckField } from "../../ui/controls.tsx";
-import { NoRight, problemText, saidText } from "../../ui/states.tsx";
+import { NoRight, Refused, saidText } from "../../ui/states.tsx";
 import { type Column, Table } from "../../ui/Table.tsx";
 
 export function CameraImport() {
@@ -95,8 +95,8 @@ export function CameraImport() {
         </div>
         <div aria-live="polite">
           {judge.isPending && <p className="note">{t("import.judging")}</p>}
-          {judge.isError && <p className="note note--loud">{problemText(t, judge.error)}</p>}
-          {write.isError && <p className="note note--loud">{problemText(t, write.error)}</p>}
+          <Refused by={judge} />
+          <Refused by={write} />
           {write.isSuccess && (
             <p className="note">
               {write.data.written === null

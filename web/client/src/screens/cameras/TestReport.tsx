@@ -12,14 +12,14 @@ export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
       {streams.map((stream) => (
         <div
           key={stream.stream}
-          className={`note ${stream.ok ? (stream.advice?.length ? "note--warn" : "") : "note--loud"}`}
+          className={`note ${!isRecorded(stream) ? "note--loud" : stream.advice?.length ? "note--warn" : ""}`}
           style={{ marginBottom: 8 }}
         >
           <h2>
             {t(`test.${stream.stream}`)}:{" "}
             {stream.ok
-              ? t("test.receives")
-              : t(`reason.${stream.reason ?? "unknown"}`, { defaultValue: stream.reason ?? "" })}
+              ? t(isRecorded(stream) ? "test.receives" : "test.not_recorded")
+              : t([`reason.${stream.reason}`, "test.failed"])}
           </h2>
           <p className="mono dim">{stream.url}</p>
           {stream.ok ? (
@@ -41,13 +41,17 @@ export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
               <dd>{t("test.packets", { count: stream.packets_lost ?? 0 })}</dd>
             </dl>
           ) : (
-            <>
-              <p>{t(`todo.${stream.reason ?? "unknown"}`, { defaultValue: t("todo.unknown") })}</p>
-              {/* What the wire said, for whoever mends it. */}
-              <p className="mono dim" lang="en">
-                {stream.message}
-              </p>
-            </>
+            stream.said && (
+              <>
+                <p>{saidText(t, stream.said)}</p>
+                {/* What camera or system said in its own words, for whoever mends it. */}
+                {stream.said.note && (
+                  <p className="mono dim" lang="en">
+                    {stream.said.note}
+                  </p>
+                )}
+              </>
+            )
           )}
           {(stream.advice?.length ?? 0) > 0 && (
             <ul>
@@ -63,4 +67,9 @@ export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
       ))}
     </section>
   );
+}
+
+/** Whether anything of it would be recorded: a codec that is not ours, or one without key pictures, is received in vain. */
+function isRecorded(stream: StreamReport): boolean {
+  return stream.ok && stream.keyframes !== 0;
 }

@@ -31,6 +31,8 @@ interface GrantFields {
   readonly grant: () => NewGrant | null;
 }
 
+const MOST_DAYS = 3650;
+
 /** The fields of a grant. `initial` null: no role is chosen for whoever fills them in. */
 export function useGrant(initial: Role | null): GrantFields {
   const { t } = useTranslation();
@@ -42,10 +44,11 @@ export function useGrant(initial: Role | null): GrantFields {
   const [group, setGroup] = useState(groups[0] ?? "");
   const [camera, setCamera] = useState(cameras[0]?.id ?? "");
   const [days, setDays] = useState("");
+  const daysWrong = days.trim() !== "" && !(Number(days) >= 1 && Number(days) <= MOST_DAYS);
   const placed = scope === "all" || (scope === "group" ? group : camera) !== "";
   const grant = (): NewGrant | null => {
-    if (role === "" || !placed) return null;
-    const until = Number(days) > 0 ? new Date(world.nowMs() + Number(days) * 86_400_000).toISOString() : null;
+    if (role === "" || !placed || daysWrong) return null;
+    const until = days.trim() !== "" ? new Date(world.nowMs() + Number(days) * 86_400_000).toISOString() : null;
     const body: NewGrant = { role, scope, expires_at: until };
     if (scope === "group") body.group = group;
     if (scope === "camera") body.camera_id = camera;
@@ -89,12 +92,13 @@ export function useGrant(initial: Role | null): GrantFields {
         description={t("grant.days_why")}
         value={days}
         onChange={setDays}
+        error={daysWrong ? t("grant.days_wrong") : null}
         inputMode="numeric"
         autoComplete="off"
       />
     </>
   );
-  return { fields, ready: role !== "" && placed, grant };
+  return { fields, ready: role !== "" && placed && !daysWrong, grant };
 }
 
 export function AddGrant({ user, onClose }: { user: User; onClose: () => void }) {

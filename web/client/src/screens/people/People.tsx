@@ -9,7 +9,7 @@ import { useCameraMap } from "../../app/cameras.ts";
 import { useDesk, useMay } from "../../app/context.tsx";
 import { parseUtc } from "../../time/site.ts";
 import { Button, Dialog, TextField } from "../../ui/controls.tsx";
-import { Empty, Failed, Loading, NoRight, problemText, Refused } from "../../ui/states.tsx";
+import { Empty, Failed, Loading, NoRight, Refused } from "../../ui/states.tsx";
 import { type Column, Listed, Table } from "../../ui/Table.tsx";
 import { fold } from "../../wall/search.ts";
 import { AddPerson, OneTime } from "./AddPerson.tsx";
@@ -145,11 +145,7 @@ function Person({ user, close }: { user: User; close: () => void }) {
           </Button>
         </div>
         {self && <p className="dim">{t("people.self")}</p>}
-        {failed && (
-          <p className="note note--loud" role="alert">
-            {problemText(t, failed)}
-          </p>
-        )}
+        <Refused by={{ isError: failed !== null, error: failed }} />
         <Grants user={user} grant={() => setGranting(true)} />
         <WhatSees user={user} />
       </div>
