@@ -17,6 +17,8 @@ const REPORT_EVERY_S = 10;
 
 export interface Decoding {
   readonly tiles: number;
+  /** Pictures are shown of which nothing has been counted yet. */
+  readonly uncounted: boolean;
   /** How many of them show less than they deserve. */
   readonly lowered: number;
   readonly dropped: number;
@@ -27,7 +29,7 @@ export class World implements SlotWorld {
   readonly zone: SiteZone;
   readonly socket: LiveSocket;
   purpose: string | null = null;
-  decoding: Decoding = { tiles: 0, lowered: 0, dropped: 0, overload: CALM };
+  decoding: Decoding = { tiles: 0, uncounted: false, lowered: 0, dropped: 0, overload: CALM };
   private readonly controllers = new Set<TileController>();
   private readonly lowered = new Set<TileController>();
   private readonly earlier = new Map<TileController, FrameCounts>();
@@ -142,9 +144,10 @@ export class World implements SlotWorld {
     const loads: TileLoad[] = [];
     let tiles = 0;
     let dropped = 0;
+    let uncounted = false;
     const words = { live: 0, delayed: 0, lost: 0 };
     for (const controller of this.controllers) {
-      const { word } = controller.verdict;
+      const { word, picture } = controller.verdict;
       if (word === "live" || word === "delayed") words[word] += 1;
       else if (word === "lost" || word === "reconnecting") words.lost += 1;
       const started = this.firstFrames.get(controller);
@@ -154,6 +157,7 @@ export class World implements SlotWorld {
       }
       const now = controller.counts;
       if (now === null) {
+        uncounted ||= picture;
         this.earlier.delete(controller);
         continue;
       }
@@ -177,8 +181,12 @@ export class World implements SlotWorld {
     const before = this.decoding.overload;
     const overload = document.hidden || unheard ? before : afterSecond(before, loads);
     const changed =
-      overload.level !== before.level || dropped > 0 || this.decoding.dropped > 0 || tiles !== this.decoding.tiles;
-    this.decoding = { tiles, lowered: this.lowered.size, dropped, overload };
+      overload.level !== before.level ||
+      dropped > 0 ||
+      this.decoding.dropped > 0 ||
+      tiles !== this.decoding.tiles ||
+      uncounted !== this.decoding.uncounted;
+    this.decoding = { tiles, uncounted, lowered: this.lowered.size, dropped, overload };
     this.droppedSinceReport += dropped;
     this.seconds += 1;
     if (this.seconds % REPORT_EVERY_S === 0 && this.controllers.size > 0) {

@@ -2,7 +2,7 @@ import i18next from "i18next";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { SiteZone } from "../time/site.ts";
 import { speak, startLanguages } from "./i18n.ts";
-import { signedTenths, signedWhole, tenths } from "./numbers.ts";
+import { plain, signedTenths, signedWhole, tenths } from "./numbers.ts";
 
 const warsaw = new SiteZone("Europe/Warsaw");
 const written = () => [
@@ -20,6 +20,10 @@ describe("numbers", () => {
     expect(written()).toEqual(["4,2", "3600,0", "12:00:00,9", "−1234"]);
     speak("en");
     expect(written()).toEqual(["4.2", "3600.0", "12:00:00.9", "−1234"]);
+  });
+
+  it("have the decimals that they have", () => {
+    expect([50.03754, 12.5, 25, -7.25].map(plain)).toEqual(["50,03754", "12,5", "25", "−7,25"]);
   });
 
   it("give zero no sign", () => {

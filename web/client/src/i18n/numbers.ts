@@ -3,14 +3,15 @@
 import i18next from "i18next";
 
 const LOCALES: Readonly<Record<string, string>> = { pl: "pl-PL", en: "en-GB" };
+const MOST_DECIMALS = 10;
 const formats = new Map<string, Intl.NumberFormat>();
 
-function written(value: number, decimals: number): string {
+function written(value: number, least: number, most = least): string {
   const locale = LOCALES[i18next.language] ?? "pl-PL";
-  const key = `${locale} ${decimals}`;
+  const key = `${locale} ${least} ${most}`;
   let format = formats.get(key);
   if (format === undefined) {
-    const [minimumFractionDigits, maximumFractionDigits] = [decimals, decimals];
+    const [minimumFractionDigits, maximumFractionDigits] = [least, most];
     format = new Intl.NumberFormat(locale, { minimumFractionDigits, maximumFractionDigits, useGrouping: false });
     formats.set(key, format);
   }
@@ -22,7 +23,12 @@ export function tenths(value: number): string {
   return written(value, 1);
 }
 
-/** The same with its sign, which zero has not. */
+/** With the decimals it has, none if it has none. */
+export function plain(value: number): string {
+  return written(value, 0, MOST_DECIMALS);
+}
+
+/** As `tenths`, with its sign, which zero has not. */
 export function signedTenths(value: number): string {
   return signed(value, 1);
 }

@@ -16,6 +16,15 @@ let capturedMs: number | undefined;
 let questions: number;
 let offer: () => Promise<object>;
 let blind: boolean;
+/** What browsers count of the running session; null: nothing. */
+let decoded: number | null;
+
+const stats = (frames: number) => ({
+  type: "inbound-rtp",
+  kind: "video",
+  timestamp: performance.now(),
+  framesDecoded: frames,
+});
 
 const refused = (status: number, code: string, retry_after?: number) => () =>
   Promise.resolve(new Response(JSON.stringify({ code, retry_after }), { status }));
@@ -34,7 +43,7 @@ class Peer {
   addTransceiver = () => ({
     receiver: {
       track: null,
-      getStats: () => Promise.resolve(new Map()),
+      getStats: () => Promise.resolve(new Map(decoded === null ? [] : [["video", stats(decoded)]])),
       getSynchronizationSources: () => {
         questions += 1;
         return this.answered && showing ? [{ rtpTimestamp: rtpTime(), captureTimestamp: capturedMs }] : [];
@@ -71,7 +80,7 @@ describe("a tile that is to show the other stream", () => {
   beforeEach(async () => {
     vi.useFakeTimers();
     [answers, posts, asked, peers, stream, showing, blind] = [[], [], [], [], "sub", true, false];
-    [capturedMs, questions] = [undefined, 0];
+    [capturedMs, questions, decoded] = [undefined, 0, null];
     offer = () => Promise.resolve({});
     // Every stream shows a picture each 40 ms.
     HTMLVideoElement.prototype.requestVideoFrameCallback = (shown) =>
@@ -121,6 +130,21 @@ describe("a tile that is to show the other stream", () => {
   it("says which it is once the server has switched", async () => {
     await wish();
     expect([tile.figures.stream, asked, peers.length]).toEqual(["main", ["POST", "PUT"], 1]);
+  });
+
+  it("tells how many frames a second come once a stream's first burst is over, and anew after a switch", async () => {
+    const rates: (number | null)[] = [];
+    const seconds = async (...counts: number[]) => {
+      for (const count of counts) {
+        decoded = count;
+        await vi.advanceTimersByTimeAsync(1000);
+        rates.push(tile.figures.fps);
+      }
+    };
+    await seconds(40, 65, 77);
+    await wish();
+    await seconds(110, 135, 160);
+    expect(rates).toEqual([null, null, 12, null, null, 25]);
   });
 
   it("keeps its picture where the other cannot be shown in this browser", async () => {

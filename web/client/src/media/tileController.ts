@@ -18,6 +18,7 @@ const FIRST_PICTURE_MS = 4000; // an answered attempt that shows nothing by then
 const SWITCH_AGAIN_MS = 4000; // as long as a server may take to find out that a stream is away
 const TOLD_OTHERWISE_MS = 30_000; // until a camera that recorder and gateway call away is asked for unless told it is back
 const COUNT_EVERY_TICKS = 4;
+const BURST_COUNTS = 2; // counts of pictures that a stream's first burst may still be in
 const TIME_SHOWN_EVERY_MS = 95;
 const ASK_EVERY_MS = 70; // when a picture was captured: the page stands until the media thread has answered
 const LAST_PICTURE_WIDTH = 960;
@@ -54,7 +55,8 @@ export interface LastPicture {
 export interface TileFigures {
   readonly width: number;
   readonly height: number;
-  readonly fps: number;
+  /** Null until it was measured: a session begins with a burst of what was kept for it. */
+  readonly fps: number | null;
   readonly delayMs: number | null;
   readonly stream: StreamKind | null;
   readonly transcoded: boolean;
@@ -71,7 +73,7 @@ export class TileController {
   lastCaptureMs: number | null = null;
   /** Server time at which the last picture was shown; what a lost tile names when it knows no capture time. */
   lastShownServerMs: number | null = null;
-  figures: TileFigures = { width: 0, height: 0, fps: 0, delayMs: null, stream: null, transcoded: false };
+  figures: TileFigures = { width: 0, height: 0, fps: null, delayMs: null, stream: null, transcoded: false };
   refusal: string | null = null;
   lastPicture: LastPicture | null = null;
   counts: FrameCounts | null = null;
@@ -99,6 +101,8 @@ export class TileController {
   private switchAtMs: number | null = null;
   private visibleSinceMs = 0;
   private paused = false;
+  /** Counts since the running stream began to be decoded. */
+  private counted = 0;
   private disposed = false;
   private ticks = 0;
   private timeShownAtMs = 0;
@@ -183,7 +187,8 @@ export class TileController {
     if (switched === "broken") void this.attempt();
     else if (switched === "later") this.switchAtMs = performance.now() + SWITCH_AGAIN_MS;
     else if (switched === "done") {
-      this.figures = { ...this.figures, stream };
+      this.counted = 0;
+      this.figures = { ...this.figures, stream, fps: null };
       this.tell();
     }
   }
@@ -266,7 +271,7 @@ export class TileController {
       this.refusal = null;
       this.showsByMs = performance.now() + FIRST_PICTURE_MS; // a slow server is not asked twice
       const stream = answer.stream ?? asked;
-      this.figures = { ...this.figures, stream, transcoded: answer.transcoded };
+      this.figures = { ...this.figures, stream, transcoded: answer.transcoded, fps: null };
       this.tell();
       if (this.wanted !== asked) await this.switch(session);
       else if (stream !== asked) this.switchAtMs = performance.now() + SWITCH_AGAIN_MS;
@@ -298,6 +303,7 @@ export class TileController {
     this.tellsCapture = false;
     this.asked = undefined;
     this.counts = null;
+    this.counted = 0;
   }
 
   /** Takes a frame's facts; false: it was shown before, or is not asked about, and proves nothing. */
@@ -369,11 +375,18 @@ export class TileController {
     const session = this.session;
     const counts = await session?.counts();
     if (!counts || session !== this.session) return;
+    const before = this.counts;
     this.counts = counts;
     this.watchdog.countDecoded(counts.decoded, performance.now());
-    const { fps } = counts;
+    if (counts.decoded > 0) this.counted += 1;
+    const { figures } = this;
+    const overMs = before === null ? 0 : counts.atMs - before.atMs;
+    const fps =
+      before === null || overMs <= 0 || this.counted <= BURST_COUNTS
+        ? figures.fps
+        : Math.round(((counts.decoded - before.decoded) * 1000) / overMs);
     const delayMs = this.captureAgeMs;
-    if (Math.round(fps) !== Math.round(this.figures.fps) || delayMs !== this.figures.delayMs) {
+    if (fps !== figures.fps || delayMs !== figures.delayMs) {
       this.figures = { ...this.figures, fps, delayMs };
       this.tell();
     }

@@ -52,7 +52,6 @@ export interface FrameCounts {
   readonly freezes: number;
   readonly width: number;
   readonly height: number;
-  readonly fps: number;
 }
 
 const ANSWER_TIMEOUT_MS = 8000;
@@ -168,7 +167,6 @@ export class WhepSession {
           freezes: entry.freezeCount ?? 0,
           width: entry.frameWidth ?? 0,
           height: entry.frameHeight ?? 0,
-          fps: entry.framesPerSecond ?? 0,
         };
       }
     }

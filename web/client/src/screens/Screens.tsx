@@ -27,7 +27,7 @@ const Cameras = lazy(() => import("./cameras/Cameras.tsx").then(({ Cameras }) =>
 const Health = lazy(() => import("./health/Health.tsx").then(({ Health }) => ({ default: Health })));
 const People = lazy(() => import("./people/People.tsx").then(({ People }) => ({ default: People })));
 
-const root = createRootRoute({ component: Outlet, notFoundComponent: Lost });
+const root = createRootRoute({ component: Outlet });
 const shell = createRoute({ getParentRoute: () => root, id: "shell", component: Shell });
 const under = <P extends string>(path: P, component: RouteComponent) =>
   createRoute({ getParentRoute: () => shell, path, component });
@@ -52,6 +52,7 @@ const tree = root.addChildren([
     under("/audit", Audit),
     under("/account", Account),
     under("/about", About),
+    under("/$", Lost),
   ]),
 ]);
 const router = createRouter({ routeTree: tree, defaultPreload: false });

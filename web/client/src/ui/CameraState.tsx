@@ -10,7 +10,8 @@ const GLYPHS = { live: "●", connecting: "◌", lost: "✕", off: "–", unknow
 export function CameraState({ camera, long = false }: { camera: Camera; long?: boolean }) {
   const { t } = useTranslation();
   const { world } = useDesk();
-  const now = useNow(10_000);
+  // Its age counts the seconds beside the tile that counts them too.
+  const now = useNow(camera.state === "lost" && !long ? 1000 : 10_000);
   const since = parseUtc(camera.state_since);
   const word = t(`camera_state.${camera.state}`);
   const quiet = camera.state === "live" || camera.state === "off";

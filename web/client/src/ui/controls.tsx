@@ -53,11 +53,18 @@ export function PasswordField({ onChange, autoFocus, ...rest }: FieldProps) {
   return (
     <PasswordInput
       {...rest}
+      data-autofocus={autoFocus || undefined}
       autoFocus={autoFocus}
       visibilityToggleButtonProps={{ "aria-label": t("act.show_password"), tabIndex: 0 }}
       onChange={(e) => onChange(e.currentTarget.value)}
     />
   );
+}
+
+/** How many days were typed; null unless it is a whole number from 1 to `most`. */
+export function daysOf(text: string, most: number): number | null {
+  const days = Number(text);
+  return text.trim() !== "" && Number.isInteger(days) && days >= 1 && days <= most ? days : null;
 }
 
 export interface Choice<T extends string> {

@@ -8,10 +8,12 @@ import type { Act, OpenSession, Token } from "../../api/model.ts";
 import { useDesk } from "../../app/context.tsx";
 import { useStation } from "../../app/station.ts";
 import { parseUtc } from "../../time/site.ts";
-import { Button, CheckField, ChoiceField, Dialog, TextField } from "../../ui/controls.tsx";
-import { Empty, fieldError, Refused } from "../../ui/states.tsx";
+import { Button, CheckField, ChoiceField, Dialog, daysOf, TextField } from "../../ui/controls.tsx";
+import { Empty, Refused } from "../../ui/states.tsx";
 import { type Column, Listed, Table } from "../../ui/Table.tsx";
 import { PasswordForm } from "../entry/NewPassword.tsx";
+
+const MOST_TOKEN_DAYS = 366;
 
 export function Account() {
   const { t } = useTranslation();
@@ -222,8 +224,9 @@ function AddToken({ onClose, added }: { onClose: () => void; added: () => void }
   const [name, setName] = useState("");
   const [acts, setActs] = useState<readonly Act[]>([]);
   const [days, setDays] = useState("90");
+  const valid = daysOf(days, MOST_TOKEN_DAYS);
   const add = useMutation({
-    mutationFn: () => api.addToken({ name: name.trim(), acts: [...acts], days: Number(days) }),
+    mutationFn: () => api.addToken({ name: name.trim(), acts: [...acts], days: valid ?? 0 }),
     onSuccess: added,
   });
   if (add.isSuccess) {
@@ -231,6 +234,11 @@ function AddToken({ onClose, added }: { onClose: () => void; added: () => void }
       <Dialog title={t("token.made", { name: add.data.token.name })} onClose={onClose}>
         <p className="secret">{add.data.secret}</p>
         <p className="dim">{t("token.once")}</p>
+        <div className="acts" style={{ marginTop: 16 }}>
+          <Button kind="primary" onClick={onClose}>
+            {t("people.one_time_done")}
+          </Button>
+        </div>
       </Dialog>
     );
   }
@@ -267,7 +275,7 @@ function AddToken({ onClose, added }: { onClose: () => void; added: () => void }
           label={t("token.days")}
           value={days}
           onChange={setDays}
-          error={fieldError(t, add.error, "days")}
+          error={valid === null ? t("token.days_wrong", { most: MOST_TOKEN_DAYS }) : null}
           inputMode="numeric"
           autoComplete="off"
         />
@@ -276,7 +284,7 @@ function AddToken({ onClose, added }: { onClose: () => void; added: () => void }
           <Button
             kind="primary"
             type="submit"
-            disabled={add.isPending || !name.trim() || acts.length === 0 || !(Number(days) >= 1)}
+            disabled={add.isPending || !name.trim() || acts.length === 0 || valid === null}
           >
             {t("token.add")}
           </Button>

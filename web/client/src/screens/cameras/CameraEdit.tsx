@@ -7,6 +7,7 @@ import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
 import type { Camera, CameraFields } from "../../api/model.ts";
 import { useMay } from "../../app/context.tsx";
+import { plain } from "../../i18n/numbers.ts";
 import { Button, CheckField, ChoiceField, Dialog, PasswordField, TextField } from "../../ui/controls.tsx";
 import { Failed, fieldError, Loading, NoRight, Refused, saidText } from "../../ui/states.tsx";
 import { BrowserVerdict, streamText } from "./Cameras.tsx";
@@ -46,7 +47,7 @@ type Typed = Record<
 >;
 
 function typedOf(camera: Camera | null): Typed {
-  const text = (value: number | null | undefined) => (value == null ? "" : String(value));
+  const text = (value: number | null | undefined) => (value == null ? "" : plain(value));
   return {
     number: text(camera?.number),
     name: camera?.name ?? "",
@@ -136,7 +137,7 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
   return (
     <div className="page">
       <div className="page__head">
-        <Link to="/cameras" className="b b--quiet">
+        <Link to="/cameras" activeOptions={{ exact: true }} className="b b--quiet">
           ‹ {t("cameras.title")}
         </Link>
         <h1>{camera ? `${String(camera.number).padStart(3, "0")} ${camera.name}` : t("camera.new")}</h1>

@@ -64,7 +64,7 @@ export function CameraImport() {
   return (
     <div className="page">
       <div className="page__head">
-        <Link to="/cameras" className="b b--quiet">
+        <Link to="/cameras" activeOptions={{ exact: true }} className="b b--quiet">
           ‹ {t("cameras.title")}
         </Link>
         <h1>{t("import.title")}</h1>

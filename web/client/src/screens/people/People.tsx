@@ -311,9 +311,7 @@ function RoleMatrix({ onClose }: { onClose: () => void }) {
             <tbody>
               {query.data.map((one) => (
                 <tr key={one.role}>
-                  <th scope="row" style={{ color: "var(--text)" }}>
-                    {t(`role.${one.role}`)}
-                  </th>
+                  <th scope="row">{t(`role.${one.role}`)}</th>
                   {acts(query.data).map((act) => (
                     <td key={act}>
                       {one.acts.includes(act) ? (

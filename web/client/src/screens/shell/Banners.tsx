@@ -58,7 +58,7 @@ function Blind() {
         <span aria-hidden="true">▲ </span>
         {t("banner.blind")}
       </span>
-      <span aria-hidden="true">{seconds} s</span>
+      <span aria-hidden="true">{t("banner.blind_for", { seconds })}</span>
     </p>
   );
 }

@@ -5,11 +5,11 @@ import { useTranslation } from "react-i18next";
 export function Lost() {
   const { t } = useTranslation();
   return (
-    <main className="state">
+    <div className="state" role="alert">
       <b>{t("shell.no_such_page")}</b>
       <Link to="/" className="b">
         {t("nav.live")}
       </Link>
-    </main>
+    </div>
   );
 }

@@ -9,6 +9,7 @@ import type { Act, Camera } from "../../api/model.ts";
 import { useCameras } from "../../app/cameras.ts";
 import { useDecoding, useDesk, useNow, useSocketNews } from "../../app/context.tsx";
 import { useStation } from "../../app/station.ts";
+import { tenths } from "../../i18n/numbers.ts";
 import { Icon, type IconName } from "../../ui/Icon.tsx";
 import { Loading } from "../../ui/states.tsx";
 import { isTyping, KeySequence } from "../../wall/keys.ts";
@@ -145,7 +146,9 @@ function Foot({ help }: { help: () => void }) {
       <span>
         {t("foot.decoding")}{" "}
         <b className={decoding.overload.level > 0 ? "warn" : ""}>
-          {t(decoding.tiles === 0 ? "foot.idle" : decoding.overload.level > 0 ? "foot.overloaded" : "foot.free")}
+          {decoding.tiles === 0
+            ? t(decoding.uncounted ? "unknown" : "foot.idle")
+            : t(decoding.overload.level > 0 ? "foot.overloaded" : "foot.free")}
         </b>
         {decoding.tiles > 0 && `, ${t("foot.dropped", { count: decoding.dropped })}`}
       </span>
@@ -159,7 +162,8 @@ function Foot({ help }: { help: () => void }) {
 
 function signed(ms: number): string {
   const rounded = Math.round(ms);
-  const text = Math.abs(rounded) < 10_000 ? `${Math.abs(rounded)} ms` : `${Math.round(Math.abs(rounded) / 1000)} s`;
+  const size = Math.abs(rounded);
+  const text = size < 1000 ? `${size} ms` : `${size < 10_000 ? tenths(size / 1000) : Math.round(size / 1000)} s`;
   return rounded < 0 ? `−${text}` : `+${text}`;
 }
 

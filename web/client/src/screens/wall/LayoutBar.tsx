@@ -157,7 +157,7 @@ function SaveLayout({ over, say, onClose }: { over: boolean; say: (text: string)
   });
   const stale = save.error instanceof Problem && save.error.code === "stale";
   return (
-    <Dialog title={t(over ? "wall.save_title" : "wall.save_as")} onClose={onClose}>
+    <Dialog title={t(over ? "wall.save_title" : "wall.save_new_title")} onClose={onClose}>
       <form
         className="form"
         onSubmit={(event) => {

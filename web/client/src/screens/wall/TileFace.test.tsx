@@ -123,5 +123,7 @@ describe("a tile", () => {
   it("tells size, rate and age beside the spot's picture, and everywhere what is not the camera's own", () => {
     expect(face(judge(FINE))).toContain("640×360 · 12 kl./s · 140 ms · strumień pomocniczy");
     expect(face(judge(FINE))).toContain("● na żywo · przekodowane");
+    const unmeasured = { width: 640, height: 360, fps: null, delayMs: null, stream: "main", transcoded: false };
+    expect(face(judge(FINE), "pl", { figures: unmeasured })).toContain("640×360033");
   });
 });

@@ -3,9 +3,9 @@
 import { useEffect, useReducer, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useDesk } from "../../app/context.tsx";
+import { tenths } from "../../i18n/numbers.ts";
 import type { CameraLabel, TileController } from "../../media/tileController.ts";
 import type { Cause, TileWord } from "../../media/tileState.ts";
-import { tenths } from "../../i18n/numbers.ts";
 import { duration } from "../../time/site.ts";
 import { Button } from "../../ui/controls.tsx";
 import { seen, type Zoom } from "./zoom.ts";
@@ -62,7 +62,8 @@ export function TileFace({
           {!verdict.picture && tour && <p className="tile__badge">{tour}</p>}
           {spot && verdict.picture && figures.width > 0 && (
             <p className="tile__figures">
-              {figures.width}×{figures.height} · {t("tile.fps", { n: Math.round(figures.fps) })}
+              {figures.width}×{figures.height}
+              {figures.fps !== null && ` · ${t("tile.fps", { n: figures.fps })}`}
               {figures.delayMs !== null && ` · ${Math.max(0, Math.round(figures.delayMs))} ms`}
               {figures.stream === "sub" && ` · ${t("tile.sub")}`}
             </p>
