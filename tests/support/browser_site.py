@@ -28,6 +28,7 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from storage.camera_registry import follow_legal_settings
 from storage.catalogue import Actor, Catalogue
 from storage.catalogue.schema import migrate
 from tests.support.free_ports import free_port
@@ -196,7 +197,7 @@ async def _register(found: BrowserSite, names: Sequence[str], people: dict[str, 
     site = found.site
     await migrate(site.catalogue_url)
     async with Catalogue(site.catalogue_url, site.sealer) as catalogue:
-        profile = await catalogue.default_profile()
+        profile = await follow_legal_settings(catalogue, site.settings.legal)
         for index, name in enumerate(names):
             urls = found.simulator.call(lambda sim, i=index: (sim.url(f"cam{i}"), sim.url(f"cam{i}", sub=True)))
             camera_id = uuid4()

@@ -9,6 +9,7 @@ that one request in the browser.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ PLACES = (
     ("Liceum, boisko", "Szkolna", "Szkoły"),
 )
 AWAY, LATE, OFF, TRANSCODED, UNSHOWABLE = 2, 3, 7, 8, 9  # numbers of cameras
+LEAVES, FOLLOWED = 6, 5  # which goes away while it is watched, and which another window selects
 LATE_S = 4.2
 SIZES = {1366: (1366, 768), 1920: (1920, 1080)}
 
@@ -190,12 +192,15 @@ def wall(at: Desk, album: Album) -> None:
     settled: dict[int, Any] = {1: "live", LATE: "delayed", AWAY: ("lost", "reconnecting")}
 
     def laid(grid: str, tiles: list[object]) -> None:
-        """Camera 1 is in the spot tile, where there is one."""
+        """Camera 1 is in the spot tile, where there is one; what the page tells of it and of the station was measured."""
         lay(page, grid, 0 if tiles[0] is None else None, tiles)
         await_words(page, {4: "live"} if grid != "1" else {1: "live"}, 60)
         page.keyboard.press("1")
         page.keyboard.press("Enter")
         await_words(page, {1: "live"}, 60)
+        page.locator(".shell__foot", has_text=re.compile(r", \d+ ")).wait_for()
+        if tiles[0] is None:
+            page.locator(".tile[data-spot=true] .tile__figures", has_text=re.compile(r"\d (kl\./s|fps) ")).wait_for()
 
     with album.screen("wall"):
         laid("1+12", [None, *ids])
@@ -255,10 +260,6 @@ def wall(at: Desk, album: Album) -> None:
         page.locator(".tile", has_text=album.words("tile.transcoded")).wait_for(timeout=60_000)
         page.keyboard.press("ArrowRight")
         album.take(page, "wall-states")
-        tile = page.locator(f'.tile[data-camera="{AWAY}"]')
-        if (last := tile.get_by_role("button", name=album.words("tile.show_last"))).count():
-            last.click()
-            album.take(page, "wall-archival")
     for grid, spot in (("1", None), ("2x2", None), ("4x4", None), ("1+5", 0), ("1+7", 0), ("2+8", 0)):
         with album.screen(f"wall-{grid}"):
             laid(grid, [None, *ids] if spot == 0 else list(ids))
@@ -271,6 +272,17 @@ def wall(at: Desk, album: Album) -> None:
         album.take(page, "wall-zoom")
         page.keyboard.press("z")
         page.keyboard.press("Escape")
+    with album.screen("wall-archival"):
+        lay(page, "2x2", None, [ids[0], ids[LEAVES - 1], ids[3], ids[4]])
+        await_words(page, {1: "live", LEAVES: "live"}, 60)
+        at.site.unplug(LEAVES - 1)
+        try:
+            await_words(page, {LEAVES: ("lost", "reconnecting")}, 30)
+            page.get_by_role("button", name=album.words("tile.show_last")).click()
+            album.take(page, "wall-archival")
+        finally:
+            at.site.plug(LEAVES - 1)
+        await_words(page, {LEAVES: "live"}, 60)
     with album.screen("no-right"):
         page.goto(at.site.url + "/audit")
         page.get_by_role("alert").wait_for()
@@ -279,8 +291,16 @@ def wall(at: Desk, album: Album) -> None:
         page.get_by_text(album.words("shell.no_such_page")).wait_for()
         album.take(page, "no-such-page")
     with album.screen("second"):
+        laid("1+5", [None, *ids])
         page.goto(at.site.url + "/window")
         await_words(page, {1: "live"}, 30)
+        first = at.page()
+        first.goto(at.site.url)
+        first.locator(".tile").first.wait_for()
+        first.keyboard.press(str(FOLLOWED))
+        first.keyboard.press("Enter")
+        await_words(page, {FOLLOWED: "live"}, 30)
+        first.close()
         album.take(page, "second")
     with album.screen("blind"):
         page.goto(at.site.url)
@@ -302,11 +322,18 @@ def technician(at: Desk, album: Album) -> None:
 
 
 def elsewhere(at: Desk, album: Album) -> None:
-    """A workstation in another zone."""
+    """A workstation in another zone, and then with a wrong clock too."""
     with album.screen("zone"):
         page = at.sign_in(OPERATOR, "/health")
         page.locator("[data-banner=zone]").wait_for()
+        page.locator("tbody tr").first.wait_for()
+        page.locator(".shell__clock", has_text=re.compile(r"\d:\d\d")).wait_for()
         album.take(page, "zone")
+        at.context.add_init_script("(() => { const now = Date.now; Date.now = () => now() + 4200; })()")
+        page.goto(at.site.url + "/cameras")
+        page.locator("[data-banner=clock]").wait_for()
+        page.locator("tbody tr").first.wait_for()
+        album.take(page, "clock")
 
 
 def administrator(at: Desk, album: Album) -> None:
@@ -337,6 +364,7 @@ def administrator(at: Desk, album: Album) -> None:
         for name, act in (("cameras-loading", lambda route: None), ("cameras-failed", lambda route: route.abort())):
             page.route("**/api/v1/cameras?*", act)
             page.goto(site.url + "/cameras")
+            page.locator("h1").first.wait_for()
             page.locator(".state[role=alert]" if name == "cameras-failed" else ".state").first.wait_for()
             album.take(page, name)
             page.unroute_all(behavior="ignoreErrors")
@@ -355,6 +383,10 @@ def administrator(at: Desk, album: Album) -> None:
         page.locator(f'section[aria-label="{words("test.title")}"]').wait_for(timeout=60_000)
         album.take(page, "camera-test")
         dialog("camera-retire", page.get_by_role("button", name=words("camera.retire")).click)
+        opened(f"/cameras/{site.cameras[AWAY - 1].id}")
+        page.get_by_role("button", name=words("test.run")).click()
+        page.locator(f'section[aria-label="{words("test.title")}"]').wait_for(timeout=60_000)
+        album.take(page, "camera-test-failed")
     with album.screen("import"):
         opened("/cameras/import")
         album.take(page, "import")
@@ -366,6 +398,10 @@ def administrator(at: Desk, album: Album) -> None:
         album.take(page, "import-judged")
         page.get_by_label(words("import.only_bad")).check()
         album.take(page, "import-bad")
+        other = {"name": "obiekty.csv", "mimeType": "text/csv", "buffer": b"obiekt;ulica\nMost;Wodna\n"}
+        page.locator("input[type=file]").set_input_files(other)
+        page.locator(".note--loud").wait_for()
+        album.take(page, "import-refused")
     with album.screen("health"):
         opened("/health")
         page.locator("tbody tr").first.wait_for()
@@ -392,6 +428,16 @@ def administrator(at: Desk, album: Album) -> None:
         page.keyboard.press("Enter")
         page.get_by_role("alert").wait_for()
         album.take(page, "person-add-refused")
+        page.get_by_role("dialog").get_by_label(words("people.name")).fill(OPERATOR)
+        page.keyboard.press("Enter")
+        page.locator(".mantine-InputWrapper-error", has_text=OPERATOR).wait_for()
+        album.take(page, "person-add-taken")
+        page.get_by_role("dialog").get_by_label(words("people.name")).fill("jan.sowa")
+        page.keyboard.press("Enter")
+        page.locator(".secret").wait_for()
+        album.take(page, "person-added")
+        (made,) = [one for one in page_call(page, "GET", "/users")["items"] if one["name"] == "jan.sowa"]
+        page_call(page, "DELETE", f"/users/{made['id']}")
     with album.screen("audit"):
         opened("/audit")
         album.take(page, "audit")
@@ -408,6 +454,12 @@ def administrator(at: Desk, album: Album) -> None:
         dialog("password-change", page.get_by_role("button", name=words("account.change_password")).click)
         page.keyboard.press("Escape")
         dialog("token-add", page.get_by_role("button", name=words("token.add")).click)
+        asked = page.get_by_role("dialog")
+        asked.get_by_label(words("token.name")).fill("Kiosk")
+        asked.get_by_label(words("acts.view_live")).check()
+        asked.locator("button[type=submit]").click()
+        page.locator(".secret").wait_for()
+        album.take(page, "token-made")
         page.keyboard.press("Escape")
     with album.screen("confirm"):
         page.route("**/api/v1/tokens/*", _confirm)
