@@ -291,6 +291,7 @@ def wall(at: Desk, album: Album) -> None:
         page.get_by_text(album.words("shell.no_such_page")).wait_for()
         album.take(page, "no-such-page")
     with album.screen("second"):
+        page.goto(at.site.url)
         laid("1+5", [None, *ids])
         page.goto(at.site.url + "/window")
         await_words(page, {1: "live"}, 30)
@@ -299,7 +300,7 @@ def wall(at: Desk, album: Album) -> None:
         first.locator(".tile").first.wait_for()
         first.keyboard.press(str(FOLLOWED))
         first.keyboard.press("Enter")
-        await_words(page, {FOLLOWED: "live"}, 30)
+        await_words(page, {FOLLOWED: ("live", "delayed")}, 30)
         first.close()
         album.take(page, "second")
     with album.screen("blind"):

@@ -176,20 +176,21 @@ function Lost({ controller }: { controller: TileController }) {
           </span>
         )}
         <span>
-          {why}
-          {"; "}
-          {verdict.word === "reconnecting" ? (
-            <span className="tile__again">
-              {t("tile.reconnecting")}{" "}
-              <span className="spin" aria-hidden="true">
-                ◌
-              </span>
-            </span>
-          ) : verdict.retryInMs !== null ? (
-            t("tile.retry", { seconds: Math.ceil(verdict.retryInMs / 1000) })
-          ) : (
-            t("tile.waiting")
-          )}
+          <span className="tile__part">{why};</span>{" "}
+          <span className="tile__part">
+            {verdict.word === "reconnecting" ? (
+              <>
+                {t("tile.reconnecting")}{" "}
+                <span className="spin" aria-hidden="true">
+                  ◌
+                </span>
+              </>
+            ) : verdict.retryInMs !== null ? (
+              t("tile.retry", { seconds: Math.ceil(verdict.retryInMs / 1000) })
+            ) : (
+              t("tile.waiting")
+            )}
+          </span>
         </span>
         {lastPicture && (
           <Button onClick={() => setArchive((shown) => !shown)} aria-pressed={archive}>
