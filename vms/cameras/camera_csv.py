@@ -149,6 +149,15 @@ def export_cameras(cameras: Sequence[Camera], profiles: Sequence[LegalProfile]) 
     return write_csv(COLUMNS, rows)
 
 
+def template_table(number: int) -> bytes:
+    """The table with one row as an example: a camera of this number, which should be free, at an address for documents."""
+    example = [
+        str(number), "Rynek, płyta", "Rynek Główny 1", _decimal(50.0617), _decimal(19.9373), "90", "60", "192.0.2.10", "554",
+        "/Streaming/Channels/101", "/Streaming/Channels/102", "stroz", "", "Śródmieście", "", "",
+    ]  # fmt: skip
+    return write_csv(COLUMNS, [example])
+
+
 def _plan_row(row: Row, cells: dict[str, str], known: Known, seen: dict[int, int]) -> tuple[Camera, Camera | None]:
     if row.surplus:
         raise _CellError("", say("cells_surplus"))

@@ -37,6 +37,10 @@ from vms.model import Camera, LegalProfile, StreamKind
 if TYPE_CHECKING:
     from vms.site import Site
 
+COLUMNS = (  # of tables, as `vms.cameras.camera_csv` has them, which help need not load
+    "numer, nazwa, ulica, lat, lon, azymut, kąt, adres, port, profil_main, profil_sub, login, hasło_ref, grupa, retencja, "
+    "rola_prawna"
+)
 cameras_app = typer.Typer(help="Cameras: add, list, show, edit, remove, test, import, export.", no_args_is_help=True)
 
 
@@ -276,7 +280,9 @@ def measure(
 )
 def import_cameras(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="CSV table; columns in docs/reference/cli.md.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help=f"CSV table; its first line names the columns: {COLUMNS}.", show_default=False)
+    ],
     commit: Annotated[bool, typer.Option("--commit", help="Write. Without it only the verdicts are shown.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="With --commit: write the good rows only.")] = False,
     as_json: JsonFlag = False,

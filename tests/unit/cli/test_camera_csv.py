@@ -8,8 +8,18 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from vms.cameras.camera_csv import COLUMNS, Known, RowVerdict, Verdict, check_columns, export_cameras, plan_import
+from vms.cameras.camera_csv import (
+    COLUMNS,
+    Known,
+    RowVerdict,
+    Verdict,
+    check_columns,
+    export_cameras,
+    plan_import,
+    template_table,
+)
 from vms.cameras.csv_table import read_csv
+from vms.cli import cameras as cli_cameras
 from vms.errors import UserError
 from vms.model import Camera, LegalProfile, Stream, StreamKind
 
@@ -214,3 +224,14 @@ def test_odd_addresses_come_back_unchanged(url: str) -> None:
     assert added.camera
     (again,) = plan(export_cameras([added.camera], [GUARD, SCHOOL]).decode("utf-8-sig"), added.camera)
     assert again.verdict is Verdict.UNCHANGED, again.detail
+
+
+def test_the_template_is_a_table_of_one_good_row_with_every_column() -> None:
+    content = template_table(12).decode("utf-8-sig")
+    (verdict,) = plan(content, camera(1))
+    assert content.splitlines()[0].split(";") == list(COLUMNS)
+    assert (verdict.verdict, verdict.number, verdict.name) == (Verdict.NEW, "12", "Rynek, płyta")
+
+
+def test_the_commands_help_names_the_columns() -> None:
+    assert ", ".join(COLUMNS) == cli_cameras.COLUMNS

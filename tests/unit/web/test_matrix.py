@@ -59,6 +59,7 @@ ROWS: dict[str, Row] = {
     "POST /api/v1/cameras/test": Row("somewhere", Act.MANAGE_CAMERAS, {"camera_id": "{camera_id}"}),
     "POST /api/v1/cameras/import": Row("site", Act.MANAGE_CAMERAS, "numer;nazwa;adres\r\n"),
     "GET /api/v1/cameras/export": Row("site", Act.MANAGE_CAMERAS),
+    "GET /api/v1/cameras/import/template": Row("site", Act.MANAGE_CAMERAS),
     "GET /api/v1/groups": Row("own"),
     "GET /api/v1/profiles": Row("somewhere", Act.MANAGE_CAMERAS),
     "GET /api/v1/cameras/{camera_id}": Row("camera"),

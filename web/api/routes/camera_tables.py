@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from storage.camera_registry import plan_table, write_table
-from vms.cameras.camera_csv import RowVerdict, Verdict, check_columns, export_cameras
+from vms.cameras.camera_csv import RowVerdict, Verdict, check_columns, export_cameras, template_table
 from vms.cameras.csv_table import MAX_BYTES, read_csv
 from web.api import schemas, shapes
 from web.api.camera_writing import writing
@@ -56,8 +56,17 @@ async def export_table(request: Request, caller: Managing) -> Response:
     """The cameras as the table that import reads. Passwords are left out."""
     parts = parts_of(request)
     await parts.catalogue.audit(caller.actor.does("export_cameras", parts.clock.wall_ns(), "cameras"))
-    content = export_cameras(await parts.catalogue.cameras(), await parts.catalogue.profiles())
-    headers = {"Content-Disposition": 'attachment; filename="kamery.csv"', "Cache-Control": "no-store"}
+    return _file(export_cameras(await parts.catalogue.cameras(), await parts.catalogue.profiles()), "kamery.csv")
+
+
+@router.get("/cameras/import/template", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
+async def template(request: Request, caller: Managing) -> Response:
+    """An example of the table that import reads: every column, and one row with the next free number."""
+    return _file(template_table(await parts_of(request).catalogue.next_number()), "kamery-wzor.csv")
+
+
+def _file(content: bytes, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 
 

@@ -118,16 +118,18 @@ export const changeCamera = (id: string, body: M.CameraFields, etag: string | nu
 export const retireCamera = (id: string) =>
   take(() => client.DELETE("/api/v1/cameras/{camera_id}", { params: { path: { camera_id: id } } }));
 export const testCamera = (body: M.CameraTest) => take(() => client.POST("/api/v1/cameras/test", { body }));
-export const importCameras = (csv: string, dryRun: boolean, skipBad = false) =>
+/** `csv`: the file's own bytes, whatever their encoding: the server knows those that spreadsheets write. */
+export const importCameras = (csv: Blob, dryRun: boolean, skipBad = false) =>
   take(() =>
     client.POST("/api/v1/cameras/import", {
       params: { query: { dry_run: dryRun, skip_bad: skipBad } },
-      body: csv,
-      bodySerializer: (text) => text,
+      body: "",
+      bodySerializer: () => csv,
       headers: { "Content-Type": "text/csv" },
     }),
   );
 export const EXPORT_CAMERAS = "/api/v1/cameras/export";
+export const TABLE_TEMPLATE = "/api/v1/cameras/import/template";
 export const profiles = async () => (await take(() => client.GET("/api/v1/profiles"))).items;
 
 export const health = (): Promise<M.Health> => take(() => client.GET("/api/v1/health"));

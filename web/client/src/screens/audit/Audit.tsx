@@ -10,7 +10,7 @@ import { useDesk, useMay } from "../../app/context.tsx";
 import { Button, ChoiceField, TextField } from "../../ui/controls.tsx";
 import { Empty, NoRight, Refused } from "../../ui/states.tsx";
 import { type Column, Listed, Table } from "../../ui/Table.tsx";
-import { actText, type Fact, factsOf, objectText } from "./entry.ts";
+import { actChoices, actText, type Fact, factsOf, objectText } from "./entry.ts";
 
 interface Asked {
   readonly reason: string;
@@ -20,7 +20,7 @@ interface Asked {
 }
 
 export function Audit() {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
   const { world } = useDesk();
   const may = useMay("read_audit");
   const cameras = useCameraMap();
@@ -94,12 +94,12 @@ export function Audit() {
           onChange={(user) => setForm({ ...form, user })}
           autoComplete="off"
         />
-        <TextField
+        <ChoiceField
           label={t("audit.act")}
           value={form.act}
+          choices={[{ value: "", label: t("audit.any_act") }, ...actChoices(t, i18n.language)]}
           onChange={(act) => setForm({ ...form, act })}
-          autoComplete="off"
-          placeholder="view_live"
+          searchable
         />
         {cameras.size > 0 && (
           <ChoiceField

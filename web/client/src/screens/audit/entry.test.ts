@@ -5,7 +5,7 @@ import en from "../../i18n/en.json";
 import { speak, startLanguages } from "../../i18n/i18n.ts";
 import { SiteZone } from "../../time/site.ts";
 import { LANGUAGES } from "../../ui/onStage.tsx";
-import { factsOf, objectText } from "./entry.ts";
+import { actChoices, factsOf, objectText } from "./entry.ts";
 
 const CAMERA = "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e";
 const ITEM: AuditItem = {
@@ -102,6 +102,18 @@ describe("an entry of the audit log", () => {
 
   it("shows a fact of a newer server as it is", () => {
     expect(told(entry({ weather: "rain" }))).toBe("weather: rain");
+  });
+
+  it.each(LANGUAGES)("is found by what was done, chosen by its words (%s)", (language) => {
+    speak(language);
+    const choices = actChoices(i18next.t, language);
+    expect(choices.length).toBe(Object.keys(en.audit_act).length);
+    expect(choices.find((choice) => choice.value === "view_live")?.label).toBe(
+      { pl: "oglądał na żywo", en: "watched live" }[language],
+    );
+    const labels = choices.map((choice) => choice.label);
+    expect(labels).toEqual([...labels].sort(new Intl.Collator(language).compare));
+    expect(labels.filter((label) => label.includes("_"))).toEqual([]);
   });
 
   it.each(LANGUAGES)("says what was done to what, whatever a camera is called (%s)", (language) => {

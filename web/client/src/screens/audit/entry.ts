@@ -2,8 +2,9 @@
 
 import type { TFunction } from "i18next";
 import type { AuditItem, Camera, Said } from "../../api/model.ts";
+import en from "../../i18n/en.json" with { type: "json" };
 import { tenths } from "../../i18n/numbers.ts";
-import { type SiteZone } from "../../time/site.ts";
+import type { SiteZone } from "../../time/site.ts";
 import { saidText } from "../../ui/states.tsx";
 
 export interface Reader {
@@ -41,6 +42,13 @@ export function factsOf(reader: Reader, item: AuditItem): Fact[] {
       }));
     return [{ label: reader.t(`audit_detail.${name}`, { defaultValue: name }), text: textOf(reader, name, value) }];
   });
+}
+
+/** Every act that can be on record, in the order of its words. */
+export function actChoices(t: TFunction, language: string): { value: string; label: string }[] {
+  return Object.keys(en.audit_act)
+    .map((value) => ({ value, label: actText(t, value) }))
+    .sort((one, other) => one.label.localeCompare(other.label, language));
 }
 
 export function actText(t: TFunction, act: string): string {

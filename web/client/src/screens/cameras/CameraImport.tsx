@@ -16,11 +16,11 @@ export function CameraImport() {
   const may = useMay("manage_cameras");
   const queries = useQueryClient();
   const picker = useRef<HTMLInputElement>(null);
-  const [file, setFile] = useState<{ name: string; text: string } | null>(null);
+  const [file, setFile] = useState<{ name: string; bytes: Blob } | null>(null);
   const [onlyBad, setOnlyBad] = useState(false);
-  const judge = useMutation({ mutationFn: (text: string) => api.importCameras(text, true) });
+  const judge = useMutation({ mutationFn: (bytes: Blob) => api.importCameras(bytes, true) });
   const write = useMutation({
-    mutationFn: (text: string) => api.importCameras(text, false, true),
+    mutationFn: (bytes: Blob) => api.importCameras(bytes, false, true),
     onSuccess: () => queries.invalidateQueries({ queryKey: ["cameras"] }),
   });
   if (!may) return <NoRight />;
@@ -29,10 +29,10 @@ export function CameraImport() {
   const toWrite = fresh + changed;
   const take = async (chosen: File | undefined) => {
     if (!chosen) return;
-    const text = await chosen.text();
-    setFile({ name: chosen.name, text });
+    const bytes = new Blob([await chosen.arrayBuffer()]); // a file that is changed meanwhile could not be sent again
+    setFile({ name: chosen.name, bytes });
     write.reset();
-    judge.mutate(text);
+    judge.mutate(bytes);
   };
   const columns: Column<ImportReport["rows"][number]>[] = [
     { head: t("import.line"), render: (row) => row.line },
@@ -71,7 +71,7 @@ export function CameraImport() {
       </div>
       <div className="page__body">
         <p className="dim" style={{ maxWidth: 760 }}>
-          {t("import.why")}
+          {t("import.why")} {t("import.template_why")}
         </p>
         <div className="acts" style={{ margin: "12px 0" }}>
           <input
@@ -86,9 +86,12 @@ export function CameraImport() {
           <Button kind={report ? "plain" : "primary"} onClick={() => picker.current?.click()}>
             {t(file ? "import.other_file" : "import.choose")}
           </Button>
+          <a className="b" href={api.TABLE_TEMPLATE} download>
+            {t("import.template")}
+          </a>
           {file && <span>{file.name}</span>}
           {file && judge.isSuccess && !write.isSuccess && toWrite > 0 && (
-            <Button kind="primary" disabled={write.isPending} onClick={() => write.mutate(file.text)}>
+            <Button kind="primary" disabled={write.isPending} onClick={() => write.mutate(file.bytes)}>
               {t("import.write", { count: toWrite })}
             </Button>
           )}
