@@ -250,7 +250,7 @@ async def test_a_person_comes_with_the_first_role_or_not_at_all(web_site: WebSit
     assert (held["scope"], held["camera_id"], held["back_hours"]) == ("camera", str(camera.id), 5)
     assert held["expires_at"].startswith("2099-01-01")
     record = (await web_site.catalogue.audit_entries(act="create_user"))[0]
-    assert json.loads(record.detail) | {"role": "operator", "over": str(camera.id)} == json.loads(record.detail)
+    assert json.loads(record.detail) | {"role": "operator", "camera_id": str(camera.id)} == json.loads(record.detail)
     for grant, field in (
         ({"scope": "camera", "camera_id": str(uuid4())}, "camera_id"),
         ({"scope": "group"}, "group"),
