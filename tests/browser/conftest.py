@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser_site import BrowserSite, Desk, browser_site, chromium, desk
+from tests.support.browser_site import BrowserSite, Desk, browser_site, chromium, desk, say
 from vms.simulate import Footage, prepare_small
 from web.identity.access import Role
+from web.identity.refusals import TITLES, Code
 
 NAMES = ("Rynek, płyta", "Krótka / Niska", "Dworzec, perony", "Łódzka 12", "Park Miejski", "Szkoła nr 6")
 OPERATOR, ADMINISTRATOR, TECHNICIAN = "anna.nowak", "adam.wilk", "tomasz.kos"
+ENGLISH = {title.lower() for title in TITLES.values()}
+CODES = {code.value for code in Code if "_" in code.value} | {"server_away", "answer_malformed"}
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +58,30 @@ def page(browser: Browser, site: BrowserSite) -> Iterator[Page]:
         yield found.sign_in(OPERATOR)
         assert found.foreign == []
         assert found.complaints == []
+
+
+@pytest.fixture(params=["pl", "en"])
+def language(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def at(browser: Browser, site: BrowserSite, language: str) -> Iterator[Desk]:
+    with desk(browser, site, language=language) as found:
+        yield found
+        assert found.foreign == []
+        assert found.complaints == []
+
+
+def says(page: Page, language: str, key: str, **facts: object) -> None:
+    """Some alert of the page says these words, and nothing on the page is a code or, in Polish, the server's English."""
+    words = say(language, key, **facts)
+    expect(page.get_by_role("alert").filter(has_text=re.compile(re.escape(words), re.IGNORECASE)).first).to_be_visible()
+    is_clean(page, language)
+
+
+def is_clean(page: Page, language: str) -> None:
+    shown = page.locator("body").inner_text().lower()
+    assert [code for code in CODES if re.search(rf"\b{code}\b", shown)] == []
+    if language == "pl":
+        assert [title for title in ENGLISH if title in shown] == []

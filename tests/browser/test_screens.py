@@ -112,6 +112,25 @@ def test_a_wrong_password_is_told_in_both_languages(browser: Browser, site: Brow
             expect(page.get_by_role("alert")).to_have_text(text)
 
 
+@pytest.mark.parametrize("language", ["pl", "en"])
+def test_the_log_is_asked_for_an_act_by_its_words_and_answers_in_words(
+    browser: Browser, site: BrowserSite, language: str
+) -> None:
+    with desk(browser, site, language=language) as at:
+        page = at.sign_in(ADMINISTRATOR, "/audit")
+        act, other = (say(language, f"audit_act.{one}") for one in ("read_audit", "sign_in"))
+        for wanted in (other, act):
+            page.get_by_label(say(language, "audit.reason")).fill("kontrola")
+            page.get_by_label(say(language, "audit.act"), exact=True).first.fill(wanted)
+            page.get_by_role("option", name=wanted, exact=True).click()
+            page.get_by_role("button", name=say(language, "audit.read"), exact=True).click()
+            rows = page.locator("tbody tr")
+            expect(rows.first).to_contain_text(wanted)
+            expect(rows.filter(has_not_text=wanted)).to_have_count(0)
+        expect(rows.first).to_contain_text(f"{say(language, 'audit_asked.act')} {act}")
+        assert at.complaints == []
+
+
 @pytest.fixture(scope="module")
 def fresh(small_footage: list[Footage]) -> Iterator[BrowserSite]:
     with browser_site(small_footage, (), {}, fresh=True) as found:

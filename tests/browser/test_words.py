@@ -4,49 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import ADMINISTRATOR, OPERATOR
+from tests.browser.conftest import ADMINISTRATOR, OPERATOR, is_clean, says
 from tests.support.browser_site import PASSWORD, BrowserSite, Desk, await_words, browser_site, desk, lay, page_call, say
 from tests.support.live_site import ROOT, eventually_sync
 from vms.simulate import Footage, prepare_small
 from web.identity.access import Role
-from web.identity.refusals import TITLES, Code
+from web.identity.refusals import Code
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
-
-ENGLISH = {title.lower() for title in TITLES.values()}
-CODES = {code.value for code in Code if "_" in code.value} | {"server_away", "answer_malformed"}
-
-
-@pytest.fixture(params=["pl", "en"])
-def language(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def at(browser: Browser, site: BrowserSite, language: str) -> Iterator[Desk]:
-    with desk(browser, site, language=language) as found:
-        yield found
-        assert found.foreign == []
-        assert found.complaints == []
-
-
-def says(page: Page, language: str, key: str, **facts: object) -> None:
-    """Some alert of the page says these words, and nothing on the page is a code or, in Polish, the server's English."""
-    words = say(language, key, **facts)
-    expect(page.get_by_role("alert").filter(has_text=re.compile(re.escape(words), re.IGNORECASE)).first).to_be_visible()
-    is_clean(page, language)
-
-
-def is_clean(page: Page, language: str) -> None:
-    shown = page.locator("body").inner_text().lower()
-    assert [code for code in CODES if re.search(rf"\b{code}\b", shown)] == []
-    if language == "pl":
-        assert [title for title in ENGLISH if title in shown] == []
 
 
 def sign_in_as(page: Page, url: str, name: str, password: str) -> None:
