@@ -39,7 +39,7 @@ ENGLISH: Mapping[str, str] = {
     "pin_form": "a certificate pin is the SHA-256 of the certificate: 64 hex digits, colons allowed",
     "degrees_form": "must be degrees as a decimal number, such as 52.2297",
     "degrees_range": "must be from {least} to {most} degrees",
-    "login_name": "a login name has 2 to 64 letters a-z, digits and . _ - @, and begins with a letter or a digit",
+    "login_name": "a user name has 2 to 64 letters a-z, digits and . _ - @, and begins with a letter or a digit",
     "time_over": "this time is over already",
     "is_needed": "is needed",
     "only_rtsp_tested": "only rtsp and rtsps addresses can be tested",

@@ -195,7 +195,7 @@ def test_a_first_day(browser: Browser, fresh: BrowserSite) -> None:
         page.goto(fresh.url + "/audit")
         page.get_by_label("Powód odczytu").fill("kontrola pierwszego dnia")
         page.keyboard.press("Enter")
-        expect(page.locator("tbody tr").first).to_contain_text("czytał rejestr")
+        expect(page.locator("tbody tr").first).to_contain_text("odczyt rejestru")
         assert at.foreign == []
         assert at.complaints == []
     with desk(browser, fresh) as at:

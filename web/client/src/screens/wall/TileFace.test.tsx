@@ -125,5 +125,7 @@ describe("a tile", () => {
     expect(face(judge(FINE))).toContain("● na żywo · przekodowane");
     const unmeasured = { width: 640, height: 360, fps: null, delayMs: null, stream: "main", transcoded: false };
     expect(face(judge(FINE), "pl", { figures: unmeasured })).toContain("640×360033");
+    const old = { ...unmeasured, delayMs: 29_246 };
+    expect(face(judge(FINE), "pl", { figures: old })).toContain("640×360 · 29,2 s");
   });
 });

@@ -64,7 +64,7 @@ export function TileFace({
             <p className="tile__figures">
               {figures.width}×{figures.height}
               {figures.fps !== null && ` · ${t("tile.fps", { n: figures.fps })}`}
-              {figures.delayMs !== null && ` · ${Math.max(0, Math.round(figures.delayMs))} ms`}
+              {figures.delayMs !== null && ` · ${age(figures.delayMs)}`}
               {figures.stream === "sub" && ` · ${t("tile.sub")}`}
             </p>
           )}
@@ -87,6 +87,11 @@ export function TileFace({
       )}
     </div>
   );
+}
+
+/** A picture's age to the millisecond, from ten seconds on to the tenth of a second. */
+function age(ms: number): string {
+  return ms < 10_000 ? `${Math.max(0, Math.round(ms))} ms` : `${tenths(ms / 1000)} s`;
 }
 
 /** Written by shown frames alone: when they stop, it stops. */
