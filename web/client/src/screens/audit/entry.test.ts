@@ -82,7 +82,7 @@ describe("an entry of the audit log", () => {
       ],
       [
         { asked: { act: "view_live", camera: CAMERA, user: "anna.nowak" } },
-        "czynność: oglądał na żywo · kamera: 12 Rynek · osoba: anna.nowak",
+        "czynność: podgląd na żywo · kamera: 12 Rynek · osoba: anna.nowak",
         "act: watched live · camera: 12 Rynek · person: anna.nowak",
       ],
       [
@@ -109,7 +109,7 @@ describe("an entry of the audit log", () => {
     const choices = actChoices(i18next.t, language);
     expect(choices.length).toBe(Object.keys(en.audit_act).length);
     expect(choices.find((choice) => choice.value === "view_live")?.label).toBe(
-      { pl: "oglądał na żywo", en: "watched live" }[language],
+      { pl: "podgląd na żywo", en: "watched live" }[language],
     );
     const labels = choices.map((choice) => choice.label);
     expect(labels).toEqual([...labels].sort(new Intl.Collator(language).compare));
