@@ -28,7 +28,7 @@ from vms.model import Gap, GapReason
 from vms.simulate import SimulatorOptions, prepare_small, running
 from vms.site import Site
 
-pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("clock steps")]
 
 S = 1_000_000_000
 MS = 1_000_000
