@@ -169,8 +169,8 @@ class LiveViews:
         while True:
             self._woken.clear()
             await self.compare()
-            waiting = asyncio.ensure_future(self._woken.wait())
-            ticking = asyncio.ensure_future(self._clock.sleep(LOOK_SECONDS))
+            waiting = asyncio.create_task(self._woken.wait(), name="live views woken")
+            ticking = asyncio.create_task(self._clock.sleep(LOOK_SECONDS), name="next look at live views")
             try:
                 await asyncio.wait({waiting, ticking}, return_when=asyncio.FIRST_COMPLETED)
             finally:
