@@ -58,7 +58,7 @@ async def test_a_wrong_name_and_a_wrong_password_are_one_answer(web_site: WebSit
     await web_site.user("anna", Role.OPERATOR)
     await web_site.user("zwolniony", Role.OPERATOR)
     gone = await web_site.catalogue.user_named("zwolniony")
-    await web_site.catalogue.change_user(gone.id, {"disabled_ns": 1})
+    await web_site.catalogue.change_user(gone.id, {"disabled_ns": 1}, record=TESTER.does("change_user", 1))
     client = await web_site.nobody()
     answers = [
         await client.sign_in(*one) for one in (("anna", "x"), ("nikt", PASSWORD), ("zwolniony", PASSWORD), ("", ""))
