@@ -78,10 +78,6 @@ def said(sentence: Sentence) -> schemas.Said:
     return schemas.Said(code=sentence.code, facts=sentence.facts, text=str(sentence), note=sentence.note)
 
 
-def etag(version: int) -> str:
-    return f'"{version}"'
-
-
 def _stream(stream_id: UUID, kind: StreamKind, record: bool, now: StreamNow) -> schemas.CameraStream:
     return schemas.CameraStream(
         id=stream_id, kind=word_of(kind), codec=now.codec, width=now.width, height=now.height, fps=now.fps,

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from vms.localtime import format_utc
 from vms.model import Camera
 from vms.sentences import say
 from web.api import camera_writing, schemas, shapes
+from web.api.etags import IfMatch, etag, read_version
 from web.api.paging import After, Limit, mark, read_mark
 from web.api.parts import Need, Parts, camera_for, parts_of
 from web.api.watching import CameraNow
 from web.identity.access import Access, Act
 from web.identity.callers import Caller
-from web.identity.refusals import Code, Refusal, invalid, not_found, refused
+from web.identity.refusals import Code, invalid, not_found, refused
 
 router = APIRouter(tags=["cameras"])
 SignedIn = Annotated[Caller, Depends(Need())]
 Managing = Annotated[Caller, Depends(Need(Act.MANAGE_CAMERAS, somewhere=True))]
-IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=100, description="ETag of what was looked at.")]
 
 
 @router.get("/cameras")
@@ -148,16 +148,6 @@ async def history(request: Request, camera_id: UUID, caller: Managing) -> list[d
     ]
 
 
-def read_version(if_match: str | None) -> int:
-    """The version in an ETag. Refusals PRECONDITION_REQUIRED where there is none, STALE for what is none of ours."""
-    if if_match is None:
-        raise Refusal(Code.PRECONDITION_REQUIRED)
-    text = if_match.removeprefix("W/").strip('"')
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise Refusal(Code.STALE)
-    return int(text)
-
-
 def _place(after: str) -> tuple[int, str]:
     """Number and id behind which a page begins; a number is another camera's again once one is out of service."""
     number, _, camera_id = read_mark(after).partition(" ")
@@ -191,7 +181,7 @@ async def _one(parts: Parts, caller: Caller, camera_id: UUID, response: Response
     if found is None:
         raise not_found()
     whole, version = found
-    response.headers["ETag"] = shapes.etag(version)
+    response.headers["ETag"] = etag(version)
     return await _shown(parts, whole, caller.access(whole), {whole.id: whole})
 
 
