@@ -20,7 +20,7 @@ from vms.errors import CatalogueError
 from vms.localtime import format_utc
 from vms.metrics import Metrics
 from vms.model import Camera, Stream, StreamKind
-from web.api.live_gateway import LiveAnswer, LiveGateway
+from web.api.live_gateway import GatewayClient, LiveAnswer
 from web.api.watching import Watch
 from web.identity.access import Access, Act, is_purpose
 from web.identity.callers import Caller, access_of
@@ -41,7 +41,7 @@ class LiveViews:
     """All live views of the site. Use from one event loop; `run` beside it."""
 
     def __init__(
-        self, catalogue: Catalogue, gateway: LiveGateway, watch: Watch, clock: Clock, metrics: Metrics, *,
+        self, catalogue: Catalogue, gateway: GatewayClient, watch: Watch, clock: Clock, metrics: Metrics, *,
         most_of_user: int,
     ) -> None:  # fmt: skip
         self._catalogue, self._gateway, self._watch = catalogue, gateway, watch

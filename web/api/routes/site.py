@@ -11,7 +11,7 @@ from vms.errors import CatalogueError
 from vms.status.site_status import gather_status
 from vms.status.status_json import status_json
 from web.api import schemas, schemas_health, schemas_people
-from web.api.parts import Need, address_of, parts_of, require_same_origin
+from web.api.parts import Need, ip_of, parts_of, require_same_origin
 from web.identity.access import Act
 from web.identity.callers import Caller
 from web.identity.people import LANGUAGES
@@ -58,7 +58,7 @@ async def set_up(request: Request, wish: schemas_people.SetUp) -> schemas_people
     require_same_origin(request)
     user = await parts.identity.set_up(
         wish.setup_code, wish.name, wish.password, display_name=wish.display_name, language=wish.language,
-        ip=address_of(request),
+        ip=ip_of(request),
     )  # fmt: skip
     grants = await parts.catalogue.grants(user.id)
     return shapes.user(user, grants, parts.clock.wall_ns())
