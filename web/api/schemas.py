@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from storage.catalogue import HistoryKind
 from vms.cameras.camera_csv import Verdict
 from vms.model import SourceKind
 from web.identity.access import Act
@@ -226,6 +227,19 @@ class CameraChange(CameraFields):
 class CameraWritten(Outgoing):
     camera: Camera
     warnings: list[Said] = Field(description="Likeness to another camera: same name or address.")
+
+
+class CameraHistoryEntry(Outgoing):
+    model_config = example(
+        at="2026-11-30T07:15:00.000Z", kind="renamed", by="anna.nowak", changes={"name": ["Rynek", "Rynek 1"]},
+    )  # fmt: skip
+
+    at: Instant
+    kind: HistoryKind
+    by: str
+    changes: dict[str, tuple[str, str]] = Field(
+        description="Field → what it was, what it is; no user name, no password."
+    )
 
 
 class CameraTest(Incoming):

@@ -23,10 +23,6 @@ def instant(ns: int | None) -> str | None:
     return None if ns is None else format_utc(ns)
 
 
-def instant_of(ns: int) -> str:
-    return format_utc(ns)
-
-
 def parse_instant(text: str | None, field: str) -> int | None:
     """UTC ns of an RFC 3339 time. Refusal INVALID."""
     if text is None:
@@ -102,7 +98,7 @@ def session(caller: Caller) -> schemas_people.Session:
             language=_language(login.user.language), must_change_password=login.user.must_change_password,
         ),
         roles=roles_in_force(caller.grants, caller.now_ns), acts=caller.acts_somewhere(), csrf=caller.csrf,
-        expires_at=instant_of(login.session.expires_ns),
+        expires_at=format_utc(login.session.expires_ns),
         confirmed_until=instant(confirmed) if confirmed and confirmed > caller.now_ns else None,
         login_notice=schemas_people.LoginNotice(
             last_at=instant(notice.get("last_ns")), last_ip=notice.get("last_ip"), failed_since=notice.get("failed", 0)
@@ -114,7 +110,7 @@ def user(found: User, grants: list[StoredGrant], now_ns: int) -> schemas_people.
     return schemas_people.User(
         id=found.id, name=found.name, display_name=found.display_name, language=_language(found.language),
         disabled=found.disabled_ns is not None, must_change_password=found.must_change_password,
-        created_at=instant_of(found.created_ns), last_sign_in_at=instant(found.signed_in_ns),
+        created_at=format_utc(found.created_ns), last_sign_in_at=instant(found.signed_in_ns),
         roles=roles_in_force(grants_of(grants), now_ns), version=found.version,
     )  # fmt: skip
 
@@ -124,7 +120,7 @@ def grant(found: StoredGrant) -> schemas_people.Grant:
         id=found.id, user_id=found.user_id, role=Role(found.role), scope=Scope(found.scope), group=found.camera_group,
         camera_id=found.camera_id, expires_at=instant(found.expires_ns),
         back_hours=None if found.back_ns is None else found.back_ns // HOUR_NS,
-        created_at=instant_of(found.created_ns), created_by=found.created_by,
+        created_at=format_utc(found.created_ns), created_by=found.created_by,
     )  # fmt: skip
 
 
@@ -143,7 +139,7 @@ def token(login: Login) -> schemas_people.Token:
     assert found is not None
     return schemas_people.Token(
         id=found.id, name=found.name, user=login.user.name, acts=[a for a in Act if a in found.acts],
-        created_at=instant_of(found.created_ns), expires_at=instant_of(found.expires_ns),
+        created_at=format_utc(found.created_ns), expires_at=format_utc(found.expires_ns),
         used_at=instant(found.used_ns), revoked=found.revoked_ns is not None,
     )  # fmt: skip
 
@@ -152,7 +148,7 @@ def layout(found: StoredLayout, caller: Caller) -> schemas.Layout:
     return schemas.Layout.model_validate(
         {
             "id": found.id, "name": found.name, "shared": found.shared, "version": found.version,
-            "author": found.author, "mine": found.user_id == caller.id, "updated_at": instant_of(found.updated_ns),
+            "author": found.author, "mine": found.user_id == caller.id, "updated_at": format_utc(found.updated_ns),
             **json.loads(found.body),
         }
     )  # fmt: skip
@@ -160,7 +156,7 @@ def layout(found: StoredLayout, caller: Caller) -> schemas.Layout:
 
 def audit_item(entry: AuditEntry) -> schemas.AuditItem:
     return schemas.AuditItem(
-        number=entry.number, at=instant_of(entry.at_ns), user=entry.user_name, user_id=entry.user_id, ip=entry.ip,
+        number=entry.number, at=format_utc(entry.at_ns), user=entry.user_name, user_id=entry.user_id, ip=entry.ip,
         act=entry.act, object=entry.object, camera_id=entry.camera_id, detail=json.loads(entry.detail),
         purpose=entry.purpose, leaf=entry.leaf.hex(),
     )  # fmt: skip

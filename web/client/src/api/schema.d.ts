@@ -1089,6 +1089,41 @@ export interface components {
             /** Username */
             username?: string | null;
         };
+        /**
+         * CameraHistoryEntry
+         * @example {
+         *       "at": "2026-11-30T07:15:00.000Z",
+         *       "by": "anna.nowak",
+         *       "changes": {
+         *         "name": [
+         *           "Rynek",
+         *           "Rynek 1"
+         *         ]
+         *       },
+         *       "kind": "renamed"
+         *     }
+         */
+        CameraHistoryEntry: {
+            /**
+             * At
+             * @description UTC, RFC 3339.
+             * @example 2026-11-30T07:15:00.000Z
+             */
+            at: string;
+            /** By */
+            by: string;
+            /**
+             * Changes
+             * @description Field → what it was, what it is; no user name, no password.
+             */
+            changes: {
+                [key: string]: [
+                    string,
+                    string
+                ];
+            };
+            kind: components["schemas"]["HistoryKind"];
+        };
         /** CameraPage */
         CameraPage: {
             /** Items */
@@ -1390,6 +1425,12 @@ export interface components {
             /** Number */
             number: number;
         };
+        /**
+         * HistoryKind
+         * @description What happened to a camera.
+         * @enum {string}
+         */
+        HistoryKind: "added" | "renamed" | "renumbered" | "moved" | "replaced" | "readdressed" | "profile" | "enabled" | "disabled" | "changed" | "retired";
         /** ImportReport */
         ImportReport: {
             /** Counts */
@@ -2776,9 +2817,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    }[];
+                    "application/json": components["schemas"]["CameraHistoryEntry"][];
                 };
             };
             /** @description A problem */
