@@ -20,6 +20,7 @@ from vms.errors import CatalogueError
 from vms.localtime import format_utc
 from vms.metrics import Metrics
 from vms.model import Camera, Stream, StreamKind
+from vms.timeline import SECOND_NS
 from web.api.live_gateway import GatewayClient, LiveAnswer
 from web.api.watching import Watch
 from web.identity.access import Access, Act, is_purpose
@@ -246,7 +247,7 @@ class LiveViews:
 
     def _end_of(self, view: LiveView, why: Why, actor: Actor | None, now_ns: int) -> Happening:
         who = actor or Actor(view.user_name, view.user_id)
-        seconds = max(0, now_ns - view.started_ns) // 1_000_000_000
+        seconds = max(0, now_ns - view.started_ns) // SECOND_NS
         camera = self._watch.cameras.get(view.camera_id)
         return who.does("end_live", now_ns, camera=camera, view=str(view.id), why=why, seconds=seconds)
 

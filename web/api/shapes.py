@@ -11,6 +11,7 @@ from storage.catalogue import AuditEntry, Login, StoredGrant, StoredLayout, User
 from vms.localtime import LATEST_NS, format_utc
 from vms.model import Camera, StreamKind
 from vms.sentences import Sentence, say
+from vms.timeline import SECOND_NS
 from web.api import schemas, schemas_people
 from web.api.watching import CameraNow, StreamNow
 from web.identity.access import Access, Act, Role, Scope, roles_in_force
@@ -34,7 +35,7 @@ def parse_instant(text: str | None, field: str) -> int | None:
         since = found.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise invalid(field, say("time_form")) from error
-    ns = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+    ns = (since.days * 86_400 + since.seconds) * SECOND_NS + since.microseconds * 1000
     if not 0 <= ns <= LATEST_NS:
         raise invalid(field, say("time_range"))
     return ns
