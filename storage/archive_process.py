@@ -37,6 +37,7 @@ from vms.processes import run_process, site_of
 from vms.settings import local_host_name
 from vms.site import Site
 from vms.supervise import Backoff, keep_running
+from vms.timeline import SECOND_NS
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ def bytes_per_second(taken: Sequence[tuple[int, int]]) -> int | None:
     if last_ns - taken[0][0] < RATE_KNOWN_NS:
         return None
     spans = [(last_ns - ns, last - count) for ns, count in (taken[0], taken[len(taken) // 2])]
-    return max(0, *(count * 1_000_000_000 // ns for ns, count in spans if ns))
+    return max(0, *(count * SECOND_NS // ns for ns, count in spans if ns))
 
 
 def replace_report(file: Path, content: bytes) -> None:

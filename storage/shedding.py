@@ -29,11 +29,11 @@ from vms.durable import write_all
 from vms.errors import SpoolError
 from vms.model import StreamKind
 from vms.settings import SpoolSection, camera_numbers
+from vms.timeline import SECOND_NS
 
 log = logging.getLogger(__name__)
 
 FILE = "shedding.state"
-SECOND_NS = 1_000_000_000
 LOOK_NS = SECOND_NS
 LOOK_SHARE = 50  # measuring takes at most this part of one processor's time
 STEP = 20  # each rank leaves this part of the spool to those above it

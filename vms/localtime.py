@@ -12,9 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from vms.errors import UserError
-from vms.timeline import TimeRange
+from vms.timeline import SECOND_NS, TimeRange
 
-NS = 1_000_000_000
 LATEST_NS = 2**63 - 1  # what the catalogue can hold: the year 2262
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,7 +56,7 @@ def parse_instant(text: str, zone: ZoneInfo, now_ns: int, *, day_ends: bool = Fa
         return now_ns
     if ago := _AGO.fullmatch(word):
         seconds = sum(int(n) * _AGO_SECONDS[unit] for n, unit in _AGO_PART.findall(ago[1]))
-        return _bounded(now_ns - seconds * NS, typed)
+        return _bounded(now_ns - seconds * SECOND_NS, typed)
     if word in ("today", "yesterday") or _DAY.fullmatch(word):
         day = parse_day(typed, zone, now_ns)
         return day.end_ns if day_ends else day.start_ns
@@ -71,7 +70,7 @@ def parse_day(text: str, zone: ZoneInfo, now_ns: int) -> TimeRange:
     typed = text.strip()
     word = typed.lower()
     if word in ("today", "yesterday"):
-        here = _utc(now_ns // NS).astimezone(zone).date()
+        here = _utc(now_ns // SECOND_NS).astimezone(zone).date()
         return day_range(here - timedelta(days=1) if word == "yesterday" else here, zone)
     if len(typed) > _MAX_CHARS or not _DAY.fullmatch(typed):
         raise UserError(f'"{typed[:_MAX_CHARS]}" is not a day; write YYYY-MM-DD, today or yesterday')
@@ -85,7 +84,7 @@ def day_range(day: date, zone: ZoneInfo) -> TimeRange:
     start, end = _day_start(day, zone), _day_start(day + timedelta(days=1), zone)
     if end <= start:
         raise UserError(f"the day {day} does not exist in {zone.key}: the calendar skipped it")
-    return TimeRange(max(start, 0) * NS, end * NS)
+    return TimeRange(max(start, 0) * SECOND_NS, end * SECOND_NS)
 
 
 def parse_range(
@@ -108,7 +107,7 @@ def parse_range(
 
 def format_utc(ns: int) -> str:
     """RFC 3339 in UTC with microseconds, or nanoseconds where they matter: `2026-10-25T00:30:00.000000Z`."""
-    seconds, fraction = divmod(ns, NS)
+    seconds, fraction = divmod(ns, SECOND_NS)
     digits = f"{fraction:09d}" if fraction % 1000 else f"{fraction // 1000:06d}"
     return f"{_utc(seconds):%Y-%m-%dT%H:%M:%S}.{digits}Z"
 
@@ -118,7 +117,7 @@ def format_local(ns: int, zone: ZoneInfo, *, digits: int | None = None) -> str:
 
     As many digits of a second (0, 3, 6, 9) as it has, or exactly `digits` of them, the rest cut off.
     """
-    seconds, fraction = divmod(ns, NS)
+    seconds, fraction = divmod(ns, SECOND_NS)
     if digits is None:
         digits = 0 if not fraction else 3 if not fraction % 1_000_000 else 6 if not fraction % 1000 else 9
     local = _utc(seconds).astimezone(zone)
@@ -151,7 +150,7 @@ def _parse_clock_time(match: re.Match[str], zone: ZoneInfo, typed: str) -> int:
         seconds = _resolve_local(wall, zone, typed)
     else:
         seconds = (wall.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=1) - _parse_offset(offset, typed)
-    return _bounded(seconds * NS + fraction, typed)
+    return _bounded(seconds * SECOND_NS + fraction, typed)
 
 
 def _parse_date(text: str, typed: str) -> date:

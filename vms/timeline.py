@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
+SECOND_NS = 1_000_000_000
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class TimeRange:

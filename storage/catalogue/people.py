@@ -41,7 +41,7 @@ class People:
         return await self._db.read(work)
 
     async def add_user(
-        self, user: User, grant: StoredGrant | None = None, *, only_first: bool = False, record: Happening | None = None
+        self, user: User, grant: StoredGrant | None = None, *, only_first: bool = False, record: Happening
     ) -> User:
         """Add a user, with a first grant if given. UserError when the name is taken, or `only_first` and there is one."""
 
@@ -58,7 +58,7 @@ class People:
             if grant is not None:
                 conn.execute(insert(grants).values(_grant_values(conn, grant, key)))
             conn.execute(delete(set_up))
-            _note(conn, record)
+            append(conn, record)
             return user
 
         return await self._db.write(work)
@@ -107,7 +107,7 @@ class People:
         never_without: str = "",
         end_logins: bool = False,
         keep_session: UUID | None = None,
-        record: Happening | None = None,
+        record: Happening,
     ) -> User | None:
         """Change columns of a user. None: not there, or no longer of `version`.
 
@@ -126,13 +126,13 @@ class People:
                 require_holder(conn, never_without)
             if end_logins:
                 _end_logins(conn, row.key, keep_session)
-            _note(conn, record)
+            append(conn, record)
             return user_of(row)
 
         return await self._db.write(work)
 
     async def remove_user(
-        self, user_id: UUID, *, at_ns: int, never_without: str = "", record: Happening | None = None
+        self, user_id: UUID, *, at_ns: int, never_without: str = "", record: Happening
     ) -> User | None:
         """Take a user out of use for ever; the name is free again. None: not there. Grants, sessions and tokens go."""
 
@@ -145,7 +145,7 @@ class People:
             _end_logins(conn, row.key, None)
             if never_without:
                 require_holder(conn, never_without)
-            _note(conn, record)
+            append(conn, record)
             return user_of(row)
 
         return await self._db.write(work)
@@ -166,7 +166,7 @@ class People:
 
         return await self._db.read(work)
 
-    async def add_grant(self, grant: StoredGrant, *, record: Happening | None = None) -> StoredGrant:
+    async def add_grant(self, grant: StoredGrant, *, record: Happening) -> StoredGrant:
         """Give a user a role. UserError for an unknown user or camera."""
 
         def work(conn: Connection) -> StoredGrant:
@@ -174,7 +174,7 @@ class People:
             if row is None:
                 raise UserError("there is no such user")
             conn.execute(insert(grants).values(_grant_values(conn, grant, row.key)))
-            _note(conn, record)
+            append(conn, record)
             return grant
 
         return await self._db.write(work)
@@ -186,9 +186,7 @@ class People:
 
         return await self._db.read(work)
 
-    async def remove_grant(
-        self, grant_id: UUID, *, never_without: str = "", record: Happening | None = None
-    ) -> StoredGrant | None:
+    async def remove_grant(self, grant_id: UUID, *, never_without: str = "", record: Happening) -> StoredGrant | None:
         """Take a grant away. None: not there. `never_without` as in `change_user`."""
 
         def work(conn: Connection) -> StoredGrant | None:
@@ -198,7 +196,7 @@ class People:
             conn.execute(delete(grants).where(grants.c.id == grant_id))
             if never_without:
                 require_holder(conn, never_without)
-            _note(conn, record)
+            append(conn, record)
             return found[0]
 
         return await self._db.write(work)
@@ -219,9 +217,7 @@ class People:
 
         return await self._db.read(work)
 
-    async def put_layout(
-        self, layout: StoredLayout, *, version: int | None, record: Happening | None = None
-    ) -> StoredLayout | None:
+    async def put_layout(self, layout: StoredLayout, *, version: int | None, record: Happening) -> StoredLayout | None:
         """Make a layout (`version` None), or change the one of that version. None: there is another one meanwhile."""
         values = {
             "name": layout.name, "shared": layout.shared, "author": layout.author, "body": layout.body,
@@ -239,16 +235,16 @@ class People:
                 query = update(layouts).where(layouts.c.id == layout.id, layouts.c.version == version)
                 if not conn.execute(query.values(version=version + 1, **values)).rowcount:
                     return None
-            _note(conn, record)
+            append(conn, record)
             return _layout(conn.execute(_layouts().where(layouts.c.id == layout.id)).one())
 
         return await self._db.write(work)
 
-    async def remove_layout(self, layout_id: UUID, *, record: Happening | None = None) -> bool:
+    async def remove_layout(self, layout_id: UUID, *, record: Happening) -> bool:
         def work(conn: Connection) -> bool:
             if not conn.execute(delete(layouts).where(layouts.c.id == layout_id)).rowcount:
                 return False
-            _note(conn, record)
+            append(conn, record)
             return True
 
         return await self._db.write(work)
@@ -286,11 +282,6 @@ def require_holder(conn: Connection, role: str) -> None:
     )
     if conn.scalar(query) is None:
         raise UserError(say("last_holder", role=role))
-
-
-def _note(conn: Connection, record: Happening | None) -> None:
-    if record is not None:
-        append(conn, record)
 
 
 def _find(conn: Connection, where: Any) -> Row[Any] | None:

@@ -136,10 +136,6 @@ class Rebuilding:
             found |= await self._db.read(partial(_known_copies, store=store, refs=refs[start : start + _BATCH]))
         return found
 
-    async def known_time(self, stream_id: UUID) -> tuple[int, int] | None:
-        """From when to when anything is known of a stream: segments and gaps."""
-        return await self._db.read(lambda conn: _known_time(conn, _key(conn, stream_id)))
-
     async def run_stream(self, run_id: UUID) -> UUID | None:
         """Of which stream a run is; None for one that is not known."""
         query = select(streams.c.id).join_from(runs, streams).where(runs.c.id == run_id)
@@ -165,10 +161,6 @@ def _state(row: Any) -> RebuildState:
     return RebuildState(row.store, row.started_ns, row.finished_ns, row.confirmed_ns, row.confirmed_by, older)
 
 
-def _key(conn: Connection, stream_id: UUID) -> int:
-    return rows.stream_keys(conn, {stream_id})[stream_id][0]
-
-
 def _known_copies(conn: Connection, *, store: str, refs: Sequence[SegmentRef]) -> dict[SegmentRef, int]:
     ids = {key: run_id for run_id, (key, _) in rows.run_keys(conn, {ref.run_id for ref in refs}).items()}
     keys = {run_id: key for key, run_id in ids.items()}
@@ -181,17 +173,3 @@ def _known_copies(conn: Connection, *, store: str, refs: Sequence[SegmentRef]) -
         .where(stores.c.name == store, copies.c.object_key.is_(None))
     )
     return {SegmentRef(ids[row.run_key], row.number): row.start_ns for row in conn.execute(query)}
-
-
-def _known_time(conn: Connection, key: int) -> tuple[int, int] | None:
-    """Two ends of two indexes; a segment that starts last also ends last, but for overlapping runs within a minute."""
-    instants = [
-        conn.scalar(select(func.min(segments.c.start_ns)).where(segments.c.stream_key == key)),
-        conn.scalar(select(func.min(gaps.c.start_ns)).where(gaps.c.stream_key == key)),
-        conn.scalar(
-            select(segments.c.end_ns).where(segments.c.stream_key == key).order_by(segments.c.start_ns.desc()).limit(1)
-        ),
-        conn.scalar(select(func.max(gaps.c.end_ns)).where(gaps.c.stream_key == key)),
-    ]
-    begins, ends = [i for i in instants[:2] if i is not None], [i for i in instants[2:] if i is not None]
-    return (min(begins), max(ends)) if begins and ends else None

@@ -123,20 +123,6 @@ class Timelines:
 
         return await self._db.read(work)
 
-    async def arrived_after(self, arrival: int, limit: int = 500) -> list[RecordedSegment]:
-        """What was registered after this arrival number, in that order. For whoever follows the catalogue."""
-
-        def work(conn: Connection) -> list[RecordedSegment]:
-            query = segments_query().where(segments.c.arrival > arrival).order_by(segments.c.arrival).limit(limit)
-            found = conn.execute(query).all()
-            return with_copies(conn, found, select(literal(-1, BigInteger))) if not found else with_copies(
-                conn, found, select(segments.c.arrival).where(
-                    segments.c.arrival > arrival, segments.c.arrival <= found[-1].arrival
-                )
-            )  # fmt: skip
-
-        return await self._db.read(work)
-
     async def newest(self, stream_ids: Sequence[UUID]) -> dict[UUID, int]:
         """Stream → end of its segment that starts last, of the streams that have any."""
 

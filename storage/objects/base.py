@@ -22,6 +22,7 @@ from typing import Protocol
 from uuid import UUID
 
 from vms.errors import DigestMismatch, MalformedError, ObjectExists, StoreDenied
+from vms.timeline import SECOND_NS
 
 log = logging.getLogger(__name__)
 
@@ -189,14 +190,14 @@ def journal_key(stream_id: UUID, hour_start_ns: int, host: str, part: int = 0) -
 
     `host` keeps only letters, digits and hyphens, so a dot always begins a part: 1, 2 … for later journals of the hour.
     """
-    hour = datetime.fromtimestamp(hour_start_ns // 1_000_000_000, UTC).hour
+    hour = datetime.fromtimestamp(hour_start_ns // SECOND_NS, UTC).hour
     safe_host = re.sub(r"[^a-z0-9]+", "-", host.lower()).strip("-")[:64] or "host"
     suffix = f".{part}" if part else ""
     return f"journals/{stream_id}/{_day(hour_start_ns)}/{hour:02d}-{safe_host}{suffix}.json"
 
 
 def _day(ns: int) -> str:
-    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%Y/%m/%d")
+    return datetime.fromtimestamp(ns // SECOND_NS, UTC).strftime("%Y/%m/%d")
 
 
 def check_key(key: str) -> str:

@@ -79,19 +79,19 @@ async def test_a_user_comes_back_as_added_and_is_found_whatever_the_case(catalog
     with pytest.raises(UserError, match="already a user"):
         await catalogue.add_user(person("anna.NOWAK"), record=RECORD)
     with pytest.raises(UserError, match="set up already"):
-        await catalogue.add_user(person("ola"), only_first=True)
+        await catalogue.add_user(person("ola"), only_first=True, record=RECORD)
     assert (await catalogue.audit_head()).size == 1  # nothing was done, so nothing is on record
 
 
 async def test_two_first_users_at_once_are_one(catalogue: Catalogue) -> None:
-    tries = (catalogue.add_user(person(f"u{i}"), only_first=True) for i in range(4))
+    tries = (catalogue.add_user(person(f"u{i}"), only_first=True, record=RECORD) for i in range(4))
     done = await asyncio.gather(*tries, return_exceptions=True)
     assert len(await catalogue.users()) == sum(isinstance(one, User) for one in done) == 1
 
 
 async def test_users_are_listed_in_pages_and_searched(catalogue: Catalogue) -> None:
     for name in ("ola", "Anna", "zenon_x", "zenon%y"):
-        await catalogue.add_user(person(name, display_name=f"Pan {name}"))
+        await catalogue.add_user(person(name, display_name=f"Pan {name}"), record=RECORD)
     assert [u.name for u in await catalogue.users()] == ["Anna", "ola", "zenon%y", "zenon_x"]
     assert [u.name for u in await catalogue.users(after="Anna", limit=2)] == ["ola", "zenon%y"]
     assert [u.name for u in await catalogue.users(search="zenon_")] == ["zenon_x"]
@@ -99,7 +99,7 @@ async def test_users_are_listed_in_pages_and_searched(catalogue: Catalogue) -> N
 
 
 async def test_a_change_is_of_one_version_and_may_end_logins(catalogue: Catalogue) -> None:
-    anna = await catalogue.add_user(person())
+    anna = await catalogue.add_user(person(), record=RECORD)
     kept, other = session(anna), session(anna)
     for one, digest in ((kept, b"1"), (other, b"2")):
         await catalogue.open_session(one, digest, record=RECORD)
@@ -109,68 +109,68 @@ async def test_a_change_is_of_one_version_and_may_end_logins(catalogue: Catalogu
     assert changed is not None
     assert (changed.version, changed.display_name) == (2, "A. N.")
     assert set(await catalogue.logins({kept.id, other.id})) == {kept.id}
-    assert await catalogue.change_user(anna.id, {"language": "en"}, version=1) is None
-    assert await catalogue.change_user(uuid4(), {"language": "en"}) is None
+    assert await catalogue.change_user(anna.id, {"language": "en"}, version=1, record=RECORD) is None
+    assert await catalogue.change_user(uuid4(), {"language": "en"}, record=RECORD) is None
 
 
 async def test_a_removed_user_is_gone_and_the_name_free(catalogue: Catalogue) -> None:
-    anna = await catalogue.add_user(person())
+    anna = await catalogue.add_user(person(), record=RECORD)
     await catalogue.add_grant(grant(anna), record=RECORD)
     await catalogue.open_session(session(anna), b"1", record=RECORD)
     assert await catalogue.remove_user(anna.id, at_ns=T0, record=RECORD) is not None
-    assert await catalogue.remove_user(anna.id, at_ns=T0) is None
+    assert await catalogue.remove_user(anna.id, at_ns=T0, record=RECORD) is None
     assert await catalogue.session_login(b"1") is None
     assert await catalogue.all_grants() == []
-    again = await catalogue.add_user(person())
+    again = await catalogue.add_user(person(), record=RECORD)
     assert again.id != anna.id
 
 
 async def test_grants_come_back_and_go(catalogue: Catalogue) -> None:
     camera = await add_camera(catalogue, 1)
-    anna = await catalogue.add_user(person())
+    anna = await catalogue.add_user(person(), record=RECORD)
     one = grant(anna, "operator", "camera", camera_id=camera.id, expires_ns=T0 + HOUR, back_ns=HOUR)
     two = grant(anna, "technician", "group", camera_group="Praga")
     for each in (one, two):
-        await catalogue.add_grant(each)
+        await catalogue.add_grant(each, record=RECORD)
     assert await catalogue.grants(anna.id) == [one, two] == await catalogue.all_grants()
     assert await catalogue.grant(one.id) == one
-    assert await catalogue.remove_grant(one.id) == one
-    assert await catalogue.remove_grant(one.id) is None is await catalogue.grant(one.id)
+    assert await catalogue.remove_grant(one.id, record=RECORD) == one
+    assert await catalogue.remove_grant(one.id, record=RECORD) is None is await catalogue.grant(one.id)
     with pytest.raises(UserError, match="no such camera"):
-        await catalogue.add_grant(grant(anna, scope="camera", camera_id=uuid4()))
+        await catalogue.add_grant(grant(anna, scope="camera", camera_id=uuid4()), record=RECORD)
     with pytest.raises(UserError, match="no such user"):
-        await catalogue.add_grant(grant(person()))
+        await catalogue.add_grant(grant(person()), record=RECORD)
 
 
 async def test_somebody_stays_administrator(catalogue: Catalogue) -> None:
-    anna = await catalogue.add_user(person())
+    anna = await catalogue.add_user(person(), record=RECORD)
     boss = grant(anna, "administrator")
-    await catalogue.add_grant(boss)
-    ola = await catalogue.add_user(person("ola"))
+    await catalogue.add_grant(boss, record=RECORD)
+    ola = await catalogue.add_user(person("ola"), record=RECORD)
     for narrow in (
         grant(ola, "administrator", "group", camera_group="x"),
         grant(ola, "administrator", expires_ns=T0 + HOUR),
     ):  # fmt: skip - neither is enough
-        await catalogue.add_grant(narrow)
+        await catalogue.add_grant(narrow, record=RECORD)
     for attempt in (
-        catalogue.remove_grant(boss.id, never_without="administrator"),
-        catalogue.remove_user(anna.id, at_ns=T0, never_without="administrator"),
-        catalogue.change_user(anna.id, {"disabled_ns": T0}, never_without="administrator"),
+        catalogue.remove_grant(boss.id, never_without="administrator", record=RECORD),
+        catalogue.remove_user(anna.id, at_ns=T0, never_without="administrator", record=RECORD),
+        catalogue.change_user(anna.id, {"disabled_ns": T0}, never_without="administrator", record=RECORD),
     ):
         with pytest.raises(UserError, match="nobody would be administrator"):
             await attempt
     assert (await catalogue.user(anna.id)) == anna
     assert boss in await catalogue.grants(anna.id)
-    await catalogue.add_grant(grant(ola, "administrator"))
-    assert await catalogue.remove_user(anna.id, at_ns=T0, never_without="administrator") is not None
+    await catalogue.add_grant(grant(ola, "administrator"), record=RECORD)
+    assert await catalogue.remove_user(anna.id, at_ns=T0, never_without="administrator", record=RECORD) is not None
 
 
 # Logins
 
 
 async def test_a_session_is_found_by_its_digest_with_everything_that_decides(catalogue: Catalogue) -> None:
-    anna = await catalogue.add_user(person())
-    held = await catalogue.add_grant(grant(anna))
+    anna = await catalogue.add_user(person(), record=RECORD)
+    held = await catalogue.add_grant(grant(anna), record=RECORD)
     one = session(anna, notice={"last_ns": 5, "failed": 2})
     await catalogue.note_failure(anna.id, record=RECORD)
     await catalogue.open_session(one, b"digest", record=RECORD)
@@ -191,7 +191,7 @@ async def test_a_session_is_found_by_its_digest_with_everything_that_decides(cat
 
 
 async def test_a_token_is_found_until_its_user_goes_and_says_that_it_was_revoked(catalogue: Catalogue) -> None:
-    anna = await catalogue.add_user(person())
+    anna = await catalogue.add_user(person(), record=RECORD)
     token = StoredToken(
         uuid4(), anna.id, "zabbix", frozenset({"read_health", "view_live"}), T0, "test", T0 + HOUR, None, None
     )
@@ -205,7 +205,7 @@ async def test_a_token_is_found_until_its_user_goes_and_says_that_it_was_revoked
     (found,) = await catalogue.tokens()
     assert found.token == replace(token, used_ns=T0 + 1, revoked_ns=T0 + 2)
     assert await catalogue.logins({token.id}) == {token.id: found}
-    await catalogue.remove_user(anna.id, at_ns=T0)
+    await catalogue.remove_user(anna.id, at_ns=T0, record=RECORD)
     assert await catalogue.token_login(b"t") is None
     with pytest.raises(CatalogueError, match="removed"):
         await catalogue.add_token(replace(token, id=uuid4()), b"u", record=RECORD)
@@ -216,7 +216,7 @@ async def test_a_set_up_code_is_replaced_and_ends_with_the_first_user(catalogue:
     assert await catalogue.put_set_up_code(b"1", at_ns=T0)
     assert await catalogue.put_set_up_code(b"2", at_ns=T0)
     assert await catalogue.set_up_code() == b"2"
-    await catalogue.add_user(person())
+    await catalogue.add_user(person(), record=RECORD)
     assert await catalogue.set_up_code() is None
     assert not await catalogue.put_set_up_code(b"3", at_ns=T0)
 
@@ -226,7 +226,8 @@ async def test_a_set_up_code_is_replaced_and_ends_with_the_first_user(catalogue:
 
 async def test_a_live_view_and_its_entry_are_one(catalogue: Catalogue) -> None:
     camera = await add_camera(catalogue, 1)
-    anna = await catalogue.add_user(person())
+    anna = await catalogue.add_user(person(), record=RECORD)
+    size = (await catalogue.audit_head()).size
     view = LiveView(uuid4(), uuid4(), anna.id, anna.name, camera.id, uuid4(), "sub", "służba", T0)
     await catalogue.begin_live_view(view, RECORD)
     assert await catalogue.live_views() == [view]
@@ -236,17 +237,17 @@ async def test_a_live_view_and_its_entry_are_one(catalogue: Catalogue) -> None:
     assert await catalogue.end_live_views({view.id: RECORD, uuid4(): RECORD}) == 1
     assert await catalogue.end_live_views({view.id: RECORD}) == 0
     assert await catalogue.live_views() == []
-    assert (await catalogue.audit_head()).size == 3
+    assert (await catalogue.audit_head()).size == size + 3
     with pytest.raises(CatalogueError, match="removed"):
         await catalogue.begin_live_view(replace(view, user_id=uuid4()), RECORD)
-    assert (await catalogue.audit_head()).size == 3
+    assert (await catalogue.audit_head()).size == size + 3
 
 
 async def test_a_live_view_of_the_schema_before_its_stream_was_called_so_is_still_there(url: str) -> None:
     await migrate(url)
     async with Catalogue(url, PlainSealer()) as catalogue:
         camera = await add_camera(catalogue, 1)
-        anna = await catalogue.add_user(person())
+        anna = await catalogue.add_user(person(), record=RECORD)
         view = LiveView(uuid4(), uuid4(), anna.id, anna.name, camera.id, uuid4(), "sub", "służba", T0)
         await catalogue.begin_live_view(view, RECORD)
     await downgrade(url, "0006")
@@ -256,19 +257,22 @@ async def test_a_live_view_of_the_schema_before_its_stream_was_called_so_is_stil
 
 
 async def test_layouts_have_versions_and_are_ones_own_unless_shared(catalogue: Catalogue) -> None:
-    anna, ola = await catalogue.add_user(person()), await catalogue.add_user(person("ola"))
+    anna, ola = (
+        await catalogue.add_user(person(), record=RECORD),
+        await catalogue.add_user(person("ola"), record=RECORD),
+    )
     wall = StoredLayout(uuid4(), anna.id, "Centrum", False, 0, "Anna", "{}", T0)
     first = await catalogue.put_layout(wall, version=None, record=RECORD)
     assert first == replace(wall, version=1) == await catalogue.layout(wall.id)
-    assert await catalogue.put_layout(wall, version=None) is None
+    assert await catalogue.put_layout(wall, version=None, record=RECORD) is None
     assert await catalogue.layouts(ola.id) == []
-    shared = await catalogue.put_layout(replace(wall, shared=True, name="Nowe"), version=1)
+    shared = await catalogue.put_layout(replace(wall, shared=True, name="Nowe"), version=1, record=RECORD)
     assert shared is not None
     assert shared.version == 2
-    assert await catalogue.put_layout(wall, version=1) is None
+    assert await catalogue.put_layout(wall, version=1, record=RECORD) is None
     assert await catalogue.layouts(ola.id) == [shared] == await catalogue.layouts(anna.id)
     assert await catalogue.remove_layout(wall.id, record=RECORD)
-    assert not await catalogue.remove_layout(wall.id)
+    assert not await catalogue.remove_layout(wall.id, record=RECORD)
 
 
 async def test_a_camera_is_changed_only_as_it_was_looked_at(catalogue: Catalogue) -> None:

@@ -18,14 +18,14 @@ import pytest_asyncio
 
 from tests.support.inner_gateway import OFFER, InnerGateway, serving
 from vms.site import Site
-from web.api.live_gateway import LiveGateway
+from web.api.live_gateway import GatewayClient
 from web.identity.refusals import Code, Refusal
 
 REAL = "web.live.process"
 
 
 @pytest_asyncio.fixture(params=["in tests", "real"])
-async def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LiveGateway]:
+async def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[GatewayClient]:
     site = Site.create(tmp_path / "d", {})
     socket = site.run / "live.sock"
     async with contextlib.AsyncExitStack() as undo:
@@ -42,7 +42,7 @@ async def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
             undo.callback(task.cancel)
         else:
             await undo.enter_async_context(serving(InnerGateway().application(), socket))
-        yield await undo.enter_async_context(LiveGateway(socket))
+        yield await undo.enter_async_context(GatewayClient(socket))
 
 
 async def refusal(attempt: object) -> Refusal:
@@ -51,24 +51,24 @@ async def refusal(attempt: object) -> Refusal:
     return refused.value
 
 
-async def test_nothing_is_open_at_first_and_ending_what_is_not_there_is_no_error(gateway: LiveGateway) -> None:
+async def test_nothing_is_open_at_first_and_ending_what_is_not_there_is_no_error(gateway: GatewayClient) -> None:
     assert await gateway.sessions() == {}
     await gateway.close(uuid4())
     await gateway.close(uuid4())
 
 
-async def test_what_is_no_offer_is_refused_as_such(gateway: LiveGateway) -> None:
+async def test_what_is_no_offer_is_refused_as_such(gateway: GatewayClient) -> None:
     for offer in ("", "hello", "v=0\r\n"):
         assert (await refusal(gateway.open(uuid4(), uuid4(), offer))).code is Code.OFFER_MALFORMED
     assert await gateway.sessions() == {}
 
 
-async def test_switching_what_is_not_there_is_refused(gateway: LiveGateway) -> None:
+async def test_switching_what_is_not_there_is_refused(gateway: GatewayClient) -> None:
     assert (await refusal(gateway.switch(uuid4(), uuid4()))).code in (Code.NOT_FOUND, Code.SOURCE_NOT_LIVE)
 
 
 async def test_a_gateway_that_is_away_is_said_to_be(tmp_path: Path) -> None:
-    async with LiveGateway(tmp_path / "none.sock") as away:
+    async with GatewayClient(tmp_path / "none.sock") as away:
         for attempt in (away.sessions(), away.close(uuid4()), away.open(uuid4(), uuid4(), OFFER)):
             found = await refusal(attempt)
             assert (found.code, found.facts) == (Code.GATEWAY_AWAY, {"retry_after": 1})

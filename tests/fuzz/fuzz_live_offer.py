@@ -7,7 +7,8 @@ from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters
 from aiortc.rtcicetransport import RTCIceCandidate, RTCIceParameters
 
 from vms.model import Codec, CodecConfig
-from web.live.negotiation import Choice, Refusal, Side, answer, choose, read_offer
+from web.live.negotiation import Choice, Side, answer, choose, read_offer
+from web.live.refusals import Refusal
 
 CONFIGS = (
     CodecConfig(Codec.H264, parameter_sets=(bytes.fromhex("6742c01e"),), rfc6381="avc1.42c01e"),

@@ -162,7 +162,7 @@ class WebSite:
         changes = {
             "password_hash": await self.parts.identity.passwords.hash(password), "must_change_password": False
         }  # fmt: skip
-        await self.catalogue.change_user(user.id, changes)
+        await self.catalogue.change_user(user.id, changes, record=TESTER.does("change_user", now_ns))
         for wanted in roles:
             role, how = wanted if isinstance(wanted, tuple) else (wanted, {})
             await give_role(self.catalogue, TESTER, now_ns, user, role=role, **how)

@@ -130,7 +130,7 @@ async def _registered(site: Site, addresses: Sequence[tuple[str, SourceKind]]) -
         for name, role in (("anna", Role.OPERATOR), ("szef", Role.ADMINISTRATOR)):
             user, _ = await create_user(catalogue, passwords, TESTER, now_ns, name=name, role=role)
             changes = {"password_hash": await passwords.hash(OF_USER), "must_change_password": False}
-            await catalogue.change_user(user.id, changes)
+            await catalogue.change_user(user.id, changes, record=TESTER.does("change_user", now_ns))
         _, secret = await create_token(
             catalogue, TESTER, now_ns, user, name="t", acts=[Act.VIEW_LIVE, Act.READ_HEALTH], days=1
         )

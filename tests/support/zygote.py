@@ -19,7 +19,7 @@ from typing import IO, Self
 
 ROOT = Path(__file__).resolve().parents[2]
 _IMPORTS = (
-    "vms.cli.app", "vms.cli.registry", "vms.cli.footage", "vms.cameras.camera_csv", "vms.cameras.probing", "vms.cli.importing",
+    "vms.cli.app", "vms.cli.registry", "vms.cli.footage", "vms.cameras.camera_csv", "vms.cameras.probing", "vms.cli.camera_import",
     "storage.objects.s3", "uvloop", "rich.table", "rich.progress", "vms.processes", "recorder.host",
 )  # fmt: skip
 

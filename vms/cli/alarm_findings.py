@@ -17,8 +17,7 @@ from vms.status.site_judgement import (
     web_trouble,
 )
 from vms.status.site_status import SiteStatus
-
-SECOND_NS = 1_000_000_000
+from vms.timeline import SECOND_NS
 
 
 def observe(status: SiteStatus, mono_ns: int) -> Observation:

@@ -289,7 +289,7 @@ def import_cameras(
 ) -> None:
     """Add and change cameras by a table. A dry run unless --commit; a bad row stops all of it unless --skip-bad."""
     from vms.cameras.camera_csv import Verdict
-    from vms.cli.importing import import_table, verdict_json
+    from vms.cli.camera_import import import_table, verdict_json
 
     site = ctx.obj.create_site() if commit else ctx.obj.open_site()
     with working("importing"):

@@ -170,14 +170,15 @@ def finding_lines(findings: Sequence[Finding], streams: Streams, zone: ZoneInfo)
 
 def _when(finding: Finding, zone: ZoneInfo) -> str:
     """From when to when, in local time: whole seconds that hold all of it."""
-    from vms.localtime import NS, format_local
+    from vms.localtime import format_local
+    from vms.timeline import SECOND_NS
 
     if finding.start_ns is None:
         return ""
     start = format_local(finding.start_ns, zone, digits=0)
     if finding.end_ns is None:
         return f"from {start}"
-    return f"{start} to {format_local(-(-finding.end_ns // NS) * NS, zone, digits=0)}"
+    return f"{start} to {format_local(-(-finding.end_ns // SECOND_NS) * SECOND_NS, zone, digits=0)}"
 
 
 def _show(report: CheckReport, streams: Streams, seconds: float, zone: ZoneInfo) -> None:

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from vms.timeline import SECOND_NS
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer in JSON (docs/reference/cli.md).")]
 
 TELL_SECONDS = 10.0
@@ -122,7 +124,7 @@ def progress_text(done: int, total: int, seconds: float, unit: str) -> str:
     from vms.localtime import format_duration
 
     rate = done / seconds if seconds > 0 else 0.0
-    left = f", {format_duration(round((total - done) / rate) * 1_000_000_000)} left" if rate else ""
+    left = f", {format_duration(round((total - done) / rate) * SECOND_NS)} left" if rate else ""
     return f"{done} of {total} {unit}, {rate:.{0 if rate >= 10 else 1}f} a second{left}"
 
 

@@ -112,7 +112,7 @@ def take(
     taken = asyncio.run(work())
     if not taken:
         raise UserError(f"user {user} has no such role; see: vms role grants {user}")
-    note(f"{taken} grants taken from user {user}")
+    note(f"{'1 grant' if taken == 1 else f'{taken} grants'} taken from user {user}")
 
 
 @roles_app.command(epilog="Example: vms role grants anna.nowak")

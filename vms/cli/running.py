@@ -58,7 +58,7 @@ class RunningSite:
 
     async def wait(self, stop: asyncio.Event, seconds: float | None = None) -> None:
         """Until `stop` is set or `seconds` are over; raises what ended a supervising task, which is a bug."""
-        stopped = asyncio.ensure_future(stop.wait())
+        stopped = asyncio.create_task(stop.wait(), name="asked to stop")
         try:
             done, _ = await asyncio.wait(
                 {stopped, *self._tasks.values()}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED

@@ -26,6 +26,7 @@ from vms.status.site_judgement import (
 )
 from vms.status.site_status import CLOCK_OFF_NS, ArchiverLine, Level, SiteStatus, StreamLine
 from vms.status.spool_disk import size
+from vms.timeline import SECOND_NS
 
 MOST_NOTES = 6
 NARROW, WIDE = 70, 100
@@ -267,7 +268,7 @@ def _one_line(text: str, width: int, style: str) -> Text:
 
 def short(ns: int) -> str:
     """A duration in one or two units: `12 s`, `3 min 05 s`, `5 h 12 min`, `3 d 4 h`."""
-    seconds = max(0, ns) // 1_000_000_000
+    seconds = max(0, ns) // SECOND_NS
     if seconds < 60:
         return f"{seconds} s"
     if seconds < 3600:

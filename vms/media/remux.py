@@ -21,6 +21,7 @@ from vms.media.boxes import HEADER, box
 from vms.media.sample_entry import sample_entry
 from vms.media.track_boxes import file_type, movie_header, sample_description, seconds_since_1904, table, track
 from vms.model import AccessUnit, CodecConfig
+from vms.timeline import SECOND_NS
 
 _CHUNK_BYTES = 1 << 20
 _LIMIT_32 = 1 << 32
@@ -99,7 +100,7 @@ class RemuxWriter:
 
     def _edits(self, item: _Track, part: Shown) -> tuple[bytes, int]:
         """`edts` (§8.6.5) and the track's duration, in the movie's time scale, halves upward."""
-        delay = _rescale(part.delay_ns, self._timescale, 1_000_000_000)
+        delay = _rescale(part.delay_ns, self._timescale, SECOND_NS)
         length = _rescale(part.end_pts - part.start_pts, self._timescale, item.config.clock_hz)
         rows = [(delay, -1)] if delay else []
         rows.append((length, part.start_pts - item.decode_start()))

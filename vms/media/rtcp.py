@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass
 
 from vms.errors import MalformedError
+from vms.timeline import SECOND_NS
 
 NTP_TO_UNIX_S = 2_208_988_800  # seconds from 1900 to 1970
 _ERA_S = 1 << 32
@@ -78,13 +79,13 @@ def ntp_to_utc_ns(ntp: int) -> int:
     seconds = ntp >> 32
     if seconds < 1 << 31:
         seconds += _ERA_S
-    return (seconds - NTP_TO_UNIX_S) * 1_000_000_000 + ((ntp & 0xFFFFFFFF) * 1_000_000_000 + (1 << 31) >> 32)
+    return (seconds - NTP_TO_UNIX_S) * SECOND_NS + ((ntp & 0xFFFFFFFF) * SECOND_NS + (1 << 31) >> 32)
 
 
 def utc_ns_to_ntp(utc_ns: int) -> int:
     """The 64-bit NTP timestamp nearest to UTC `utc_ns`; inverse of `ntp_to_utc_ns` to the nanosecond (1968 to 2104)."""
-    seconds, rest = divmod(utc_ns, 1_000_000_000)
-    fraction = ((rest << 32) + 500_000_000) // 1_000_000_000
+    seconds, rest = divmod(utc_ns, SECOND_NS)
+    fraction = ((rest << 32) + 500_000_000) // SECOND_NS
     return (((seconds + NTP_TO_UNIX_S) << 32) + fraction) & 0xFFFFFFFFFFFFFFFF
 
 

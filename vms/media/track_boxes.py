@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from vms.media.boxes import box, full_box
 from vms.model import CodecConfig
+from vms.timeline import SECOND_NS
 
 EPOCH_1904_S = 2_082_844_800
 _MATRIX = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
@@ -18,7 +19,7 @@ _LANGUAGE_UND = 0x55C4
 
 def seconds_since_1904(utc_ns: int) -> int:
     """A creation time; 0, "unknown", for what lies before 1904."""
-    return max(0, utc_ns // 1_000_000_000 + EPOCH_1904_S)
+    return max(0, utc_ns // SECOND_NS + EPOCH_1904_S)
 
 
 def file_type(major: bytes, *compatible: bytes) -> bytes:

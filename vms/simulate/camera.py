@@ -22,6 +22,7 @@ from vms.simulate.journal import Journal
 from vms.simulate.packets import Cut, Reel
 from vms.simulate.quirks import KNOWN
 from vms.simulate.wheel import Wheel
+from vms.timeline import SECOND_NS
 
 REPORT_INTERVAL_NS = 5_000_000_000
 MAX_BACKLOG_UNITS = 2_000  # of a stalled listener: over a minute at 25 fps
@@ -73,7 +74,7 @@ class Stream:
         self.counters = Counters()
         self._quirks = script.quirks
         rate = VIDEO_CLOCK_HZ / SLOW if "slow_delivery" in self._quirks else Fraction(VIDEO_CLOCK_HZ)
-        self._ticks, self._per_ns = rate.numerator, rate.denominator * 1_000_000_000  # of media time
+        self._ticks, self._per_ns = rate.numerator, rate.denominator * SECOND_NS  # of media time
         self._wheel = wheel
         self._faults = Faults(f"{seed}:{camera}:{kind}", script.loss, round(script.jitter_ms * 1_000_000))
         self._lossy = self._faults  # instead, for a while

@@ -25,6 +25,7 @@ from vms.model import GapReason, StreamKind
 from vms.ntp import HostClock, ask_kernel, host_clock
 from vms.status.asking import live_answers, web_answers
 from vms.status.spool_disk import ask_disk
+from vms.timeline import SECOND_NS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,7 @@ STALE_NS = 5_000_000_000
 ARCHIVER_SILENT_NS = 10_000_000_000  # it reports every two seconds
 CLOCK_OFF_NS = 1_000_000_000
 FEED_SECONDS = 3.0
-END_OF_TIME_NS = 253_402_300_800 * 10**9  # the year 10000
+END_OF_TIME_NS = 253_402_300_800 * SECOND_NS  # the year 10000
 MOST_STATUS_BYTES = 1 << 20
 MOST_WHY_BYTES = 500
 _STARTING = ("connecting", "waiting", "settling")

@@ -1,15 +1,14 @@
 """The built client as files: the page itself, never kept by browsers, and hashed assets, kept for ever.
 
 Owns which files may be had (those that are in the folder when the process starts, by exact name), in which form (as the build
-compressed them, where the browser takes that), and the policy under which the page runs. `__CSP_NONCE__` in the page becomes a fresh nonce at each delivery, for the style elements that the
-component kit makes. Any other address that is no interface's gives the page too: the client has its own routes.
+compressed them, where the browser takes that), and the policy under which the page runs. Any other address that is no
+interface's gives the page too: the client has its own routes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import mimetypes
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,12 @@ from web.identity.refusals import Code
 
 DIST = Path(__file__).parents[1] / "client" / "dist"
 ASSETS = "assets/"  # names in here carry a hash of their content
-NONCE = "__CSP_NONCE__"
+# Only our own origin; no inline script and no inline style.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "font-src 'self'; connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'; object-src 'none'"
+)
 CODINGS = {"br": "br", "gz": "gzip"}  # by suffix, the smallest first
 _TYPES = {
     ".js": "text/javascript",
@@ -28,16 +32,6 @@ _TYPES = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
-
-
-def page_policy(nonce: str) -> str:
-    """Only our own origin; no inline script; styles of our own, or with this delivery's nonce."""
-    return (
-        "default-src 'none'; script-src 'self'; "
-        f"style-src 'self' 'nonce-{nonce}'; img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self'; "
-        "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors 'none'; object-src 'none'"
-    )
 
 
 @dataclass(frozen=True)
@@ -89,10 +83,8 @@ class ClientFiles:
         page = self.files.get("index.html")
         if page is None or path.startswith(ASSETS) or ("." in path.rpartition("/")[2] and path != "index.html"):
             return problem(Code.NOT_FOUND)
-        nonce = secrets.token_urlsafe(18)
-        content = page.plain.decode().replace(NONCE, nonce)
-        headers = {"Cache-Control": "no-store", "Content-Security-Policy": page_policy(nonce)}
-        return Response(content, media_type="text/html; charset=utf-8", headers=headers)
+        headers = {"Cache-Control": "no-store", "Content-Security-Policy": PAGE_POLICY}
+        return Response(page.plain, media_type="text/html; charset=utf-8", headers=headers)
 
 
 def _file(path: str, file: Kept, accepted: str, known: str) -> Response:

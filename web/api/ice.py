@@ -10,6 +10,8 @@ import base64
 import hmac
 from dataclasses import dataclass
 
+from vms.timeline import SECOND_NS
+
 CREDENTIAL_SECONDS = 3600  # needed while a session begins; one that goes on keeps its allocation
 
 
@@ -25,7 +27,7 @@ class IceServers:
         """Values of `Link` headers."""
         links = [f'<{self.stun_url}>; rel="ice-server"'] if self.stun_url else []
         if self.turn_url and self.turn_secret:
-            name = str(now_ns // 1_000_000_000 + CREDENTIAL_SECONDS)
+            name = str(now_ns // SECOND_NS + CREDENTIAL_SECONDS)
             mac = hmac.digest(self.turn_secret.encode(), name.encode(), "sha1")
             credential = base64.b64encode(mac).decode()
             links.append(

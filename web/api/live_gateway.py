@@ -41,7 +41,7 @@ class LiveAnswer:
     why: str
 
 
-class LiveGateway:
+class GatewayClient:
     """Use from one event loop; close at the end. Every call may refuse with GATEWAY_AWAY."""
 
     def __init__(self, socket: Path) -> None:

@@ -20,7 +20,8 @@ from vms.errors import CatalogueError
 from vms.localtime import format_utc
 from vms.metrics import Metrics
 from vms.model import Camera, Stream, StreamKind
-from web.api.live_gateway import LiveAnswer, LiveGateway
+from vms.timeline import SECOND_NS
+from web.api.live_gateway import GatewayClient, LiveAnswer
 from web.api.watching import Watch
 from web.identity.access import Access, Act, is_purpose
 from web.identity.callers import Caller, access_of
@@ -41,7 +42,7 @@ class LiveViews:
     """All live views of the site. Use from one event loop; `run` beside it."""
 
     def __init__(
-        self, catalogue: Catalogue, gateway: LiveGateway, watch: Watch, clock: Clock, metrics: Metrics, *,
+        self, catalogue: Catalogue, gateway: GatewayClient, watch: Watch, clock: Clock, metrics: Metrics, *,
         most_of_user: int,
     ) -> None:  # fmt: skip
         self._catalogue, self._gateway, self._watch = catalogue, gateway, watch
@@ -169,8 +170,8 @@ class LiveViews:
         while True:
             self._woken.clear()
             await self.compare()
-            waiting = asyncio.ensure_future(self._woken.wait())
-            ticking = asyncio.ensure_future(self._clock.sleep(LOOK_SECONDS))
+            waiting = asyncio.create_task(self._woken.wait(), name="live views woken")
+            ticking = asyncio.create_task(self._clock.sleep(LOOK_SECONDS), name="next look at live views")
             try:
                 await asyncio.wait({waiting, ticking}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -246,7 +247,7 @@ class LiveViews:
 
     def _end_of(self, view: LiveView, why: Why, actor: Actor | None, now_ns: int) -> Happening:
         who = actor or Actor(view.user_name, view.user_id)
-        seconds = max(0, now_ns - view.started_ns) // 1_000_000_000
+        seconds = max(0, now_ns - view.started_ns) // SECOND_NS
         camera = self._watch.cameras.get(view.camera_id)
         return who.does("end_live", now_ns, camera=camera, view=str(view.id), why=why, seconds=seconds)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vms.metrics import Metrics
     from vms.site import Site
     from web.api.ice import IceServers
-    from web.api.live_gateway import LiveGateway
+    from web.api.live_gateway import GatewayClient
     from web.api.live_views import LiveViews
     from web.api.watching import Watch
     from web.identity.checkpoints import AuditKey
@@ -46,7 +46,7 @@ class Parts:
     identity: Identity
     watch: Watch
     views: LiveViews
-    gateway: LiveGateway
+    gateway: GatewayClient
     feed: FeedClient
     ice: IceServers
     audit_key: AuditKey
@@ -69,8 +69,8 @@ def parts_of(connection: HTTPConnection) -> Parts:
     return parts
 
 
-def address_of(connection: HTTPConnection) -> str:
-    """The client's address. Headers of proxies are not believed."""
+def ip_of(connection: HTTPConnection) -> str:
+    """The client's IP address. Headers of proxies are not believed."""
     return connection.client.host if connection.client else ""
 
 
@@ -105,7 +105,7 @@ class Need:
 
 async def caller_of_request(request: Request) -> Caller:
     """Who asks. Refusals NOT_SIGNED_IN, CSRF."""
-    parts, ip = parts_of(request), address_of(request)
+    parts, ip = parts_of(request), ip_of(request)
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     if scheme:
         if scheme.lower() != "bearer":

@@ -33,7 +33,7 @@ from web.api.client_files import ClientFiles
 from web.api.connections import MOST_CONNECTIONS, Connection
 from web.api.door import BACKLOG, address_of, open_socket
 from web.api.ice import IceServers
-from web.api.live_gateway import LiveGateway
+from web.api.live_gateway import GatewayClient
 from web.api.live_views import LiveViews
 from web.api.parts import Parts
 from web.api.tls import TlsFiles, tls_files, utc_now
@@ -112,7 +112,7 @@ async def run_web(site: Site, on_listening: Listening | None = None, *, listenin
 async def build(site: Site, clock: Clock, metrics: Metrics, undo: AsyncExitStack, *, tls: bool) -> Parts:
     """The parts of a site's web process; `undo` closes what they open."""
     catalogue = await undo.enter_async_context(Catalogue(site.catalogue_url, site.sealer))
-    gateway = await undo.enter_async_context(LiveGateway(site.live_socket))
+    gateway = await undo.enter_async_context(GatewayClient(site.live_socket))
     feed = FeedClient(site.settings.feed.socket)
     watch = Watch(catalogue, feed, clock)
     identity = Identity(catalogue, site.key, clock)

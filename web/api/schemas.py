@@ -1,8 +1,7 @@
 """The JSON of the interface, in and out, apart from people and their rights (`web.api.schemas_people`).
 
 Owns shapes, limits of what is taken in, and the examples of the OpenAPI description, from which the client's types are
-made. Names are snake_case, ids UUIDs, times UTC in RFC 3339 with Z, nanoseconds strings (JavaScript's numbers end at
-2⁵³). What comes in knows no unknown fields.
+made. Names are snake_case, ids UUIDs, times UTC in RFC 3339 with Z. What comes in knows no unknown fields.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from storage.catalogue import HistoryKind
 from vms.cameras.camera_csv import Verdict
 from vms.model import SourceKind
 from web.identity.access import Act
@@ -22,7 +22,6 @@ Text = Annotated[str, Field(max_length=LONGEST_NAME)]
 Address = Annotated[str, Field(max_length=2048)]
 Password = Annotated[str, Field(max_length=1024)]
 Instant = Annotated[str, Field(examples=["2026-11-30T07:15:00.000Z"], description="UTC, RFC 3339.")]
-NsText = Annotated[str, Field(pattern=r"^-?[0-9]{1,20}$", examples=["1780000000000000000"])]
 
 CAMERA_ID = "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e"
 
@@ -88,7 +87,6 @@ class Problem(Outgoing):
     said: Said | None = Field(
         None, description="More exactly than `code`, where a person typed or sent something wrong."
     )
-    challenge: str | None = Field(None, description="What else must be shown: reserved for second factors.")
 
 
 class Site(Outgoing):
@@ -229,6 +227,19 @@ class CameraChange(CameraFields):
 class CameraWritten(Outgoing):
     camera: Camera
     warnings: list[Said] = Field(description="Likeness to another camera: same name or address.")
+
+
+class CameraHistoryEntry(Outgoing):
+    model_config = example(
+        at="2026-11-30T07:15:00.000Z", kind="renamed", by="anna.nowak", changes={"name": ["Rynek", "Rynek 1"]},
+    )  # fmt: skip
+
+    at: Instant
+    kind: HistoryKind
+    by: str
+    changes: dict[str, tuple[str, str]] = Field(
+        description="Field → what it was, what it is; no user name, no password."
+    )
 
 
 class CameraTest(Incoming):

@@ -11,6 +11,7 @@ from storage.catalogue import AuditEntry, Login, StoredGrant, StoredLayout, User
 from vms.localtime import LATEST_NS, format_utc
 from vms.model import Camera, StreamKind
 from vms.sentences import Sentence, say
+from vms.timeline import SECOND_NS
 from web.api import schemas, schemas_people
 from web.api.watching import CameraNow, StreamNow
 from web.identity.access import Access, Act, Role, Scope, roles_in_force
@@ -21,10 +22,6 @@ from web.identity.refusals import invalid
 
 def instant(ns: int | None) -> str | None:
     return None if ns is None else format_utc(ns)
-
-
-def instant_of(ns: int) -> str:
-    return format_utc(ns)
 
 
 def parse_instant(text: str | None, field: str) -> int | None:
@@ -38,7 +35,7 @@ def parse_instant(text: str | None, field: str) -> int | None:
         since = found.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise invalid(field, say("time_form")) from error
-    ns = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+    ns = (since.days * 86_400 + since.seconds) * SECOND_NS + since.microseconds * 1000
     if not 0 <= ns <= LATEST_NS:
         raise invalid(field, say("time_range"))
     return ns
@@ -78,10 +75,6 @@ def said(sentence: Sentence) -> schemas.Said:
     return schemas.Said(code=sentence.code, facts=sentence.facts, text=str(sentence), note=sentence.note)
 
 
-def etag(version: int) -> str:
-    return f'"{version}"'
-
-
 def _stream(stream_id: UUID, kind: StreamKind, record: bool, now: StreamNow) -> schemas.CameraStream:
     return schemas.CameraStream(
         id=stream_id, kind=word_of(kind), codec=now.codec, width=now.width, height=now.height, fps=now.fps,
@@ -106,7 +99,7 @@ def session(caller: Caller) -> schemas_people.Session:
             language=_language(login.user.language), must_change_password=login.user.must_change_password,
         ),
         roles=roles_in_force(caller.grants, caller.now_ns), acts=caller.acts_somewhere(), csrf=caller.csrf,
-        expires_at=instant_of(login.session.expires_ns),
+        expires_at=format_utc(login.session.expires_ns),
         confirmed_until=instant(confirmed) if confirmed and confirmed > caller.now_ns else None,
         login_notice=schemas_people.LoginNotice(
             last_at=instant(notice.get("last_ns")), last_ip=notice.get("last_ip"), failed_since=notice.get("failed", 0)
@@ -118,7 +111,7 @@ def user(found: User, grants: list[StoredGrant], now_ns: int) -> schemas_people.
     return schemas_people.User(
         id=found.id, name=found.name, display_name=found.display_name, language=_language(found.language),
         disabled=found.disabled_ns is not None, must_change_password=found.must_change_password,
-        created_at=instant_of(found.created_ns), last_sign_in_at=instant(found.signed_in_ns),
+        created_at=format_utc(found.created_ns), last_sign_in_at=instant(found.signed_in_ns),
         roles=roles_in_force(grants_of(grants), now_ns), version=found.version,
     )  # fmt: skip
 
@@ -128,7 +121,7 @@ def grant(found: StoredGrant) -> schemas_people.Grant:
         id=found.id, user_id=found.user_id, role=Role(found.role), scope=Scope(found.scope), group=found.camera_group,
         camera_id=found.camera_id, expires_at=instant(found.expires_ns),
         back_hours=None if found.back_ns is None else found.back_ns // HOUR_NS,
-        created_at=instant_of(found.created_ns), created_by=found.created_by,
+        created_at=format_utc(found.created_ns), created_by=found.created_by,
     )  # fmt: skip
 
 
@@ -147,7 +140,7 @@ def token(login: Login) -> schemas_people.Token:
     assert found is not None
     return schemas_people.Token(
         id=found.id, name=found.name, user=login.user.name, acts=[a for a in Act if a in found.acts],
-        created_at=instant_of(found.created_ns), expires_at=instant_of(found.expires_ns),
+        created_at=format_utc(found.created_ns), expires_at=format_utc(found.expires_ns),
         used_at=instant(found.used_ns), revoked=found.revoked_ns is not None,
     )  # fmt: skip
 
@@ -156,7 +149,7 @@ def layout(found: StoredLayout, caller: Caller) -> schemas.Layout:
     return schemas.Layout.model_validate(
         {
             "id": found.id, "name": found.name, "shared": found.shared, "version": found.version,
-            "author": found.author, "mine": found.user_id == caller.id, "updated_at": instant_of(found.updated_ns),
+            "author": found.author, "mine": found.user_id == caller.id, "updated_at": format_utc(found.updated_ns),
             **json.loads(found.body),
         }
     )  # fmt: skip
@@ -164,7 +157,7 @@ def layout(found: StoredLayout, caller: Caller) -> schemas.Layout:
 
 def audit_item(entry: AuditEntry) -> schemas.AuditItem:
     return schemas.AuditItem(
-        number=entry.number, at=instant_of(entry.at_ns), user=entry.user_name, user_id=entry.user_id, ip=entry.ip,
+        number=entry.number, at=format_utc(entry.at_ns), user=entry.user_name, user_id=entry.user_id, ip=entry.ip,
         act=entry.act, object=entry.object, camera_id=entry.camera_id, detail=json.loads(entry.detail),
         purpose=entry.purpose, leaf=entry.leaf.hex(),
     )  # fmt: skip

@@ -72,6 +72,7 @@ class Watch:
         self.recorder_answers = False
         self.catalogue_answers = False
         self.version: tuple[int, int] | None = None
+        self._reading = asyncio.Lock()
 
     def registered(self) -> Mapping[UUID, Camera]:
         """All cameras, for answers that tell that one is not there. Refusal CATALOGUE_AWAY while none was read yet."""
@@ -91,19 +92,20 @@ class Watch:
         await self.read_states()
 
     async def read_cameras(self) -> None:
-        """The registry, if it changed since the last time."""
-        try:
-            version = await self._catalogue.registry_version()
-            if version != self.version:
-                found = await self._catalogue.cameras(include_retired=True)
-                self.cameras = {c.id: replace(c, username="", password="") for c in found}
-                self.version = version
-        except CatalogueError as error:
-            if self.catalogue_answers:
-                log.warning("the cameras cannot be read: %s", error)
-            self.catalogue_answers = False
-        else:
-            self.catalogue_answers = True
+        """The registry, if it changed since the last time. One at a time: an older answer never replaces a newer one."""
+        async with self._reading:
+            try:
+                version = await self._catalogue.registry_version()
+                if version != self.version:
+                    found = await self._catalogue.cameras(include_retired=True)
+                    self.cameras = {c.id: replace(c, username="", password="") for c in found}
+                    self.version = version
+            except CatalogueError as error:
+                if self.catalogue_answers:
+                    log.warning("the cameras cannot be read: %s", error)
+                self.catalogue_answers = False
+            else:
+                self.catalogue_answers = True
 
     async def read_states(self) -> None:
         """What the recorder says of every stream."""

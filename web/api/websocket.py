@@ -24,7 +24,7 @@ from vms.errors import CatalogueError
 from vms.localtime import format_utc
 from vms.ntp import ask_kernel, host_clock
 from web.api import schemas
-from web.api.parts import Parts, address_of, parts_of, require_same_origin
+from web.api.parts import Parts, ip_of, parts_of, require_same_origin
 from web.api.watching import CameraNow
 from web.identity.access import Access
 from web.identity.callers import Caller, caller_of
@@ -75,7 +75,7 @@ async def serve(websocket: WebSocket) -> None:
 
 async def _caller_of(websocket: WebSocket, parts: Parts) -> Caller:
     """Who connects; while the catalogue is away, who that was when it last answered."""
-    secret, ip = websocket.cookies.get(parts.cookie, ""), address_of(websocket)
+    secret, ip = websocket.cookies.get(parts.cookie, ""), ip_of(websocket)
     try:
         return await parts.identity.by_session(secret, ip=ip)
     except CatalogueError:

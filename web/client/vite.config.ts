@@ -5,7 +5,7 @@ import react from "@vitejs/plugin-react";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
-const WORTH_IT = /\.(js|css|svg)$/; // the page itself differs at each delivery, fonts are compressed already
+const WORTH_IT = /\.(js|css|svg)$/; // the page itself is a few lines, fonts are compressed already
 
 /** `x.js.br` and `x.js.gz` beside `x.js`, where they are smaller: the web process serves them and compresses nothing. */
 function compressed(): Plugin {

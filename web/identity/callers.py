@@ -12,9 +12,9 @@ from uuid import UUID
 
 from storage.catalogue import Actor, Login, StoredGrant
 from vms.model import Camera
+from vms.timeline import SECOND_NS
 from web.identity.access import NO_ACCESS, OF_A_CAMERA, ROLES, Access, Act, Grant, Role, Scope, access, narrowed
 
-NS = 1_000_000_000
 SESSION_SECONDS = 13 * 3600  # a shift of twelve hours and its handing over
 IDLE_SECONDS = 2 * 3600  # without a request; an open page makes one at least every minute
 CONFIRMED_SECONDS = 10 * 60
@@ -76,7 +76,7 @@ def holds(login: Login, now_ns: int) -> bool:
     if login.user.disabled_ns is not None:
         return False
     if (session := login.session) is not None:
-        return session.expires_ns > now_ns and session.seen_ns + IDLE_SECONDS * NS > now_ns
+        return session.expires_ns > now_ns and session.seen_ns + IDLE_SECONDS * SECOND_NS > now_ns
     token = login.token
     return token is not None and token.revoked_ns is None and token.expires_ns > now_ns
 

@@ -15,14 +15,14 @@ from storage.catalogue import Actor, Catalogue, Detail, StoredGrant, StoredToken
 from vms.errors import UserError
 from vms.localtime import format_utc
 from vms.sentences import say
+from vms.timeline import SECOND_NS
 from web.identity.access import Act, Role, Scope
-from web.identity.callers import NS
 from web.identity.passwords import Passwords, one_time_password
 from web.identity.refusals import Code, Refusal, in_words, invalid, not_found, refused
 from web.identity.signing_in import TOKEN_PREFIX, check_name, digest_of
 
 LANGUAGES = ("pl", "en")
-HOUR_NS = 3600 * NS
+HOUR_NS = 3600 * SECOND_NS
 
 
 async def create_user(

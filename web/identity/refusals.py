@@ -43,7 +43,6 @@ class Code(StrEnum):
     GATEWAY_AWAY = "gateway_away"
     RECORDER_AWAY = "recorder_away"
     CATALOGUE_AWAY = "catalogue_away"
-    CAMERA_TEST_FAILED = "camera_test_failed"
     SETUP_DONE = "setup_done"
     INTERNAL = "internal"
 
@@ -55,7 +54,7 @@ STATUS: dict[Code, int] = {
     Code.NOT_FOUND: 404, Code.METHOD_NOT_ALLOWED: 405, Code.CONFLICT: 409, Code.SOURCE_NOT_LIVE: 409, Code.STALE: 412,
     Code.PRECONDITION_REQUIRED: 428, Code.INVALID: 422, Code.TOO_LARGE: 413, Code.UNSUPPORTED_TYPE: 415,
     Code.CODEC_UNSUPPORTED: 406, Code.OFFER_MALFORMED: 400, Code.TOO_MANY_SESSIONS: 503, Code.GATEWAY_AWAY: 503,
-    Code.RECORDER_AWAY: 503, Code.CATALOGUE_AWAY: 503, Code.CAMERA_TEST_FAILED: 502, Code.SETUP_DONE: 410,
+    Code.RECORDER_AWAY: 503, Code.CATALOGUE_AWAY: 503, Code.SETUP_DONE: 410,
     Code.INTERNAL: 500,
 }  # fmt: skip
 
@@ -87,7 +86,6 @@ TITLES: dict[Code, str] = {
     Code.GATEWAY_AWAY: "The live gateway does not answer",
     Code.RECORDER_AWAY: "The recorder does not answer",
     Code.CATALOGUE_AWAY: "The catalogue does not answer",
-    Code.CAMERA_TEST_FAILED: "The camera could not be received",
     Code.SETUP_DONE: "The site has been set up already",
     Code.INTERNAL: "Something here is broken; it is in the log",
 }

@@ -24,8 +24,9 @@ from vms.clock import Clock
 from vms.errors import CatalogueError, UserError
 from vms.sentences import say
 from vms.supervise import Backoff
+from vms.timeline import SECOND_NS
 from web.identity.access import Role, Scope
-from web.identity.callers import CONFIRMED_SECONDS, NS, SESSION_SECONDS, Caller, caller_of
+from web.identity.callers import CONFIRMED_SECONDS, SESSION_SECONDS, Caller, caller_of
 from web.identity.passwords import Passwords, check_strength, one_time_password
 from web.identity.refusals import Code, Refusal, invalid
 from web.identity.throttling import Devices, Throttle, attempt_keys
@@ -33,7 +34,7 @@ from web.identity.throttling import Devices, Throttle, attempt_keys
 log = logging.getLogger(__name__)
 
 TOKEN_PREFIX = "stroz_"  # noqa: S105 - what a token begins with
-TOUCH_NS = 60 * NS  # how exactly it is known when a login was last used
+TOUCH_NS = 60 * SECOND_NS  # how exactly it is known when a login was last used
 MOST_AGENT_CHARS = 200
 MOST_REMEMBERED = 10_000
 NOTED_AFTER_SECONDS = 0.1  # an answer is on its way by then
@@ -106,8 +107,8 @@ class Identity:
         user = await self._catalogue.user(user.id) or user  # with the failures that were noted meanwhile
         secret = secrets.token_urlsafe(32)
         session = StoredSession(
-            uuid4(), user.id, ip, agent[:MOST_AGENT_CHARS], now_ns, now_ns, now_ns + SESSION_SECONDS * NS,
-            now_ns + CONFIRMED_SECONDS * NS,
+            uuid4(), user.id, ip, agent[:MOST_AGENT_CHARS], now_ns, now_ns, now_ns + SESSION_SECONDS * SECOND_NS,
+            now_ns + CONFIRMED_SECONDS * SECOND_NS,
             {"last_ns": user.signed_in_ns, "last_ip": user.signed_in_ip, "failed": user.failed},
         )  # fmt: skip
         record = Actor(user.name, user.id, ip).does("sign_in", now_ns, f"user {user.name}")
@@ -159,7 +160,7 @@ class Identity:
         await self._require_password(caller, password)
         session = _session_of(caller)
         now_ns = self._clock.wall_ns()
-        until = now_ns + CONFIRMED_SECONDS * NS
+        until = now_ns + CONFIRMED_SECONDS * SECOND_NS
         record = caller.actor.does("confirm_password", now_ns, f"user {caller.login.user.name}")
         await self._catalogue.touch_session(session.id, seen_ns=now_ns, confirmed_until_ns=until, record=record)
         return replace(caller, login=replace(caller.login, session=replace(session, confirmed_until_ns=until)))

@@ -24,7 +24,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 
-NS = 1_000_000_000
+from vms.timeline import SECOND_NS
+
 FREE = 5
 FREE_OF_NETWORK = 30  # a control room behind one address mistypes more often than one person
 LONGEST_SECONDS = 60.0
@@ -57,7 +58,7 @@ class Throttle:
     def wait_seconds(self, keys: tuple[tuple[str, ...], ...], mono_ns: int) -> float:
         """How long until the next attempt is taken; 0: now."""
         until = max((c.until_ns for k in keys if (c := self._counts.get(k)) is not None), default=0)
-        return max(0.0, (until - mono_ns) / NS)
+        return max(0.0, (until - mono_ns) / SECOND_NS)
 
     def held_seconds(self, keys: tuple[tuple[str, ...], ...], mono_ns: int) -> float:
         """How long an attempt that is taken now is held before anything is looked at."""
@@ -85,7 +86,7 @@ class Throttle:
             count.failures, count.last_ns = count.failures + 1, mono_ns
             over = count.failures - FREE
             if over >= 0 and key[0] != "network":
-                count.until_ns = mono_ns + int(min(LONGEST_SECONDS, 2.0 ** min(over, 30)) * NS)
+                count.until_ns = mono_ns + int(min(LONGEST_SECONDS, 2.0 ** min(over, 30)) * SECOND_NS)
             self._counts[key] = count
         while len(self._counts) > MOST_KEYS:
             self._counts.popitem(last=False)
@@ -100,7 +101,7 @@ class Throttle:
 
 
 def _is_forgotten(count: _Count, mono_ns: int) -> bool:
-    return mono_ns - count.last_ns > FORGOTTEN_SECONDS * NS
+    return mono_ns - count.last_ns > FORGOTTEN_SECONDS * SECOND_NS
 
 
 def attempt_keys(account: str, ip: str, device: str | None) -> tuple[tuple[str, ...], ...]:

@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from vms.errors import UserError
-from web.live.negotiation import Refusal
+from web.live.refusals import Refusal
 from web.live.session import facts_of
 from web.live.viewing import Viewing, parse_id, parse_wanted
 

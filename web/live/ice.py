@@ -27,7 +27,7 @@ from aioice.ice import CandidatePair, Connection, StunProtocol
 from aiortc.rtcicetransport import RTCIceGatherer
 
 from vms.errors import UserError
-from web.live.negotiation import Refusal
+from web.live.refusals import Refusal
 
 CONSENT_SECONDS = 1.8  # between checks, give or take a fifth, of a viewer that was not heard of
 HEARD_SECONDS = 5.0  # between checks of one that is: as often as RFC 7675 §5.1 asks

@@ -24,8 +24,8 @@ from aiortc.rtcrtpparameters import (
     RTCRtpParameters,
 )
 
-from vms.errors import VmsError
 from vms.model import Codec, CodecConfig
+from web.live.refusals import Refusal
 
 LARGEST_OFFER_CHARS = 64 * 1024
 MOST_LINES = 1500
@@ -44,16 +44,6 @@ _ICE_PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
 _MID_TOKEN = re.compile(r"[!#$%&'*+.^_`{|}~A-Za-z0-9-]{1,16}")
 _HEVC = re.compile(r"h(?:vc|ev)1\.[A-C]?(\d+)\.[0-9A-Fa-f]+\.([LH])(\d+)")
 _HASHES = ("sha-256", "sha-384", "sha-512")
-
-
-class Refusal(VmsError):
-    """A request that cannot be carried out: its stable code, and how long to wait before asking again."""
-
-    def __init__(self, code: str, detail: str, retry_after: int | None = None) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)

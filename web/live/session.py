@@ -37,8 +37,9 @@ from vms.clock import Clock
 from vms.metrics import Metrics
 from vms.model import CodecConfig
 from web.live.ice import AddressPolicy, GuardedGatherer
-from web.live.negotiation import CAPTURE_TIME, MID, PLAYOUT_DELAY, Choice, Offer, Refusal, Side, answer, choose
+from web.live.negotiation import CAPTURE_TIME, MID, PLAYOUT_DELAY, Choice, Offer, Side, answer, choose
 from web.live.packets import Layout, LiveUnit, ntp_of, shared
+from web.live.refusals import Refusal
 from web.live.sender import Counts, Sender, Wire
 from web.live.source import Source
 from web.live.srtp import TAG_BYTES, Scratch

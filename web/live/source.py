@@ -22,8 +22,8 @@ from vms.media.rtp import split_nals
 from vms.metrics import Metrics
 from vms.model import Codec, CodecConfig, TimedUnit
 from vms.supervise import Backoff, contained, keep_running
-from web.live.negotiation import Refusal
 from web.live.packets import LiveUnit
+from web.live.refusals import Refusal
 
 log = logging.getLogger(__name__)
 

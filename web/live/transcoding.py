@@ -37,23 +37,27 @@ def transcoded(open_units: OpenUnits, command: Sequence[str] = _COMMAND) -> Open
             asyncio.create_task(_fill(open_units, child, events), name="to the transcoder"),
             asyncio.create_task(_drain(child, events), name="from the transcoder"),
         }
+        waiting = _next(events)
         try:
             while True:
-                waiting = asyncio.ensure_future(events.get())
                 done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
                 if waiting in done:
                     yield waiting.result()
+                    waiting = _next(events)
                 else:
-                    waiting.cancel()
                     for task in done:
                         task.result()  # neither ends but by an error
         finally:
-            for task in tasks:
+            for task in (waiting, *tasks):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(waiting, *tasks, return_exceptions=True)
             await _stop(child)
 
     return units
+
+
+def _next(events: asyncio.Queue[FeedEvent]) -> asyncio.Task[FeedEvent]:
+    return asyncio.create_task(events.get(), name="next of the transcoder")
 
 
 async def _start(command: Sequence[str]) -> Process:

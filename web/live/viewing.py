@@ -15,7 +15,8 @@ from uuid import UUID
 
 from vms.errors import UserError
 from vms.feed import FeedClient
-from web.live.negotiation import Choice, Offer, Refusal, choose, read_offer
+from web.live.negotiation import Choice, Offer, choose, read_offer
+from web.live.refusals import Refusal
 from web.live.session import Session, Tools
 from web.live.source import Source, Sources
 from web.live.transcoding import MOST_TRANSCODES, transcoded

@@ -152,7 +152,7 @@ def test_a_cancelled_import_leaves_assignment_and_catalogue_alike(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from storage.camera_registry import CameraRegistry
-    from vms.cli.importing import import_table
+    from vms.cli.camera_import import import_table
 
     (tmp_path / "k.csv").write_text("numer;nazwa;adres\n1;a;h\n2;b;h\n3;c;h\n")
     add = CameraRegistry.add

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from vms.errors import UserError
 from vms.localtime import (
     LATEST_NS,
-    NS,
     day_range,
     format_duration,
     format_local,
@@ -22,9 +21,10 @@ from vms.localtime import (
     parse_instant,
     parse_range,
 )
+from vms.timeline import SECOND_NS
 
 WARSAW = ZoneInfo("Europe/Warsaw")
-NOW = 1_793_000_000 * NS  # 2026-10-26 07:33:20 UTC
+NOW = 1_793_000_000 * SECOND_NS  # 2026-10-26 07:33:20 UTC
 
 instants = st.integers(0, LATEST_NS)
 zones = st.sampled_from(
@@ -33,7 +33,7 @@ zones = st.sampled_from(
 
 
 def utc_ns(text: str) -> int:
-    return int(datetime.fromisoformat(text).timestamp()) * NS
+    return int(datetime.fromisoformat(text).timestamp()) * SECOND_NS
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def utc_ns(text: str) -> int:
     [
         ("2026-10-25T12:30:00Z", utc_ns("2026-10-25T12:30:00+00:00")),
         ("2026-10-25t12:30:00z", utc_ns("2026-10-25T12:30:00+00:00")),
-        ("2026-10-25T14:30:00.25+01:00", utc_ns("2026-10-25T13:30:00+00:00") + NS // 4),
+        ("2026-10-25T14:30:00.25+01:00", utc_ns("2026-10-25T13:30:00+00:00") + SECOND_NS // 4),
         ("2026-10-25 14:30", utc_ns("2026-10-25T13:30:00+00:00")),
         ("2026-07-01 14:30", utc_ns("2026-07-01T12:30:00+00:00")),
         ("2026-07-01 14:30:05.123456789", utc_ns("2026-07-01T12:30:05+00:00") + 123_456_789),
@@ -52,9 +52,9 @@ def utc_ns(text: str) -> int:
         ("today", utc_ns("2026-10-25T23:00:00+00:00")),
         ("Yesterday", utc_ns("2026-10-24T22:00:00+00:00")),
         (" now ", NOW),
-        ("-10m", NOW - 600 * NS),
-        ("-1h30m", NOW - 5400 * NS),
-        ("-2d", NOW - 172_800 * NS),
+        ("-10m", NOW - 600 * SECOND_NS),
+        ("-1h30m", NOW - 5400 * SECOND_NS),
+        ("-2d", NOW - 172_800 * SECOND_NS),
     ],
 )
 def test_typed_times_mean_one_instant(typed: str, expected: int) -> None:
@@ -103,14 +103,14 @@ def test_the_borders_of_a_change_are_plain_times(typed: str) -> None:
     ("day", "hours"), [("2026-10-25", 25), ("2027-03-28", 23), ("2026-11-21", 24), ("2026-10-24", 24)]
 )
 def test_days_have_23_24_or_25_hours(day: str, hours: int) -> None:
-    assert parse_day(day, WARSAW, NOW).duration_ns == hours * 3600 * NS
+    assert parse_day(day, WARSAW, NOW).duration_ns == hours * 3600 * SECOND_NS
 
 
 def test_a_day_whose_midnight_is_skipped_begins_at_the_change() -> None:
     # Beirut's clocks go from 24:00 to 01:00 on the last Sunday of March.
     day = day_range(date(2027, 3, 28), ZoneInfo("Asia/Beirut"))
     assert format_local(day.start_ns, ZoneInfo("Asia/Beirut")) == "2027-03-28 01:00:00+03:00"
-    assert day.duration_ns == 23 * 3600 * NS
+    assert day.duration_ns == 23 * 3600 * SECOND_NS
 
 
 def test_a_day_the_calendar_skipped_is_refused() -> None:
@@ -137,7 +137,7 @@ def test_a_local_time_is_read_or_refused_as_the_zone_says(seconds: int, zone: Zo
     typed = f"{local:%Y-%m-%d %H:%M:%S}"
     twin = local.replace(fold=1 - local.fold)
     if twin.utcoffset() == local.utcoffset():
-        assert parse_instant(typed, zone, NOW) == seconds * NS
+        assert parse_instant(typed, zone, NOW) == seconds * SECOND_NS
     else:
         with pytest.raises(UserError, match="twice"):
             parse_instant(typed, zone, NOW)
@@ -154,17 +154,22 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
 
 def test_formats() -> None:
     assert format_utc(0) == "1970-01-01T00:00:00.000000Z"
-    assert format_utc(NS + 1) == "1970-01-01T00:00:01.000000001Z"
+    assert format_utc(SECOND_NS + 1) == "1970-01-01T00:00:01.000000001Z"
     assert format_utc(1_500_000) == "1970-01-01T00:00:00.001500Z"
     assert format_local(1_500_000, WARSAW) == "1970-01-01 01:00:00.001500+01:00"
     assert format_local(999_999_999, WARSAW, digits=0) == "1970-01-01 01:00:00+01:00"
-    assert [format_duration(s * NS) for s in (0, 59, 60, 3723)] == ["0.0 s", "59.0 s", "1 min 00 s", "1 h 02 min 03 s"]
+    assert [format_duration(s * SECOND_NS) for s in (0, 59, 60, 3723)] == [
+        "0.0 s",
+        "59.0 s",
+        "1 min 00 s",
+        "1 h 02 min 03 s",
+    ]
 
 
 def test_ranges() -> None:
     day = parse_range(WARSAW, NOW, day="2026-10-25")
     assert day == parse_range(WARSAW, NOW, start="2026-10-25", end="2026-10-25")
-    assert parse_range(WARSAW, NOW, start="-10m", end="now").duration_ns == 600 * NS
+    assert parse_range(WARSAW, NOW, start="-10m", end="now").duration_ns == 600 * SECOND_NS
 
 
 @pytest.mark.parametrize(

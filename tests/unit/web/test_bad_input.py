@@ -114,8 +114,9 @@ async def test_cameras_are_changed_as_the_command_line_changes_them(web_site: We
     tag = changed.headers["ETag"]
     gone = await client("PATCH", path, json={"sub_url": "", "replaced": True}, headers={"If-Match": tag})
     assert [s["kind"] for s in gone.json["camera"]["streams"]] == ["main"]
-    kinds = [h["kind"] for h in (await client("GET", f"{path}/history")).json]
-    assert kinds[0] == "added"
+    history = (await client("GET", f"{path}/history")).json
+    assert history[0] == {"at": history[0]["at"], "kind": "added", "by": "szef", "changes": {"name": ["", "Rynek"]}}
+    kinds = [h["kind"] for h in history]
     assert {"disabled", "replaced"} <= set(kinds)
     assert (await client("DELETE", path)).status == 204
     assert (await client("PATCH", path, json={"name": "C"}, headers={"If-Match": "1"})).code == "conflict"

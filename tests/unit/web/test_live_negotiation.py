@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.support.encoded import video
 from tests.support.live_packets import H264, H265, offer_text
 from vms.model import Codec
-from web.live.negotiation import CAPTURE_TIME, MID, PLAYOUT_DELAY, Choice, Refusal, Side, answer, choose, read_offer
+from web.live.negotiation import CAPTURE_TIME, MID, PLAYOUT_DELAY, Choice, Side, answer, choose, read_offer
+from web.live.refusals import Refusal
 
 BASELINE = video(Codec.H264, 2)[0].config
 HEVC = video(Codec.H265, 2)[0].config

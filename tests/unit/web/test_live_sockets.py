@@ -12,7 +12,7 @@ from aioice import stun
 
 from vms.errors import UserError
 from web.live.ice import STUN_BURST, AddressPolicy, GuardedConnection, GuardedProtocol, own_addresses, policy_of
-from web.live.negotiation import Refusal
+from web.live.refusals import Refusal
 from web.live.udp_segment import DatagramSender, kernel_segments
 
 

@@ -15,8 +15,8 @@ from vms.feed import Dropped, FeedEvent, StreamState
 from vms.metrics import Metrics
 from vms.model import GapReason, TimedUnit
 from web.live import source as source_module
-from web.live.negotiation import Refusal
 from web.live.packets import LiveUnit
+from web.live.refusals import Refusal
 from web.live.source import MOST_GROUP_UNITS, Source, Sources
 
 CAPTURE_NS = 1_790_000_000_000_000_000

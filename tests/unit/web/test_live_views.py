@@ -15,7 +15,7 @@ from tests.support.inner_gateway import OFFER, InnerGateway, serving
 from tests.support.web_site import TESTER, WebSite, over, until
 from vms.errors import CatalogueUnavailable
 from vms.model import Camera, StreamKind
-from web.api.live_gateway import LiveGateway
+from web.api.live_gateway import GatewayClient
 from web.api.live_views import MOST_CONNECTING
 from web.identity.access import Act, Role
 from web.identity.people import change_user, create_token, revoke_token, take_role
@@ -77,7 +77,7 @@ async def test_a_long_list_of_sessions_is_read_to_its_end_and_an_endless_one_is_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inner = InnerGateway(sessions={uuid4(): uuid4() for _ in range(2000)})
-    async with serving(inner.application(), tmp_path / "s"), LiveGateway(tmp_path / "s") as gateway:
+    async with serving(inner.application(), tmp_path / "s"), GatewayClient(tmp_path / "s") as gateway:
         assert (await gateway.sessions()).keys() == inner.sessions.keys()
         monkeypatch.setattr("web.api.live_gateway.MOST_ANSWER_BYTES", 200_000)
         with pytest.raises(Refusal) as refused:

@@ -158,7 +158,7 @@ async def things(site: WebSite) -> Things:
     wall = StoredLayout(
         uuid4(), user.id, "Prywatna", False, 0, "x", json.dumps({"grid": "1", "spot": None, "tiles": [None]}), 1
     )
-    await site.catalogue.put_layout(wall, version=None)
+    await site.catalogue.put_layout(wall, version=None, record=TESTER.does("put_layout", now_ns))
     view = UUID((await victim.watch(own)).headers["Location"].rpartition("/")[2])
     return Things(own, foreign, retired, user.id, grant.id, token.id, login.session.id, wall.id, view)
 
@@ -288,7 +288,8 @@ async def test_a_one_time_password_opens_nothing_but_its_own_change(web_site: We
     there = await things(web_site)
     client = await web_site.signed_in("nowa", Role.ADMINISTRATOR)
     user = await web_site.catalogue.user_named("nowa")
-    await web_site.catalogue.change_user(user.id, {"must_change_password": True})
+    record = TESTER.does("change_user", time.time_ns())
+    await web_site.catalogue.change_user(user.id, {"must_change_password": True}, record=record)
     for name, row in ROWS.items():
         if row.of != "open" and not name.endswith(("/session", "/session/confirm", "/session/password")):
             assert (await ask(client, name, row, there, there.own.id)).code == "change_password", name
@@ -341,7 +342,8 @@ async def test_the_websocket_is_for_browsers_that_signed_in_on_our_page(web_site
     kept = {"Cookie": "; ".join(f"{c.key}={c.value}" for c in ended.session.cookie_jar)}
     assert (await ended("DELETE", "/session")).status == 204
     user = await web_site.catalogue.user_named("nowa")
-    await web_site.catalogue.change_user(user.id, {"must_change_password": True})
+    record = TESTER.does("change_user", time.time_ns())
+    await web_site.catalogue.change_user(user.id, {"must_change_password": True}, record=record)
     for who, headers, code in (
         (await web_site.nobody(), {}, 4401),
         (await web_site.nobody(), kept, 4401),
@@ -370,6 +372,6 @@ async def test_a_new_grant_and_a_taken_one_are_told_over_the_websocket(web_site:
                 seen |= {c["id"] for c in message.get("items", ())}
                 gone |= set(message.get("gone", ()))
                 if str(there.own.id) in seen and granted is not None:
-                    await web_site.catalogue.remove_grant(granted.id)
+                    await web_site.catalogue.remove_grant(granted.id, record=TESTER.does("take_role", time.time_ns()))
                     granted = None  # type: ignore[assignment]
     assert seen == gone == {str(there.own.id), str(there.foreign.id)}

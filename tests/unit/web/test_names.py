@@ -49,7 +49,7 @@ async def test_a_new_name_a_new_right_and_a_removal_are_told_and_found_in_the_li
         third = await registry_after(socket, second)
         assert await listed(client, lambda c: c["id"] == str(other.id) and "view_live" in c["acts"])
 
-        await web_site.catalogue.remove_grant(grant.id)
+        await web_site.catalogue.remove_grant(grant.id, record=TESTER.does("take_role", time.time_ns()))
         assert await registry_after(socket, third) == second
 
         await web_site.catalogue.retire_camera(other.id, at_ns=time.time_ns())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def test_every_operation_has_a_name_of_its_own_and_says_what_it_does() -> None:
     names = [one["operationId"] for one in operations]
     assert len(names) == len(set(names)) > 40
     assert all(one.get("description") for one in operations)
+
+
+def test_no_answer_is_an_object_of_anything() -> None:
+    described = create_app(None, ClientFiles({})).openapi()
+    for path, operations in described["paths"].items():
+        for method, one in operations.items():
+            answers = json.dumps(one["responses"])
+            assert '"additionalProperties": true' not in answers, f"{method} {path}"
 
 
 def test_the_reference_page_names_every_code_with_its_status() -> None:

@@ -14,8 +14,9 @@ import pytest
 from tests.support.web_site import PASSWORD, TESTER, WebSite, until
 from vms.clock import SimulatedClock
 from vms.errors import CatalogueUnavailable
+from vms.timeline import SECOND_NS
 from web.identity.access import Act, Role
-from web.identity.callers import IDLE_SECONDS, NS, SESSION_SECONDS
+from web.identity.callers import IDLE_SECONDS, SESSION_SECONDS
 from web.identity.passwords import Passwords, check_strength, one_time_password
 from web.identity.people import create_token
 from web.identity.refusals import Code, Refusal
@@ -58,7 +59,7 @@ async def test_a_wrong_name_and_a_wrong_password_are_one_answer(web_site: WebSit
     await web_site.user("anna", Role.OPERATOR)
     await web_site.user("zwolniony", Role.OPERATOR)
     gone = await web_site.catalogue.user_named("zwolniony")
-    await web_site.catalogue.change_user(gone.id, {"disabled_ns": 1})
+    await web_site.catalogue.change_user(gone.id, {"disabled_ns": 1}, record=TESTER.does("change_user", 1))
     client = await web_site.nobody()
     answers = [
         await client.sign_in(*one) for one in (("anna", "x"), ("nikt", PASSWORD), ("zwolniony", PASSWORD), ("", ""))
@@ -274,16 +275,16 @@ async def test_sessions_and_tokens_run_out(web_site: WebSite) -> None:
     _, token = await create_token(
         web_site.catalogue, TESTER, clock.wall_ns(), user, name="t", acts=[Act.VIEW_LIVE], days=1
     )
-    clock.advance((IDLE_SECONDS - 1) * NS)
+    clock.advance((IDLE_SECONDS - 1) * SECOND_NS)
     assert (await identity.by_session(signed_in.secret)).login.user == signed_in.caller.login.user
-    clock.advance((IDLE_SECONDS - 1) * NS)  # being used, it goes on
+    clock.advance((IDLE_SECONDS - 1) * SECOND_NS)  # being used, it goes on
     await identity.by_session(signed_in.secret)
-    clock.advance((IDLE_SECONDS + 1) * NS)
+    clock.advance((IDLE_SECONDS + 1) * SECOND_NS)
     with pytest.raises(Refusal) as refused:
         await identity.by_session(signed_in.secret)
     assert refused.value.code is Code.NOT_SIGNED_IN
     await identity.by_token(token)
-    clock.advance(SESSION_SECONDS * NS + 12 * 3600 * NS)
+    clock.advance(SESSION_SECONDS * SECOND_NS + 12 * 3600 * SECOND_NS)
     for attempt in (identity.by_token(token), identity.by_token("stroz_x"), identity.by_session("")):
         with pytest.raises(Refusal):
             await attempt
@@ -311,7 +312,7 @@ def test_guessing_is_slowed_more_and_more_and_never_for_ever() -> None:
     waits = []
     for _ in range(FREE + 12):
         waits.append(throttle.wait_seconds(keys, now))
-        now += int(waits[-1] * NS)
+        now += int(waits[-1] * SECOND_NS)
         throttle.attempted(keys, now)
     assert waits[:FREE] == [0.0] * FREE
     assert waits[FREE : FREE + 4] == [1.0, 2.0, 4.0, 8.0]
@@ -335,7 +336,7 @@ def test_somebody_elses_guesses_slow_nobody_but_him() -> None:
         (attempt_keys("anna", "10.0.0.2", None), 0),
     ):
         assert (throttle.wait_seconds(keys, 1000), throttle.held_seconds(keys, 1000)) == (0, held)
-    later = 1000 + (FORGOTTEN_SECONDS + 1) * NS
+    later = 1000 + (FORGOTTEN_SECONDS + 1) * SECOND_NS
     assert throttle.held_seconds(attempt_keys("ola", "10.0.0.1", None), later) == 0
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request
 
 from storage.catalogue import Asked
+from vms.localtime import format_utc
 from vms.sentences import say
 from web.api import schemas, shapes
 from web.api.paging import After, Limit, mark, read_number
@@ -62,7 +63,7 @@ async def checkpoint(request: Request, caller: Reading) -> schemas.Checkpoint:
     signed = await sign_head(parts.catalogue, parts.audit_key, parts.clock.wall_ns())
     found = signed or (await parts.catalogue.checkpoints(last=1))[0]
     return schemas.Checkpoint(
-        size=found.size, root=found.root.hex(), at=shapes.instant_of(found.at_ns), note=found.note,
+        size=found.size, root=found.root.hex(), at=format_utc(found.at_ns), note=found.note,
         public_key=base64.b64encode(parts.audit_key.public).decode(),
     )  # fmt: skip
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from vms.localtime import format_utc
 from vms.model import Camera
 from vms.sentences import say
 from web.api import camera_writing, schemas, shapes
+from web.api.etags import IfMatch, etag, read_version
 from web.api.paging import After, Limit, mark, read_mark
 from web.api.parts import Need, Parts, camera_for, parts_of
 from web.api.watching import CameraNow
 from web.identity.access import Access, Act
 from web.identity.callers import Caller
-from web.identity.refusals import Code, Refusal, invalid, not_found, refused
+from web.identity.refusals import Code, invalid, not_found, refused
 
 router = APIRouter(tags=["cameras"])
 SignedIn = Annotated[Caller, Depends(Need())]
 Managing = Annotated[Caller, Depends(Need(Act.MANAGE_CAMERAS, somewhere=True))]
-IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=100, description="ETag of what was looked at.")]
 
 
 @router.get("/cameras")
@@ -133,29 +133,14 @@ async def retire(request: Request, camera_id: UUID, caller: Managing) -> None:
 
 
 @router.get("/cameras/{camera_id}/history")
-async def history(request: Request, camera_id: UUID, caller: Managing) -> list[dict[str, object]]:
+async def history(request: Request, camera_id: UUID, caller: Managing) -> list[schemas.CameraHistoryEntry]:
     """What happened to a camera, oldest first."""
     parts = parts_of(request)
     camera_for(parts, caller, camera_id, Act.MANAGE_CAMERAS)
     return [
-        {
-            "at": format_utc(h.at_ns),
-            "kind": h.kind.value,
-            "by": h.by,
-            "changes": {k: list(v) for k, v in h.changes.items()},
-        }
+        schemas.CameraHistoryEntry(at=format_utc(h.at_ns), kind=h.kind, by=h.by, changes=h.changes)
         for h in await parts.catalogue.history(camera_id)
     ]
-
-
-def read_version(if_match: str | None) -> int:
-    """The version in an ETag. Refusals PRECONDITION_REQUIRED where there is none, STALE for what is none of ours."""
-    if if_match is None:
-        raise Refusal(Code.PRECONDITION_REQUIRED)
-    text = if_match.removeprefix("W/").strip('"')
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise Refusal(Code.STALE)
-    return int(text)
 
 
 def _place(after: str) -> tuple[int, str]:
@@ -191,7 +176,7 @@ async def _one(parts: Parts, caller: Caller, camera_id: UUID, response: Response
     if found is None:
         raise not_found()
     whole, version = found
-    response.headers["ETag"] = shapes.etag(version)
+    response.headers["ETag"] = etag(version)
     return await _shown(parts, whole, caller.access(whole), {whole.id: whole})
 
 

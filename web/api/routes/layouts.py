@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from storage.catalogue import StoredLayout
 from vms.sentences import say
 from web.api import schemas, shapes
+from web.api.etags import IfMatch, etag, read_version
 from web.api.parts import Need, parts_of
-from web.api.routes.cameras import IfMatch, read_version
 from web.identity.access import Act
 from web.identity.callers import Caller
 from web.identity.refusals import Code, Refusal, invalid, not_found, refused
@@ -44,7 +44,7 @@ async def layout(request: Request, response: Response, layout_id: UUID, caller: 
     found = await parts_of(request).catalogue.layout(layout_id)
     if found is None or not (found.shared or found.user_id == caller.id):
         raise not_found()
-    response.headers["ETag"] = shapes.etag(found.version)
+    response.headers["ETag"] = etag(found.version)
     return shapes.layout(found, caller)
 
 
@@ -99,7 +99,7 @@ async def _put(
     kept = await parts.catalogue.put_layout(wanted, version=version, record=record)
     if kept is None:
         raise Refusal(Code.STALE)
-    response.headers["ETag"] = shapes.etag(kept.version)
+    response.headers["ETag"] = etag(kept.version)
     if version is None:
         response.headers["Location"] = f"/api/v1/layouts/{layout_id}"
     return shapes.layout(kept, caller)

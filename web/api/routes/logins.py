@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 
 from storage.catalogue import Login
+from vms.localtime import format_utc
 from web.api import schemas_people, shapes
 from web.api.parts import Need, parts_of
 from web.identity import people
@@ -64,8 +65,8 @@ async def sessions(request: Request, caller: SignedIn) -> schemas_people.OpenSes
     items = [
         schemas_people.OpenSession(
             id=s.id, user=login.user.name, user_id=login.user.id, ip=s.ip, agent=s.agent,
-            created_at=shapes.instant_of(s.created_ns), seen_at=shapes.instant_of(s.seen_ns),
-            expires_at=shapes.instant_of(s.expires_ns), mine=s.id == caller.login.id, live=watching[s.id],
+            created_at=format_utc(s.created_ns), seen_at=format_utc(s.seen_ns),
+            expires_at=format_utc(s.expires_ns), mine=s.id == caller.login.id, live=watching[s.id],
         )
         for login in await parts.catalogue.open_sessions(now_ns=caller.now_ns, user_id=owner)
         if (s := login.session) is not None

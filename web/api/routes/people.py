@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from storage.catalogue import StoredGrant, User
 from web.api import schemas_people, shapes
+from web.api.etags import IfMatch, etag, read_version
 from web.api.paging import After, Limit, mark, read_mark
 from web.api.parts import Need, Parts, parts_of
-from web.api.routes.cameras import IfMatch, read_version
 from web.identity import people
 from web.identity.access import FOOTAGE, ROLES, Act, Role, access
 from web.identity.callers import Caller, grants_of
@@ -61,7 +61,7 @@ async def user(request: Request, response: Response, user_id: UUID, caller: Mana
     """One user; the ETag is for changing it."""
     parts = parts_of(request)
     found = await _user(parts, user_id)
-    response.headers["ETag"] = shapes.etag(found.version)
+    response.headers["ETag"] = etag(found.version)
     return shapes.user(found, await parts.catalogue.grants(user_id), caller.now_ns)
 
 
@@ -82,7 +82,7 @@ async def change(
         parts.catalogue, caller.actor, parts.clock.wall_ns(), found, wishes, version=read_version(if_match)
     )
     parts.views.wake()
-    response.headers["ETag"] = shapes.etag(changed.version)
+    response.headers["ETag"] = etag(changed.version)
     return shapes.user(changed, await parts.catalogue.grants(user_id), caller.now_ns)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from web.api import schemas_people, shapes
-from web.api.parts import Need, Parts, address_of, parts_of, require_same_origin
+from web.api.parts import Need, Parts, ip_of, parts_of, require_same_origin
 from web.identity.callers import SESSION_SECONDS, Caller
 from web.identity.refusals import Code, Refusal
 
@@ -23,7 +23,7 @@ async def sign_in(request: Request, response: Response, wish: schemas_people.Sig
     require_same_origin(request)
     try:
         signed_in = await parts.identity.sign_in(
-            wish.name, wish.password, ip=address_of(request), agent=request.headers.get("user-agent", ""),
+            wish.name, wish.password, ip=ip_of(request), agent=request.headers.get("user-agent", ""),
             device=request.cookies.get(parts.device_cookie),
         )  # fmt: skip
     except Refusal as refusal:

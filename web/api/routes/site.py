@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from vms.errors import CatalogueError
 from vms.status.site_status import gather_status
 from vms.status.status_json import status_json
-from web.api import schemas, schemas_health, schemas_people
-from web.api.parts import Need, address_of, parts_of, require_same_origin
+from web.api import schemas, schemas_health, schemas_people, shapes
+from web.api.parts import Need, ip_of, parts_of, require_same_origin
 from web.identity.access import Act
 from web.identity.callers import Caller
 from web.identity.people import LANGUAGES
@@ -52,13 +52,11 @@ async def site(request: Request) -> schemas.Site:
 @router.post("/setup", status_code=201)
 async def set_up(request: Request, wish: schemas_people.SetUp) -> schemas_people.User:
     """Make the first administrator with the code that was printed on the server. 410 once there is a user."""
-    from web.api import shapes  # noqa: PLC0415 - only this route here shows a person
-
     parts = parts_of(request)
     require_same_origin(request)
     user = await parts.identity.set_up(
         wish.setup_code, wish.name, wish.password, display_name=wish.display_name, language=wish.language,
-        ip=address_of(request),
+        ip=ip_of(request),
     )  # fmt: skip
     grants = await parts.catalogue.grants(user.id)
     return shapes.user(user, grants, parts.clock.wall_ns())

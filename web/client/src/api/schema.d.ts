@@ -1089,6 +1089,41 @@ export interface components {
             /** Username */
             username?: string | null;
         };
+        /**
+         * CameraHistoryEntry
+         * @example {
+         *       "at": "2026-11-30T07:15:00.000Z",
+         *       "by": "anna.nowak",
+         *       "changes": {
+         *         "name": [
+         *           "Rynek",
+         *           "Rynek 1"
+         *         ]
+         *       },
+         *       "kind": "renamed"
+         *     }
+         */
+        CameraHistoryEntry: {
+            /**
+             * At
+             * @description UTC, RFC 3339.
+             * @example 2026-11-30T07:15:00.000Z
+             */
+            at: string;
+            /** By */
+            by: string;
+            /**
+             * Changes
+             * @description Field → what it was, what it is; no user name, no password.
+             */
+            changes: {
+                [key: string]: [
+                    string,
+                    string
+                ];
+            };
+            kind: components["schemas"]["HistoryKind"];
+        };
         /** CameraPage */
         CameraPage: {
             /** Items */
@@ -1390,6 +1425,12 @@ export interface components {
             /** Number */
             number: number;
         };
+        /**
+         * HistoryKind
+         * @description What happened to a camera.
+         * @enum {string}
+         */
+        HistoryKind: "added" | "renamed" | "renumbered" | "moved" | "replaced" | "readdressed" | "profile" | "enabled" | "disabled" | "changed" | "retired";
         /** ImportReport */
         ImportReport: {
             /** Counts */
@@ -1714,14 +1755,8 @@ export interface components {
          *     }
          */
         Problem: {
-            /**
-             * Challenge
-             * @description What else must be shown: reserved for second factors.
-             * @default null
-             */
-            challenge: string | null;
             /** @enum {string} */
-            code: "not_signed_in" | "wrong_credentials" | "slow_down" | "csrf" | "forbidden" | "confirm_password" | "change_password" | "weak_password" | "password_needed" | "purpose_required" | "not_found" | "method_not_allowed" | "conflict" | "source_not_live" | "stale" | "precondition_required" | "invalid" | "too_large" | "unsupported_type" | "codec_unsupported" | "offer_malformed" | "too_many_sessions" | "too_many_views" | "too_many_connecting" | "gateway_away" | "recorder_away" | "catalogue_away" | "camera_test_failed" | "setup_done" | "internal";
+            code: "not_signed_in" | "wrong_credentials" | "slow_down" | "csrf" | "forbidden" | "confirm_password" | "change_password" | "weak_password" | "password_needed" | "purpose_required" | "not_found" | "method_not_allowed" | "conflict" | "source_not_live" | "stale" | "precondition_required" | "invalid" | "too_large" | "unsupported_type" | "codec_unsupported" | "offer_malformed" | "too_many_sessions" | "too_many_views" | "too_many_connecting" | "gateway_away" | "recorder_away" | "catalogue_away" | "setup_done" | "internal";
             /** Detail */
             detail: string;
             /**
@@ -2782,9 +2817,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    }[];
+                    "application/json": components["schemas"]["CameraHistoryEntry"][];
                 };
             };
             /** @description A problem */
