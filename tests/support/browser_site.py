@@ -162,10 +162,7 @@ def browser_site(
     `supervised`: by `vms up`, which replaces what is killed; `sent` learns what the cameras sent; `settings`: further
     sections of the site's; `tls`: beyond loopback, by a certificate of an authority that the site makes for itself.
     """
-    if shutil.which("chromium") is None:
-        pytest.skip("Chromium is not installed (Debian: chromium)")
-    if not (ROOT / "web/client/dist/index.html").is_file():
-        pytest.skip("the web client is not built: run make client")
+    needs_client()
     with contextlib.ExitStack() as undo:
         folder = Path(tempfile.mkdtemp(prefix="stroz-browser-"))
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -195,6 +192,14 @@ def browser_site(
         if names:
             eventually_sync(lambda: _all_live(found), 60, "every camera live")
         yield found
+
+
+def needs_client() -> None:
+    """Skips the test where there is no browser, or nothing to show in it."""
+    if shutil.which("chromium") is None:
+        pytest.skip("Chromium is not installed (Debian: chromium)")
+    if not (ROOT / "web/client/dist/index.html").is_file():
+        pytest.skip("the web client is not built: run make client")
 
 
 def apart(work: Coroutine[Any, Any, T] | Callable[[], T]) -> T:
