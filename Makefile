@@ -4,7 +4,7 @@ BIN := .venv/bin
 STORE ?= folder
 export DEMO_SECONDS STORE
 
-.PHONY: help demo test check client browser screenshots bench bench-ingest bench-scale bench-catalogue bench-live bench-browser bench-profile fuzz clocks crash-points kills store-faults disk-faults database-away soak power neighbours wall-soak live-loss clean
+.PHONY: help demo test check client browser screenshots bench bench-ingest bench-scale bench-catalogue bench-live bench-browser bench-profile fuzz fuzz-api clocks crash-points kills store-faults disk-faults database-away soak power neighbours wall-soak live-loss clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
@@ -41,7 +41,8 @@ screenshots: ## every screen of the client, both languages and themes, two sizes
 	@scripts/client
 	$(BIN)/python -m tests.support.screenshots build/screenshots $(SHOTS)
 
-bench: bench-ingest bench-scale bench-catalogue bench-live bench-browser ## all benchmarks; nothing else may run meanwhile (BENCH_ARGS=--force tries them out)
+bench: ## all benchmarks; nothing else may run meanwhile (BENCH_ARGS=--force tries them out)
+	@$(MAKE) --no-print-directory --keep-going bench-ingest bench-scale bench-catalogue bench-live bench-browser
 
 bench-ingest: ## CPU per MB recorded: ours beside ffmpeg, PyAV and the floor, 40 cameras
 	@scripts/setup test
@@ -71,6 +72,10 @@ bench-profile: ## where the recorder's time goes, by function and by native symb
 fuzz: ## fuzz the parsers (FUZZ_SECONDS=60 for each target)
 	@scripts/setup test
 	$(BIN)/python -m tests.fuzz.run --seconds $(or $(FUZZ_SECONDS),60)
+
+fuzz-api: ## the HTTP interface against its own description (FUZZ_EXAMPLES=300 requests of each operation)
+	@scripts/setup test
+	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),300) $(BIN)/pytest -q -s tests/unit/web/test_schema_fuzz.py
 
 clocks: ## 10 000 random histories of clocks, networks and cameras (CLOCK_ARGS="--first 20001 --json FILE")
 	@scripts/setup test

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from bench.burned_in import SCRIPT, Loop, Sendings, loops_of, numbered
 from bench.live import ask
-from bench.measure import write_results
+from bench.measure import met, verdict, write_results
 from bench.processes import BenchError, busy_share, console, require_quiet, run
 from tests.support.browser_site import BrowserSite, browser_site, chromium, desk, lay
 from vms.simulate import Footage
@@ -194,17 +194,20 @@ def judge(ages: Sequence[dict[str, Any]], openings: Sequence[dict[str, Any]], sp
     """The goals, and whether each is met. Pure."""
 
     def line(what: str, is_ms: float, most_ms: float) -> str:
-        return f"{what}: {is_ms:.0f} ms; at most {most_ms}: {'met' if is_ms <= most_ms else 'MISSED'}"
+        return f"{what}: {is_ms:.0f} ms; at most {most_ms}: {verdict(is_ms <= most_ms)}"
 
     goals = [line(f"age on the screen, {a['tiles']} tiles, p95", a["age"]["p95"], MOST_AGE_MS) for a in ages]
-    goals += [
-        line(f"badge beside the truth, median of {a['badge']['count']}", a["badge"]["p50"], MOST_BADGE_MS)
-        for a in ages
-        if a["badge"]
-    ]
+    for badge in (a["badge"] for a in ages if a["badge"]):
+        what = f"badge beside the truth, median of {badge['count']}"
+        enough = badge["count"] >= BADGES
+        goals.append(
+            line(what, badge["p50"], MOST_BADGE_MS) if enough else f"{what}, which are not {BADGES}: {verdict(False)}"
+        )
     for o in openings:
         goals += [
-            line(f"the server's part of an opening, {o['tiles']} tiles, p95", o["server"]["p95"], MOST_SERVER_MS),
+            line(
+                f"the server's part without the handshake, {o['tiles']} tiles, p95", o["server"]["p95"], MOST_SERVER_MS
+            ),
             line(f"click to first picture, {o['tiles']} tiles, p95", o["picture"]["p95"], MOST_PICTURE_MS),
             line(f"click to the last tile's picture, {o['tiles']} tiles", o["last"]["max"], MOST_LAST_MS),
         ]
@@ -231,8 +234,8 @@ def table_of(ages: Sequence[dict[str, Any]], openings: Sequence[dict[str, Any]],
         row("  POST waits in the browser", o["tiles"], o["queued"])
         row("  POST to answer", o["tiles"], o["answer"])
         row("  answer to keys, both sides", o["tiles"], o["handshake"])
-        row("  POST to first picture sent", o["tiles"], o["sent"])
-        row("  of it the server's part", o["tiles"], o["server"])
+        row("  server's part with the handshake", o["tiles"], o["sent"])
+        row("  server's part without it", o["tiles"], o["server"])
     row("selection to name in the spot tile", 13, spot["named"])
     row("selection to main stream", 13, spot["picture"])
     return table
@@ -265,7 +268,7 @@ def bench(arguments: argparse.Namespace) -> bool:
     for line in goals:
         console.print(line)
     console.print(f"written: {path.name}")
-    return True
+    return met(goals)
 
 
 def main() -> int:

@@ -37,27 +37,25 @@
   addEventListener('keydown', (event) => awaited[event.key]?.(event.timeStamp), true);
 
   // Every picture of a tile: its number (null: none was read), when it was called, when it is on the screen, when its
-  // last packet had come, its RTP timestamp; and every change of what the tile says of its delay.
+  // last packet had come, its RTP timestamp; and each second what the tile says of its delay, with the picture that then
+  // stood there.
   const watch = (selector, seconds) => new Promise((resolve) => {
     const tile = document.querySelector(selector), video = shown(tile), pictures = [], badges = [];
-    let said = null, going = true;
+    let going = true;
     const look = (now, facts) => {
       if (!going) return;
       video.requestVideoFrameCallback(look);
       pictures.push([read(video), unix(now), unix(facts.expectedDisplayTime), unix(facts.receiveTime), facts.rtpTimestamp]);
     };
     video.requestVideoFrameCallback(look);
-    const observer = new MutationObserver(() => {
+    const asking = setInterval(() => {
       const found = /(\d+) ms/.exec(tile.querySelector('.tile__figures')?.textContent ?? '')?.[1];
-      if (found === undefined || found === said) return;
-      said = found;
-      badges.push([Number(found), pictures.length - 1]);
-    });
-    observer.observe(tile, {subtree: true, childList: true, characterData: true});
+      if (found !== undefined) badges.push([Number(found), pictures.length - 1]);
+    }, 1000);
     const before = video.getVideoPlaybackQuality();
     setTimeout(() => {
       going = false;
-      observer.disconnect();
+      clearInterval(asking);
       const after = video.getVideoPlaybackQuality();
       resolve({pictures, badges, width: video.videoWidth,
                dropped: after.droppedVideoFrames - before.droppedVideoFrames});

@@ -4,7 +4,7 @@ Usage: python -m bench.live [--viewers 1,8,24,64] [--wall 24] [--seconds 20] [--
 
 A simulated camera of 4 Mbit/s is recorded; the engine reads the recorder's feed and serves so many WebRTC viewers over
 loopback. User and system time of the engine's process alone are divided by the RTP packets it says it sent meanwhile;
-the viewers count and throw away, every tenth decrypts what it gets. Figures are of the whole process: reading the feed,
+the viewers decrypt what they get and throw it away. Figures are of the whole process: reading the feed,
 packetising, protecting, sending, RTCP.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 import aiohttp
 from rich.table import Table
 
-from bench.measure import sample, write_results
+from bench.measure import met, sample, verdict, write_results
 from bench.processes import BenchError, Child, child, console, pause, python, require_quiet, run, scratch, wait_until
 from bench.simulator import BITS_PER_SECOND, footage
 from bench.temp_site import BenchSite, recording_site
@@ -37,7 +37,9 @@ ENGINES = {
     "aiortc": "stock aiortc, passed through",
 }
 MOST_RATIO, AT_VIEWERS = 0.22, 24
-LEAST_CAME = 0.95  # of the packets sent by then, at viewers that throw them away
+MOST_US, WHERE_STOCK_US = 7.0, 34.0  # a packet; what stock aiortc takes says how fast the machine is
+MOST_LOST = 0.01  # of what was sent: the sockets of viewers that wait for their turn run over
+ON_THE_WAY_SECONDS = 1.0  # what was sent is looked for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,10 @@ class Outcome:
     seconds: float
     cpu_seconds: float
     packets: int
-    came: int  # to the viewers, from the first packet to the last
-    sent: int  # by the engine, up to the end of the measurement
-    failures: int
-    decrypted: int
+    sent: int  # by the engine, from the first packet to the end of the measurement
+    came: int  # to the viewers, in that time and a moment more
+    lost: int  # missing between those that came
+    failures: int  # of those that came, which could not be decrypted
     pss_bytes: int
 
     @property
@@ -101,6 +103,7 @@ def measure(name: str, made: BenchSite, streams: Sequence[str], seconds: float, 
                 pause(seconds, f"{name}, {len(streams)} viewers: measuring", engine, viewers, *others)
                 last, after = sample(engine.pid), ask(door)
                 total = sum(s["packets"] for s in after)
+                pause(ON_THE_WAY_SECONDS, f"{name}: the last packets", engine, viewers, *others)
                 came = said_at_the_end(viewers)
             engine.stop()
     if len(after) != len(streams) or any(s["state"] != "live" for s in after):
@@ -114,10 +117,10 @@ def measure(name: str, made: BenchSite, streams: Sequence[str], seconds: float, 
         seconds=last.at - first.at,
         cpu_seconds=last.cpu_seconds - first.cpu_seconds,
         packets=total - sum(s["packets"] for s in before),
-        came=came["packets"],
         sent=total,
+        came=came["packets"],
+        lost=came["lost"],
         failures=came["failures"],
-        decrypted=came["decrypted"],
         pss_bytes=last.pss_bytes,
     )
 
@@ -148,20 +151,28 @@ def rows_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 
 
 def judge(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The goal, and whether it is met. Pure."""
-    return [
-        f"ours with {AT_VIEWERS} viewers of one stream: {row['ratio_to_aiortc']:.3f} × stock aiortc; "
-        f"at most {MOST_RATIO}: {'met' if row['ratio_to_aiortc'] <= MOST_RATIO else 'MISSED'}"
-        for row in rows
-        if (row["engine"], row["viewers"], row["streams"]) == ("ours", AT_VIEWERS, 1) and row["ratio_to_aiortc"]
-    ]
+    """The goals, and whether each is met. Pure."""
+    goals = []
+    for row in rows:
+        ratio = row["ratio_to_aiortc"]
+        if (row["engine"], row["viewers"], row["streams"]) != ("ours", AT_VIEWERS, 1) or not ratio:
+            continue
+        us, stock_us = row["us_per_packet"], row["us_per_packet"] / ratio
+        most_us = MOST_US * stock_us / WHERE_STOCK_US
+        who = f"ours with {AT_VIEWERS} viewers of one stream"
+        most = f"at most {MOST_US:.0f} where stock aiortc takes {WHERE_STOCK_US:.0f}, which is {most_us:.1f} here"
+        goals += [
+            f"{who}: {ratio:.3f} × stock aiortc; at most {MOST_RATIO}: {verdict(ratio <= MOST_RATIO)}",
+            f"{who}: {us:.1f} µs a packet; {most}: {verdict(us <= most_us)}",
+        ]
+    return goals
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(
         title="CPU of the sender for each RTP packet", caption=", ".join(f"{n}: {w}" for n, w in ENGINES.items())
     )
-    for heading in ("engine", "viewers", "streams", "µs/packet", "× aiortc", "viewers/core", "packets/s", "MB"):
+    for heading in ("engine", "viewers", "streams", "µs/packet", "× aiortc", "viewers/core", "packets/s", "lost", "MB"):
         table.add_column(heading, justify="left" if heading == "engine" else "right")
     for row in rows:
         ratio = row["ratio_to_aiortc"]
@@ -173,6 +184,7 @@ def table_of(rows: Sequence[dict[str, Any]]) -> Table:
             "–" if ratio is None else f"{ratio:.3f}",
             f"{row['viewers_per_core']:.0f}",
             f"{row['packets'] / row['seconds']:.0f}",
+            str(row["lost"]),
             f"{row['pss_bytes'] / 1e6:.0f}",
         )
     return table
@@ -200,7 +212,10 @@ def bench(arguments: argparse.Namespace) -> bool:
                     for name in (n for n in ENGINES if n in arguments.only):
                         outcomes.append(measure(name, made, shape, arguments.seconds, (recorder, simulator)))
                         o = outcomes[-1]
-                        console.print(f"{name}, {o.viewers} viewers of {o.streams}: {o.us_per_packet:.1f} µs a packet")
+                        console.print(
+                            f"{name}, {o.viewers} viewers of {o.streams}: {o.us_per_packet:.1f} µs a packet; {o.lost} of "
+                            f"{o.sent} packets lost at the viewers' sockets, {o.came - o.failures} of {o.came} decrypted"
+                        )
     rows = rows_of(outcomes)
     goals = judge(rows)
     path = write_results(
@@ -217,7 +232,7 @@ def bench(arguments: argparse.Namespace) -> bool:
     for line in goals:
         console.print(line)
     console.print(f"written: {path.name}")
-    return all(map(_sound, outcomes))
+    return all([*map(_sound, outcomes), met(goals)])
 
 
 def recording(made: BenchSite) -> bool:
@@ -229,16 +244,17 @@ def recording(made: BenchSite) -> bool:
 
 
 def _sound(outcome: Outcome) -> bool:
-    """Whether what was sent came and could be decrypted; says so if not."""
+    """Whether all that was sent came or is known to be lost, little of it is, and all that came could be decrypted; says
+    so if not."""
     problems = []
     if not outcome.packets:
         problems.append("nothing was sent while it was measured")
     if outcome.failures:
-        problems.append(f"{outcome.failures} packets could not be decrypted")
-    if outcome.came < LEAST_CAME * outcome.sent:
-        problems.append(f"of {outcome.sent} packets only {outcome.came} came")
-    if not outcome.decrypted:
-        problems.append("no packet was decrypted")
+        problems.append(f"{outcome.failures} of {outcome.came} packets could not be decrypted")
+    if outcome.came + outcome.lost < outcome.sent:
+        problems.append(f"of {outcome.sent} packets {outcome.came} came and {outcome.lost} are missing between them")
+    if outcome.lost > MOST_LOST * outcome.sent:
+        problems.append(f"{outcome.lost} of {outcome.sent} packets were lost; at most {MOST_LOST:.0%}")
     for problem in problems:
         console.print(f"[red]{ENGINES[outcome.engine]}, {outcome.viewers} viewers: {problem}")
     return not problems

@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,16 @@ from vms.media import video_units
 
 TICK = os.sysconf("SC_CLK_TCK")
 RESULTS = Path(__file__).parent / "results"
+
+
+def verdict(is_met: bool) -> str:
+    """The last word of a line about a goal."""
+    return "met" if is_met else "MISSED"
+
+
+def met(goals: Iterable[str]) -> bool:
+    """Whether none of these lines says that its goal was missed."""
+    return not any(goal.endswith(verdict(False)) for goal in goals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,7 @@ def ending_in_order() -> Iterator[None]:
 
 
 def run(benchmark: Callable[[], bool]) -> int:
-    """Run a benchmark to its exit code: 0 done, 1 it found something wrong or could not run, 130 interrupted."""
+    """Run a benchmark to its exit code: 0 done, 1 it found something wrong, missed a goal or could not run, 130 interrupted."""
     with ending_in_order():
         try:
             return 0 if benchmark() else 1

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # On a server every run tries the same examples, so that a change is judged by itself; here they are new each time.
 settings.register_profile("ci", settings.get_profile("house"), derandomize=True)
-settings.register_profile("long", settings.get_profile("house"), max_examples=1000)  # --hypothesis-profile=long
 settings.load_profile("ci" if os.environ.get("CI") else "house")
 
 if subprocess.run(

@@ -1,9 +1,9 @@
-"""Viewers that take packets and do as little with them as can be: for measuring who sends.
+"""Viewers that take packets, decrypt them and do nothing else: for measuring who sends.
 
 Usage: python -m bench.engines.live_viewers SOCKET STREAM …   One session for each stream named, over aiortc's ICE and
-DTLS; prints one JSON line when all are connected. Media is counted by its first byte and thrown away unread; only STUN and
-DTLS go to aiortc. Every tenth session keeps the keys busy: its packets are decrypted and failures counted. On SIGTERM a
-second JSON line says what came.
+DTLS; prints one JSON line when all are connected. Media is decrypted, counted and thrown away; only STUN and DTLS go to
+aiortc. On SIGTERM a second JSON line says what came to all of them together (`packets`, `bytes`), what of it could not be
+decrypted (`failures`), and how many packets are missing between those that came, by their sequence numbers (`lost`).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from aiortc.rtcicetransport import RTCIceGatherer, RTCIceTransport
 
 CONNECT_SECONDS = 60.0
 AT_ONCE = 16
-DECRYPTED = 10
 
 
 class Viewer:
     """One session."""
 
-    def __init__(self, number: int, certificate: RTCCertificate) -> None:
-        self.packets = self.bytes = self.failures = 0
-        self._decrypts = number % DECRYPTED == 0
+    def __init__(self, certificate: RTCCertificate) -> None:
+        self.packets = self.bytes = self.failures = self.lost = 0
+        self._next: int | None = None  # sequence number
+        self._early: list[bytes] = []  # came before our side had its keys
         self._gatherer = RTCIceGatherer(iceServers=[])
         self.ice = RTCIceTransport(self._gatherer)
         # As a peer connection that makes an offer: the server's checks may come before its answer, and would find a
@@ -55,11 +55,11 @@ class Viewer:
         await self.ice.addRemoteCandidate(None)
         self.dtls._set_role("server" if media.dtls.role == "client" else "client")  # noqa: SLF001
         await self.ice.start(media.ice)
+        for protocol in self.ice._connection._protocols:  # noqa: SLF001
+            protocol.datagram_received = self._taking(protocol.datagram_received)  # type: ignore[method-assign]
         await self.dtls.start(media.dtls)
         if self.dtls.state != "connected":
             raise SystemExit("no connection")
-        for protocol in self.ice._connection._protocols:  # noqa: SLF001
-            protocol.datagram_received = self._taking(protocol.datagram_received)  # type: ignore[method-assign]
 
     def _offer(self) -> str:
         local, (fingerprint, *_) = self._gatherer.getLocalParameters(), self.dtls.getLocalParameters().fingerprints
@@ -82,22 +82,35 @@ class Viewer:
             if data[0] < 64:
                 others(data, addr)
             elif not 192 <= data[1] <= 208:
-                self.packets += 1
-                self.bytes += len(data)
-                if self._decrypts:
-                    try:
-                        self.dtls._rx_srtp.unprotect(data)  # noqa: SLF001
-                    except pylibsrtp.Error:
-                        self.failures += 1
+                self._early.append(data)
+                if self.dtls._rx_srtp is not None:  # noqa: SLF001
+                    for one in self._early:
+                        self._count(one)
+                    self._early.clear()
 
         return take
+
+    def _count(self, data: bytes) -> None:
+        self.packets += 1
+        self.bytes += len(data)
+        number = int.from_bytes(data[2:4])
+        ahead = 0 if self._next is None else number - self._next & 0xFFFF
+        if ahead < 1 << 15:
+            self.lost += ahead
+            self._next = number + 1 & 0xFFFF
+        else:  # late, and counted as lost before
+            self.lost -= 1
+        try:
+            self.dtls._rx_srtp.unprotect(data)  # noqa: SLF001
+        except pylibsrtp.Error:
+            self.failures += 1
 
 
 async def watch(socket: str, streams: list[str]) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     certificate, turn = RTCCertificate.generateCertificate(), asyncio.Semaphore(AT_ONCE)
-    viewers = [Viewer(number, certificate) for number in range(len(streams))]
+    viewers = [Viewer(certificate) for _ in streams]
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=socket)) as http:
 
         async def open_one(viewer: Viewer, stream: str) -> None:
@@ -108,8 +121,7 @@ async def watch(socket: str, streams: list[str]) -> None:
             await asyncio.gather(*(open_one(v, s) for v, s in zip(viewers, streams, strict=True)))
     print(json.dumps({"connected": len(viewers)}), flush=True)
     await stop.wait()
-    facts = {name: sum(getattr(v, name) for v in viewers) for name in ("packets", "bytes", "failures")}
-    facts["decrypted"] = sum(v.packets for v in viewers[::DECRYPTED])
+    facts = {name: sum(getattr(v, name) for v in viewers) for name in ("packets", "bytes", "failures", "lost")}
     print(json.dumps(facts), flush=True)
 
 

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import OPERATOR
 from tests.support import tile_watch
+from tests.support.alone import limit
 from tests.support.browser_site import BrowserSite, apart, await_words, browser_site, desk, lay
 from tests.support.kill_figures import Figures, Kill, judge, note_stored
 from tests.support.recorder_site import AccountedSite
@@ -32,7 +33,7 @@ pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(240), p
 NINE = dict.fromkeys(range(1, 10), "live")
 NOT_LIVE = ("checking", "lost", "reconnecting")
 SAID_MS = 3000
-BACK_MS = 10_000 if "PYTEST_XDIST_WORKER" not in os.environ else 25_000
+BACK_MS = limit(10_000, beside=25_000)
 BLIND_MS = 3000
 ANSWERS = """async () => {
     for (;;) {

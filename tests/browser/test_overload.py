@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import OPERATOR
+from tests.support.alone import alone
 from tests.support.browser_site import BrowserSite, await_words, browser_site, desk, lay
 from tests.support.slow_station import slowed
 from vms.simulate import Footage
@@ -19,9 +19,7 @@ from vms.simulate.recipes import CAMERAS, Material, Pair
 from web.identity.access import Role
 
 # What a station cannot bear depends on who else uses it: by itself alone (`make browser`).
-beside_others = pytest.mark.skipif(
-    "PYTEST_XDIST_WORKER" in os.environ, reason="judges the machine: make browser runs it"
-)
+beside_others = pytest.mark.skipif(not alone(), reason="judges the machine: make browser runs it")
 pytestmark = [
     beside_others,
     pytest.mark.network,

@@ -15,19 +15,22 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from bench.browser import BADGES, MOST_BADGE_MS, MOST_SPOT_MS
 from bench.burned_in import SCRIPT, Sendings, loops_of, numbered
 from tests.browser.conftest import NAMES, OPERATOR
+from tests.support.alone import limit
 from tests.support.browser_site import BrowserSite, await_words, browser_site, desk
 from tests.support.live_site import ROOT, eventually_sync
 from tests.support.slow_feed import slow_feed
 from vms.simulate import Footage
 from web.identity.access import Role
 
-pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
 
 EVERY = dict.fromkeys(range(1, 7), "live")
 GONE = ("lost", "reconnecting")
 SPOT = '.tile[data-spot="true"]'
+LOOKS = limit(BADGES, beside=6)  # at the badge, one a second
 
 
 @pytest.fixture(scope="module")
@@ -58,22 +61,27 @@ def wall(page: Page) -> Page:
     return page
 
 
-def delays(site: BrowserSite, wall: Page, footage: Footage, seconds: float) -> tuple[list[float], list[float]]:
-    """What the spot tile said of its delay, and what it really was at those instants, ms."""
+def delays(site: BrowserSite, wall: Page, footage: Footage) -> tuple[list[float], list[float]]:
+    """What the spot tile said of its delay at so many looks, and what it really was at those instants, ms."""
     camera = wall.locator(SPOT).get_attribute("data-camera")
     assert camera is not None
-    found = wall.evaluate("([tile, s]) => burnedIn.watch(tile, s)", [SPOT, seconds])
+    found = wall.evaluate("([tile, s]) => burnedIn.watch(tile, s)", [SPOT, LOOKS * 1.1 + 2])
     sent = Sendings(list(site.simulator.journal), loops_of(footage))
     ages = sent.ages_ms(f"cam{int(camera) - 1}", "main", found["pictures"])
     pairs = [(badge, age) for badge, i in found["badges"] if i >= 0 and (age := ages[i]) is not None]
-    said, true = [badge for badge, _ in pairs], [age for _, age in pairs]
+    assert len(pairs) >= LOOKS
+    said, true = [badge for badge, _ in pairs[:LOOKS]], [age for _, age in pairs[:LOOKS]]
     return said, true
 
 
+def is_true(said: list[float], true: list[float]) -> None:
+    off = [abs(a - b) for a, b in zip(said, true, strict=True)]
+    print(f"the badge is {statistics.median(off):.0f} ms off the truth, median of {len(off)}, at most {max(off):.0f}")
+    assert statistics.median(off) <= MOST_BADGE_MS, (said, true)
+
+
 def test_the_delay_a_tile_names_is_the_age_of_its_pictures(site: BrowserSite, wall: Page, footage: Footage) -> None:
-    said, true = delays(site, wall, footage, 12)
-    assert len(said) >= 6, "it was told once a second"
-    assert statistics.median(abs(a - b) for a, b in zip(said, true, strict=True)) <= 100, (said, true)
+    is_true(*delays(site, wall, footage))
 
 
 def test_so_it_is_when_pictures_come_late(site: BrowserSite, wall: Page, footage: Footage) -> None:
@@ -87,13 +95,12 @@ def test_so_it_is_when_pictures_come_late(site: BrowserSite, wall: Page, footage
         expect(wall.locator(SPOT).locator(".tile__figures")).to_contain_text(
             re.compile(r"1[2-9]\d\d ms"), timeout=20_000
         )
-        said, true = delays(site, wall, footage, 8)
+        said, true = delays(site, wall, footage)
         site.kill("live")
     site.start_live()
     await_words(wall, EVERY, 20)
-    assert len(said) >= 4
     assert min(true) >= 1200
-    assert statistics.median(abs(a - b) for a, b in zip(said, true, strict=True)) <= 100, (said, true)
+    is_true(said, true)
 
 
 def test_a_camera_that_returns_is_live_within_five_seconds_of_its_first_key_picture(
@@ -116,10 +123,11 @@ def test_a_camera_that_returns_is_live_within_five_seconds_of_its_first_key_pict
     told: list[dict[str, Any]] = []
 
     def accounted() -> bool:
-        told[:] = [g for g in gaps(site, 5) if ns(g["end"]) > last_ns]
+        told[:] = [g for g in gaps(site, 5) if ns(g["start"]) < back_ns and ns(g["end"]) > last_ns]
         return bool(told) and told[0]["reason"] != "unknown"
 
     eventually_sync(accounted, 30, "the outage in the catalogue")
+    assert len(told) == 1, told
     (gap,) = told
     assert gap["reason"] == "camera_unreachable"
     assert abs((ns(gap["end"]) - ns(gap["start"])) - (back_ns - last_ns)) / 1e9 <= 0.5, (gap, last_ns, back_ns)
@@ -141,11 +149,15 @@ def ns(said: str) -> int:
 
 
 def test_the_spot_tile_shows_the_main_stream_of_what_is_selected(wall: Page) -> None:
-    """That name and picture change in one frame, `test_wall` sees; how soon, `bench.browser`."""
-    for number in ("1", "6"):
+    """That name and picture change in one frame, `test_wall` sees; how soon beside twelve others, `bench.browser` too."""
+    took = []
+    for number in ("1", "6", "2", "5"):
         wall.keyboard.press("Escape")
         wall.evaluate("name => { window.asked = burnedIn.spot(name, 320, 10); }", f"00{number}")
         wall.keyboard.press(number)
         wall.keyboard.press("Enter")
         found = wall.evaluate("() => window.asked")
         assert found["picture"] is not None, found
+        took.append(found["picture"])
+    print(f"from selection to main stream: {[round(ms) for ms in took]} ms")
+    assert max(took) <= limit(MOST_SPOT_MS, beside=10_000)

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,14 @@ class BrowserSite:
     cameras: list[Camera] = field(default_factory=list)
     setup_code: str | None = None
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def tls(self) -> bool:
+        return self.url.startswith("https:")
+
+    def trust(self) -> ssl.SSLContext | None:
+        """For a client that trusts the site's authority and no other; None: plain HTTP. OSError before that is made."""
+        return ssl.create_default_context(cafile=self.site.path / "tls" / "ca.pem") if self.tls else None
 
     def start(self, name: str, module: str, *arguments: str, **environment: str) -> None:
         with (self.site.path / f"{name}.log").open("ab") as log:
@@ -130,7 +139,7 @@ class BrowserSite:
         for name, process in self.processes.items():
             assert process.poll() is None, self.log(name)[-4000:]
         try:
-            with urllib.request.urlopen(self.url + path, timeout=2) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=2, context=self.trust()) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -146,25 +155,23 @@ def browser_site(
     supervised: bool = False,
     sent: SentLog | None = None,
     settings: str = "",
+    tls: bool = False,
 ) -> Iterator[BrowserSite]:
     """Everything runs, and every camera is received, when this yields. `fresh`: nobody was ever set up.
 
     `supervised`: by `vms up`, which replaces what is killed; `sent` learns what the cameras sent; `settings`: further
-    sections of the site's.
+    sections of the site's; `tls`: beyond loopback, by a certificate of an authority that the site makes for itself.
     """
-    if shutil.which("chromium") is None:
-        pytest.skip("Chromium is not installed (Debian: chromium)")
-    if not (ROOT / "web/client/dist/index.html").is_file():
-        pytest.skip("the web client is not built: run make client")
+    needs_client()
     with contextlib.ExitStack() as undo:
         folder = Path(tempfile.mkdtemp(prefix="stroz-browser-"))
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         data = folder / "d"
         data.mkdir(mode=0o700)
-        port = free_port()
+        port, host = free_port(), "0.0.0.0" if tls else "127.0.0.1"
         (data / "site.toml").write_text(
             "[site]\nname = 'Straż Miejska'\n[recorder]\nworkers = 1\nsegment_seconds = 4\n[spool]\nreserve_bytes = 67108864\n"
-            f"[web]\nlisten = '127.0.0.1:{port}'\n[metrics]\nlisten = '127.0.0.1:0'\n{settings}"
+            f"[web]\nlisten = '{host}:{port}'\n[metrics]\nlisten = '127.0.0.1:0'\n{settings}"
         )
         site = Site.create(data, {})
         options = SimulatorOptions(tuple(footage), cameras=max(1, len(names)), port=0)
@@ -172,7 +179,7 @@ def browser_site(
         if sent is not None:
             simulator.journal = sent  # type: ignore[assignment]
         undo.enter_context(simulator)
-        found = BrowserSite(site, f"http://127.0.0.1:{port}", simulator)
+        found = BrowserSite(site, f"http{'s' if tls else ''}://127.0.0.1:{port}", simulator)
         undo.callback(found.stop)
         apart(_register(found, names, people, fresh=fresh))
         if supervised:
@@ -185,6 +192,14 @@ def browser_site(
         if names:
             eventually_sync(lambda: _all_live(found), 60, "every camera live")
         yield found
+
+
+def needs_client() -> None:
+    """Skips the test where there is no browser, or nothing to show in it."""
+    if shutil.which("chromium") is None:
+        pytest.skip("Chromium is not installed (Debian: chromium)")
+    if not (ROOT / "web/client/dist/index.html").is_file():
+        pytest.skip("the web client is not built: run make client")
 
 
 def apart(work: Coroutine[Any, Any, T] | Callable[[], T]) -> T:
@@ -281,7 +296,9 @@ def desk(
     zone: str = "Europe/Warsaw",
 ) -> Iterator[Desk]:  # fmt: skip
     """A fresh profile in which nothing is remembered but the desk's language and theme."""
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, timezone_id=zone)
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, timezone_id=zone, ignore_https_errors=site.tls
+    )
     station = json.dumps({"language": language, "theme": theme})
     context.add_init_script(
         f"localStorage.getItem('stroz.station') ?? localStorage.setItem('stroz.station', '{station}')"

@@ -1,4 +1,5 @@
-"""`vms demo` as a real process: records, exports what ffprobe plays, ends by itself or by Ctrl-C, leaves nothing running."""
+"""`vms demo` as a real process: records, exports what ffprobe plays, shows a wall in the browser, ends by itself or by
+Ctrl-C, leaves nothing running."""
 
 from __future__ import annotations
 
@@ -12,10 +13,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.browser_site import PASSWORD, await_words, chromium, needs_client
 from tests.support.vms_process import processes_of, until, vms, vms_running
 from vms.simulate import prepare_small
 
-pytestmark = [pytest.mark.network, pytest.mark.slow]
+pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+
+CAMERAS = range(1, 6)  # the sixth goes away again and again
+DIFFERENT = """async (camera) => {
+    // How many of a tile's next ten pictures differ from those before them.
+    const video = document.querySelector(`.tile[data-camera="${camera}"] .tile__face--shown video`);
+    const canvas = new OffscreenCanvas(64, 36), paint = canvas.getContext('2d', {willReadFrequently: true});
+    const seen = new Set();
+    for (let i = 0; i < 10; i++) {
+        await new Promise((then) => video.requestVideoFrameCallback(then));
+        paint.drawImage(video, 0, 0, 64, 36);
+        seen.add(paint.getImageData(0, 0, 64, 36).data.join());
+    }
+    return seen.size;
+}"""
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +88,44 @@ async def test_ctrl_c_ends_it_in_order_and_the_folder_is_made_anew(tmp_path: Pat
     async with vms_running(tmp_path / "again", "demo", "--small", "--dir", folder) as again:
         await until("it was emptied and made anew", lambda: not left.exists() and (folder / "demo.log").exists())
         assert (await again.stop())[0] == 0, again.out + again.err
+
+
+@pytest.mark.timeout(240)
+async def test_a_newcomer_opens_the_page_it_names_and_watches_moving_cameras(tmp_path: Path) -> None:
+    needs_client()
+    async with vms_running(
+        tmp_path / "run", "demo", "--small", "--dir", tmp_path / "demo", env={"VMS_WEB_ENABLED": "true"}
+    ) as demo:
+
+        def told() -> re.Match[str] | None:
+            assert demo.process.returncode is None, demo.out + demo.err
+            return re.search(
+                r"^open (http://\S+) and sign in; .*\n  operator \(operator\)  password (\S+)\n", demo.out, re.MULTILINE
+            )
+
+        said = await until("where to go and who may come in", told, 60)
+        different = await asyncio.to_thread(newcomer, said[1], said[2])
+        assert min(different.values()) >= 5, different
+        code, _ = await demo.stop(signal.SIGINT)
+        assert code == 0, demo.out + demo.err
+    assert "Traceback" not in demo.err
+
+
+def newcomer(address: str, one_time: str) -> dict[int, int]:
+    """Sign in as the operator, take a password of one's own, watch; how many of ten pictures of each tile were new."""
+    with chromium() as browser:
+        page = browser.new_page()
+        page.goto(address)
+        page.locator("input[name=username]").fill("operator")
+        page.locator("input[name=password]").fill(one_time)
+        page.keyboard.press("Enter")
+        fields = page.locator("input[type=password]")
+        fields.nth(2).wait_for()
+        for index, text in enumerate((one_time, PASSWORD, PASSWORD)):
+            fields.nth(index).fill(text)
+        page.keyboard.press("Enter")
+        await_words(page, dict.fromkeys(CAMERAS, "live"), 60)
+        return {camera: page.evaluate(DIFFERENT, camera) for camera in CAMERAS}
 
 
 async def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path) -> None:

@@ -84,9 +84,8 @@ class Demo:
             say(
                 f"{len(DEMO_CAMERAS)} cameras at {simulator.url('cam0')} to {simulator.url(f'cam{len(DEMO_CAMERAS) - 1}')}"
             )
-            say(f"open {site_runs.address} and sign in; each password is for once, and you choose your own then:")
-            for name, role, password in people:
-                say(f"  {name} ({role})  password {password}")
+            for line in way_in(site_runs.address, people):
+                say(line)
             if site_runs.metrics is not None:
                 say(f"metrics http://{site_runs.metrics}/metrics, log {self._log_file}; Ctrl-C ends")
             clips = Clips(site, self._folder / "clips", say, self._seconds)
@@ -214,6 +213,21 @@ async def add_people(site: Site) -> list[tuple[str, str, str]]:
             )
             made.append((name, role.value, password))
     return made
+
+
+def way_in(address: str | None, people: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Where a newcomer goes and who may come in, as `add_people` made them; or why there is nothing to be opened."""
+    from vms.cli.web import missing_pages
+
+    if address is None:
+        return ["no pages and no live pictures: web.enabled is false"]
+    missing = missing_pages()
+    first = f"the interface alone is at {address}/api/v1" if missing else f"open {address} and sign in"
+    return [
+        *missing,
+        f"{first}; each password is for once, and you choose your own then:",
+        *(f"  {name} ({role})  password {password}" for name, role, password in people),
+    ]
 
 
 def check_folder(folder: Path) -> None:

@@ -34,12 +34,13 @@ def web(ctx: typer.Context) -> None:
 
 
 async def introduction(site: Site) -> list[str]:
-    """What whoever starts the web process must know: the set-up code while there is no user, which authority to trust."""
+    """What whoever starts the web process must know: the set-up code while there is no user, which authority to trust,
+    and whether there are pages at all."""
     from storage.catalogue import Catalogue
     from vms.errors import CatalogueError
     from web.identity.signing_in import issue_set_up_code
 
-    lines = []
+    lines = missing_pages()
     section = site.settings.web
     if not section.listen.is_loopback and section.certificate is None:
         lines.append(f"browsers must trust {site.path / 'tls' / 'ca.pem'}, once")
@@ -51,3 +52,16 @@ async def introduction(site: Site) -> list[str]:
     if code is not None:
         lines.append(f"there is no user yet; the page asks for this set-up code: {code}")
     return lines
+
+
+def missing_pages() -> list[str]:
+    """What to say where the client was not built: recording and interface are there, and no page for a browser."""
+    from web.api.client_files import DIST
+
+    if (DIST / "index.html").is_file():
+        return []
+    line = (
+        "NO PAGES: the web client is not built, so browsers find nothing here. End this, run scripts/client "
+        "(it needs Node 20.19 or newer with npm; Debian: apt-get install nodejs npm), and start again"
+    )
+    return [line]

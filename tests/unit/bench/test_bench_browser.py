@@ -8,6 +8,7 @@ import pytest
 
 from bench.browser import age_of, judge, percentile, spread
 from bench.burned_in import BITS, ROW_SHARE, Loop, Sendings, loops_of, numbered
+from bench.measure import met
 from bench.processes import BenchError
 from vms.simulate import prepare_small
 
@@ -64,10 +65,18 @@ def test_percentiles_are_values_that_occurred() -> None:
 
 
 def test_each_goal_is_said_met_or_missed() -> None:
-    age = {"tiles": 1, "age": spread([300.0]), "badge": spread([120.0])}
+    age = {"tiles": 1, "age": spread([300.0]), "badge": spread([120.0] * 50)}
     opening = {"tiles": 16, "server": spread([299.0]), "picture": spread([1001.0]), "last": spread([1500.0])}
     lines = judge([age, {**age, "tiles": 16, "badge": None}], [opening], {"picture": spread([650.0])})
     assert [line.rsplit(" ", 1)[1] for line in lines] == ["met", "met", "MISSED", "met", "MISSED", "met", "met"]
+    assert not met(lines)
+    assert met([line for line in lines if line.endswith("met")])
+
+
+def test_a_badge_is_judged_by_fifty_looks() -> None:
+    few = {"tiles": 1, "age": spread([300.0]), "badge": spread([20.0] * 49)}
+    _, badge, *_ = judge([few], [], {"picture": spread([650.0])})
+    assert badge == "badge beside the truth, median of 49, which are not 50: MISSED"
 
 
 def test_every_picture_carries_its_number(tmp_path: Path) -> None:

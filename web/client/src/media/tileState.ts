@@ -6,7 +6,8 @@
  */
 
 export const CHECK_AFTER_MS = 1000;
-export const LOST_AFTER_MS = 3000;
+/** Said within three seconds of the last picture sent: its way here and the wait for the next look come on top. */
+export const LOST_AFTER_MS = 2500;
 export const DELAYED_FROM_MS = 2000;
 const DELAYED_UNTIL_MS = 1900; // so that a value at the border does not flicker
 const SLOW_INTERVALS = 3; // a slow camera is doubted only after so many of its own intervals
