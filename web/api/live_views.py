@@ -22,7 +22,7 @@ from vms.metrics import Metrics
 from vms.model import Camera, Stream, StreamKind
 from web.api.live_gateway import LiveAnswer, LiveGateway
 from web.api.watching import Watch
-from web.identity.access import Access, Act, is_purpose
+from web.identity.access import Access, Act, Rendition, is_purpose
 from web.identity.callers import Caller, access_of
 from web.identity.refusals import Code, Refusal, not_found
 
@@ -59,10 +59,12 @@ class LiveViews:
     async def begin(
         self, caller: Caller, camera: Camera, allowed: Access, *, stream: str, purpose: str, offer: str
     ) -> tuple[LiveView, LiveAnswer]:
-        """Open a session for this caller, whose right was asked.
+        """Open a session for this caller.
 
-        Refusals PURPOSE_REQUIRED, TOO_MANY_VIEWS, TOO_MANY_CONNECTING, the gateway's.
+        Refusals NOT_FOUND, PURPOSE_REQUIRED, TOO_MANY_VIEWS, TOO_MANY_CONNECTING, the gateway's.
         """
+        if not _may_watch(allowed):
+            raise not_found()
         if Act.VIEW_LIVE in allowed.purpose_required and not is_purpose(purpose):
             raise Refusal(Code.PURPOSE_REQUIRED)
         first, others = streams_for(camera, stream)
@@ -107,7 +109,7 @@ class LiveViews:
         """Show main or sub in a view of the caller's. Refusals NOT_FOUND, SOURCE_NOT_LIVE, the gateway's."""
         view = self.of_caller(caller, view_id)
         camera = self._watch.registered().get(view.camera_id)
-        if camera is None or not caller.access(camera).may(Act.VIEW_LIVE):
+        if camera is None or not _may_watch(caller.access(camera)):
             raise not_found()
         wanted = next((s for s in camera.streams if s.kind.value == stream), None)
         if wanted is None:
@@ -125,7 +127,7 @@ class LiveViews:
         """Put on record that a still of a view of the caller's is kept. Refusal NOT_FOUND also for a view that may no longer be."""
         view = self.of_caller(caller, view_id)
         camera = self._watch.registered().get(view.camera_id)
-        if camera is None or not caller.access(camera).may(Act.VIEW_LIVE):
+        if camera is None or not _may_watch(caller.access(camera)):
             raise not_found()
         record = caller.actor.does(
             "snapshot", self._clock.wall_ns(), camera=camera, purpose=view.purpose, view=str(view_id),
@@ -197,7 +199,7 @@ class LiveViews:
         if self._watch.version is None:
             return True  # not read yet
         camera = self._watch.cameras.get(view.camera_id)
-        return camera is not None and access_of(self.logins.get(view.login_id), camera, now_ns).may(Act.VIEW_LIVE)
+        return camera is not None and _may_watch(access_of(self.logins.get(view.login_id), camera, now_ns))
 
     async def _read_logins(self) -> None:
         try:
@@ -257,6 +259,11 @@ class LiveViews:
             log.warning("a session of the gateway could not be ended, it is tried again: %s", refusal)
             return False
         return True
+
+
+def _may_watch(allowed: Access) -> bool:
+    """The gateway shows pictures as the camera sends them and masks none: the right to a masked one opens nothing here."""
+    return allowed.sees(Act.VIEW_LIVE, Rendition.ORIGINAL)
 
 
 def streams_for(camera: Camera, wanted: str) -> tuple[Stream, list[Stream]]:
