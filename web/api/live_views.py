@@ -33,6 +33,9 @@ MOST_CONNECTING = 32  # of one user: pictures that are being set up, whose numbe
 FULL_RETRY_SECONDS = 5
 BUSY_RETRY_SECONDS = 1
 LINGERING_NS = 60_000_000_000  # how long logins that listen no more are read on
+CATALOGUE_SECONDS = (
+    8.0  # how long comparing waits for the catalogue: the gateway ends all that is not compared for 30 s
+)
 SETTLING_NS = 5_000_000_000  # so young a view may be missing in a list that was asked for before it
 Revoked = Callable[[list[UUID], str], None]
 
@@ -203,19 +206,20 @@ class LiveViews:
 
     async def _read_logins(self) -> None:
         try:
-            if not self._loaded:
-                self.views |= {v.id: v for v in await self._catalogue.live_views()}
-                self._loaded = True
-                self._metrics.live_views.set(len(self.views))
-            wanted = {v.login_id for v in self.views.values()} | self._listening.keys() | self._left.keys()
-            found = await self._catalogue.logins(wanted)
+            async with asyncio.timeout(CATALOGUE_SECONDS):
+                if not self._loaded:
+                    self.views |= {v.id: v for v in await self._catalogue.live_views()}
+                    self._loaded = True
+                    self._metrics.live_views.set(len(self.views))
+                wanted = {v.login_id for v in self.views.values()} | self._listening.keys() | self._left.keys()
+                found = await self._catalogue.logins(wanted)
             since_ns = self._clock.mono_ns() - LINGERING_NS
             self._left = {login_id: ns for login_id, ns in self._left.items() if ns > since_ns}
             self.logins = found | {
                 i: login for i, login in self.logins.items() if i not in wanted and self._is_asked(i)
             }
-        except CatalogueError as error:
-            log.warning("who may watch cannot be asked, what was known last counts: %s", error)
+        except (CatalogueError, TimeoutError) as error:
+            log.warning("who may watch cannot be asked, what was known last counts: %s", error or "no answer")
 
     def _is_asked(self, login_id: UUID) -> bool:
         """Whether somebody came to listen or watch while the others were being read."""
@@ -241,9 +245,10 @@ class LiveViews:
         now_ns = self._clock.wall_ns()
         records = {view.id: self._end_of(view, why, actor, now_ns) for view in ended}
         try:
-            await self._catalogue.end_live_views(records)
-        except CatalogueError as error:
-            log.warning("the end of live views could not be put on record: %s", error)
+            async with asyncio.timeout(CATALOGUE_SECONDS):
+                await self._catalogue.end_live_views(records)
+        except (CatalogueError, TimeoutError) as error:
+            log.warning("the end of live views could not be put on record: %s", error or "no answer")
             self._loaded = False  # read again what the catalogue still has, and end it then
 
     def _end_of(self, view: LiveView, why: Why, actor: Actor | None, now_ns: int) -> Happening:

@@ -203,6 +203,34 @@ async def test_views_end_within_two_seconds_when_the_right_ends(web_site: WebSit
     assert ended == {"revoked"}
 
 
+async def test_the_gateway_is_asked_while_the_catalogue_gives_no_answer(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends all that nobody asks for, and a database that hangs takes a minute to be given up."""
+    camera, views, asked = await web_site.camera(1), web_site.parts.views, 0
+    operator = await web_site.signed_in("anna", Role.OPERATOR)
+    view = view_of(await operator.watch(camera))
+    monkeypatch.setattr("web.api.live_views.CATALOGUE_SECONDS", 0.1)
+    sessions = web_site.parts.gateway.sessions
+
+    async def hangs(*_args: Any, **_named: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def counted() -> Any:
+        nonlocal asked
+        asked += 1
+        return await sessions()
+
+    for name in ("logins", "end_live_views"):
+        monkeypatch.setattr(web_site.catalogue, name, hangs)
+    monkeypatch.setattr(web_site.parts.gateway, "sessions", counted)
+    await until(lambda: asked >= 2)
+    assert view in views.views
+    web_site.gateway.sessions.clear()
+    monkeypatch.setattr("web.api.live_views.SETTLING_NS", 0)
+    await until(lambda before=asked: view not in views.views and asked >= before + 3)
+
+
 async def test_many_views_end_as_fast_as_one(web_site: WebSite) -> None:
     camera = await web_site.camera(1)
     await web_site.user("szef", Role.ADMINISTRATOR)
