@@ -191,8 +191,9 @@ class Token(Outgoing):
     revoked: bool
 
 
-class TokenList(Outgoing):
+class TokenPage(Outgoing):
     items: list[Token]
+    next: str | None
 
 
 class NewToken(Incoming):
@@ -219,5 +220,6 @@ class OpenSession(Outgoing):
     live: int = Field(description="Live pictures that are open in it.")
 
 
-class OpenSessionList(Outgoing):
+class OpenSessionPage(Outgoing):
     items: list[OpenSession]
+    next: str | None

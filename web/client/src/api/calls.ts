@@ -182,10 +182,12 @@ export const removeGrant = (id: string) =>
   take(() => client.DELETE("/api/v1/grants/{grant_id}", { params: { path: { grant_id: id } } }));
 export const sees = (id: string) => take(() => client.GET("/api/v1/users/{user_id}/sees", ofUser(id)));
 
-export const openSessions = async () => (await take(() => client.GET("/api/v1/sessions"))).items;
+export const openSessions = () =>
+  all((after) => take(() => client.GET("/api/v1/sessions", { params: { query: { after, limit: 200 } } })));
 export const endSession = (id: string) =>
   take(() => client.DELETE("/api/v1/sessions/{session_id}", { params: { path: { session_id: id } } }));
-export const tokens = async () => (await take(() => client.GET("/api/v1/tokens"))).items;
+export const tokens = () =>
+  all((after) => take(() => client.GET("/api/v1/tokens", { params: { query: { after, limit: 200 } } })));
 export const addToken = (body: { name: string; acts: M.Act[]; days: number }) =>
   take(() => client.POST("/api/v1/tokens", { body }));
 export const endToken = (id: string) =>

@@ -445,7 +445,7 @@ export interface paths {
         };
         /**
          * Sessions
-         * @description One's own sessions; everybody's for those who manage users.
+         * @description One's own sessions, the newest first; everybody's for those who manage users.
          */
         get: operations["logins_sessions"];
         put?: never;
@@ -525,7 +525,7 @@ export interface paths {
         };
         /**
          * Tokens
-         * @description One's own API tokens; everybody's for those who manage users. Secrets are in no answer.
+         * @description One's own API tokens, the newest first; everybody's for those who manage users. Secrets are in no answer.
          */
         get: operations["logins_tokens"];
         put?: never;
@@ -1684,10 +1684,12 @@ export interface components {
              */
             user_id: string;
         };
-        /** OpenSessionList */
-        OpenSessionList: {
+        /** OpenSessionPage */
+        OpenSessionPage: {
             /** Items */
             items: components["schemas"]["OpenSession"][];
+            /** Next */
+            next: string | null;
         };
         /** PasswordChange */
         PasswordChange: {
@@ -2247,10 +2249,12 @@ export interface components {
             secret: string;
             token: components["schemas"]["Token"];
         };
-        /** TokenList */
-        TokenList: {
+        /** TokenPage */
+        TokenPage: {
             /** Items */
             items: components["schemas"]["Token"][];
+            /** Next */
+            next: string | null;
         };
         /** Tour */
         Tour: {
@@ -3258,7 +3262,11 @@ export interface operations {
     };
     logins_sessions: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next` of the page before. */
+                after?: string;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3271,7 +3279,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["OpenSessionList"];
+                    "application/json": components["schemas"]["OpenSessionPage"];
                 };
             };
             /** @description A problem */
@@ -3378,7 +3386,11 @@ export interface operations {
     };
     logins_tokens: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next` of the page before. */
+                after?: string;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3391,7 +3403,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TokenList"];
+                    "application/json": components["schemas"]["TokenPage"];
                 };
             };
             /** @description A problem */
