@@ -133,17 +133,14 @@ async def retire(request: Request, camera_id: UUID, caller: Managing) -> None:
 
 
 @router.get("/cameras/{camera_id}/history")
-async def history(request: Request, camera_id: UUID, caller: Managing) -> list[dict[str, object]]:
+async def history(request: Request, camera_id: UUID, caller: Managing) -> list[schemas.CameraEvent]:
     """What happened to a camera, oldest first."""
     parts = parts_of(request)
     camera_for(parts, caller, camera_id, Act.MANAGE_CAMERAS)
     return [
-        {
-            "at": format_utc(h.at_ns),
-            "kind": h.kind.value,
-            "by": h.by,
-            "changes": {k: list(v) for k, v in h.changes.items()},
-        }
+        schemas.CameraEvent(
+            at=format_utc(h.at_ns), kind=h.kind.value, by=h.by, changes={k: list(v) for k, v in h.changes.items()}
+        )
         for h in await parts.catalogue.history(camera_id)
     ]
 
