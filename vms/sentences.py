@@ -80,6 +80,7 @@ ENGLISH: Mapping[str, str] = {
     "catalogue_lost": "the catalogue was lost: it knows no camera, but {cameras} are recorded. Restore it from your backup, or run: vms rebuild. To begin anew, remove {file}",
     "cameras_busy": "another command has been changing cameras for {seconds:.0f} s; try again",
     # layouts, the audit log, and whatever has no words of its own
+    "tokens_full": "there are {most} tokens in force already; revoke one first",
     "layouts_full": "there are {most} layouts already; remove one first",
     "layout_tiles": "a layout {grid} has {tiles} tiles, not {given}",
     "layout_spot": "a layout {grid} has tiles 0 to {last}",

@@ -117,10 +117,18 @@ async def watch(socket: str, streams: list[str]) -> None:
             async with turn:
                 await viewer.open(http, stream)
 
+        async def renew_lease() -> None:
+            while True:  # as the web process does, but seldom enough to cost nothing
+                async with http.get("http://live/v1/sessions"):
+                    pass
+                await asyncio.sleep(10)
+
+        renewing = asyncio.create_task(renew_lease())
         async with asyncio.timeout(CONNECT_SECONDS):
             await asyncio.gather(*(open_one(v, s) for v, s in zip(viewers, streams, strict=True)))
-    print(json.dumps({"connected": len(viewers)}), flush=True)
-    await stop.wait()
+        print(json.dumps({"connected": len(viewers)}), flush=True)
+        await stop.wait()
+        renewing.cancel()
     facts = {name: sum(getattr(v, name) for v in viewers) for name in ("packets", "bytes", "failures", "lost")}
     print(json.dumps(facts), flush=True)
 

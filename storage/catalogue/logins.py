@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, true, update
 
 from storage.catalogue.audit_append import Happening, append
 from storage.catalogue.engine import Database, upsert
@@ -20,7 +20,10 @@ from storage.catalogue.people import grants_of, user_of
 from storage.catalogue.people_values import LiveView, Login, StoredSession, StoredToken
 from storage.catalogue.tables import cameras
 from storage.catalogue.tables_people import api_tokens, live_views, sessions, set_up, users
-from vms.errors import CatalogueError
+from vms.errors import CatalogueError, UserError
+from vms.sentences import say
+
+Place = tuple[int, UUID]  # when a login was made, and its id: behind it begins the next page
 
 
 class Logins:
@@ -112,13 +115,13 @@ class Logins:
 
         await self._db.write(work)
 
-    async def open_sessions(self, *, now_ns: int, user_id: UUID | None = None) -> list[Login]:
-        """Sessions that have not expired, the newest first; of one user if given."""
+    async def open_sessions(
+        self, *, now_ns: int, user_id: UUID | None = None, before: Place | None = None, limit: int | None = None
+    ) -> list[Login]:
+        """Sessions that have not expired, the newest first; of one user if given, behind `before` if given."""
 
         def work(conn: Connection) -> list[Login]:
-            where = sessions.c.expires_ns > now_ns
-            found = _logins(conn, sessions, where if user_id is None else where & (users.c.id == user_id))
-            return sorted(found, key=lambda login: login.session.created_ns if login.session else 0, reverse=True)
+            return _newest(conn, sessions, sessions.c.expires_ns > now_ns, user_id=user_id, before=before, limit=limit)
 
         return await self._db.read(work)
 
@@ -133,13 +136,19 @@ class Logins:
 
         return await self._db.write(work)
 
-    async def add_token(self, token: StoredToken, digest: bytes, *, record: Happening) -> None:
-        """Keep a token. Raises CatalogueError when its user is gone."""
+    async def add_token(self, token: StoredToken, digest: bytes, *, most: int, record: Happening) -> None:
+        """Keep a token. UserError when its user has `most` in force already, CatalogueError when the user is gone."""
 
         def work(conn: Connection) -> None:
-            key = conn.scalar(select(users.c.key).where(users.c.id == token.user_id, users.c.removed_ns.is_(None)))
+            owner = select(users.c.key).where(users.c.id == token.user_id, users.c.removed_ns.is_(None))
+            key = conn.scalar(owner.with_for_update())  # one at a time, so that none is counted past another
             if key is None:
                 raise CatalogueError("the token's user was removed meanwhile")
+            in_force = select(func.count()).where(
+                api_tokens.c.user_key == key, api_tokens.c.revoked_ns.is_(None), api_tokens.c.expires_ns > token.created_ns
+            )  # fmt: skip
+            if (conn.scalar(in_force) or 0) >= most:
+                raise UserError(say("tokens_full", most=most))
             values = {
                 "id": token.id, "user_key": key, "digest": digest, "name": token.name,
                 "acts": " ".join(sorted(token.acts)), "created_ns": token.created_ns, "created_by": token.created_by,
@@ -150,11 +159,13 @@ class Logins:
 
         await self._db.write(work)
 
-    async def tokens(self) -> list[Login]:
-        """Every token with its user, the newest first."""
+    async def tokens(
+        self, *, user_id: UUID | None = None, before: Place | None = None, limit: int | None = None
+    ) -> list[Login]:
+        """Tokens with their users, the newest first; of one user if given, behind `before` if given."""
 
         def work(conn: Connection) -> list[Login]:
-            return _logins(conn, api_tokens, users.c.removed_ns.is_(None))[::-1]
+            return _newest(conn, api_tokens, true(), user_id=user_id, before=before, limit=limit)
 
         return await self._db.read(work)
 
@@ -237,13 +248,28 @@ def put_live_view(conn: Connection, view: LiveView) -> None:
     )  # fmt: skip
 
 
-def _logins(conn: Connection, table: Any, where: Any) -> list[Login]:
-    """Logins of users in use, oldest first, each with all grants of its user."""
+def _newest(
+    conn: Connection, table: Any, where: Any, *, user_id: UUID | None, before: Place | None, limit: int | None
+) -> list[Login]:
+    """A page of logins, the newest first."""
+    made, ident = table.c.created_ns, table.c.id
+    if user_id is not None:
+        where = where & (users.c.id == user_id)
+    if before is not None:
+        where = where & or_(made < before[0], and_(made == before[0], ident < before[1]))
+    return _logins(conn, table, where, order=(made.desc(), ident.desc()), limit=limit)
+
+
+def _logins(
+    conn: Connection, table: Any, where: Any, *, order: tuple[Any, ...] = (), limit: int | None = None
+) -> list[Login]:
+    """Logins of users in use, each with all grants of its user."""
     query = (
         select(table, *(c.label(f"person_{c.name}") for c in users.columns))
         .join_from(table, users)
         .where(where, users.c.removed_ns.is_(None))
-        .order_by(table.c.key)
+        .order_by(*order)
+        .limit(limit)
     )
     found = conn.execute(query).all()
     owners = {row.person_key for row in found}

@@ -195,7 +195,7 @@ async def test_a_token_is_found_until_its_user_goes_and_says_that_it_was_revoked
     token = StoredToken(
         uuid4(), anna.id, "zabbix", frozenset({"read_health", "view_live"}), T0, "test", T0 + HOUR, None, None
     )
-    await catalogue.add_token(token, b"t", record=RECORD)
+    await catalogue.add_token(token, b"t", most=9, record=RECORD)
     login = await catalogue.token_login(b"t")
     assert login is not None
     assert (login.id, login.token, login.session) == (token.id, token, None)
@@ -208,7 +208,53 @@ async def test_a_token_is_found_until_its_user_goes_and_says_that_it_was_revoked
     await catalogue.remove_user(anna.id, at_ns=T0, record=RECORD)
     assert await catalogue.token_login(b"t") is None
     with pytest.raises(CatalogueError, match="removed"):
-        await catalogue.add_token(replace(token, id=uuid4()), b"u", record=RECORD)
+        await catalogue.add_token(replace(token, id=uuid4()), b"u", most=9, record=RECORD)
+
+
+async def test_logins_are_listed_page_by_page_the_newest_first(catalogue: Catalogue) -> None:
+    anna, ola = [await catalogue.add_user(person(name)) for name in ("anna", "ola")]
+    for i, (user, made) in enumerate([(anna, 3), (ola, 1), (anna, 2), (anna, 2), (anna, 2)]):
+        token = StoredToken(uuid4(), user.id, str(i), frozenset(), T0 + made, "test", T0 + HOUR, None, None)
+        await catalogue.add_token(token, bytes([i]), most=9, record=RECORD)
+        await catalogue.open_session(session(user, created_ns=T0 + made), bytes([i]), record=RECORD)
+    everybody = [login.token for login in await catalogue.tokens()]
+    assert [t.created_ns - T0 for t in everybody if t is not None] == [3, 2, 2, 2, 1]
+    for user_id, count in ((None, 5), (anna.id, 4), (uuid4(), 0)):
+        paged: dict[str, list[UUID]] = {"token": [], "session": []}
+        for kind, ids in paged.items():
+            place = None
+            while True:
+                found = (
+                    await catalogue.tokens(user_id=user_id, before=place, limit=2)
+                    if kind == "token"
+                    else await catalogue.open_sessions(now_ns=T0, user_id=user_id, before=place, limit=2)
+                )
+                ids += [login.id for login in found]
+                if len(found) < 2:
+                    break
+                last = found[-1].token or found[-1].session
+                assert last is not None
+                place = (last.created_ns, last.id)
+            assert len(ids) == len(set(ids)) == count
+    assert [t.id for t in everybody if t is not None] == [login.id for login in await catalogue.tokens(limit=9)]
+
+
+async def test_a_user_has_so_many_tokens_in_force_and_no_more_also_at_once(catalogue: Catalogue) -> None:
+    anna, ola = [await catalogue.add_user(person(name)) for name in ("anna", "ola")]
+
+    def token(user: User, **fields: Any) -> StoredToken:
+        plain = StoredToken(uuid4(), user.id, "x", frozenset(), T0, "test", T0 + HOUR, None, None)
+        return replace(plain, **fields)
+
+    wanted = [catalogue.add_token(token(anna), bytes([i]), most=3, record=RECORD) for i in range(6)]
+    made = await asyncio.gather(*wanted, return_exceptions=True)
+    assert sum(isinstance(one, UserError) for one in made) == 3
+    await catalogue.add_token(token(ola), b"o", most=3, record=RECORD)
+    first = (await catalogue.tokens(user_id=anna.id))[0].id
+    await catalogue.revoke_token(first, at_ns=T0, record=RECORD)
+    await catalogue.add_token(token(anna), b"n", most=3, record=RECORD)
+    later = token(anna, created_ns=T0 + HOUR, expires_ns=T0 + 2 * HOUR)  # the others have run out by then
+    await catalogue.add_token(later, b"l", most=1, record=RECORD)
 
 
 async def test_a_set_up_code_is_replaced_and_ends_with_the_first_user(catalogue: Catalogue) -> None:

@@ -11,7 +11,8 @@ import importlib
 from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
-from uuid import uuid4
+from typing import ClassVar
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -20,8 +21,31 @@ from tests.support.inner_gateway import OFFER, InnerGateway, serving
 from vms.site import Site
 from web.api.live_gateway import GatewayClient
 from web.identity.refusals import Code, Refusal
+from web.live.sender import Counts
+from web.live.source import Sources
+from web.live.viewing import Given, Viewing, Wanted
 
 REAL = "web.live.process"
+
+
+class Watching:
+    """A session of the real gateway without media."""
+
+    running: ClassVar[int] = 0
+
+    def __init__(self, session_id: UUID) -> None:
+        self.id, self.key, self.state, self.why_ended = session_id, object(), "live", ""
+        self.since_ns, self.keys_ns, self.first_ns, self.counts = 1, None, None, Counts()
+
+    async def run(self) -> None:
+        Watching.running += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            Watching.running -= 1
+
+    def end(self, why: str) -> None:
+        self.why_ended = why
 
 
 @pytest_asyncio.fixture(params=["in tests", "real"])
@@ -72,3 +96,33 @@ async def test_a_gateway_that_is_away_is_said_to_be(tmp_path: Path) -> None:
         for attempt in (away.sessions(), away.close(uuid4()), away.open(uuid4(), uuid4(), OFFER)):
             found = await refusal(attempt)
             assert (found.code, found.facts) == (Code.GATEWAY_AWAY, {"retry_after": 1})
+
+
+async def test_whether_it_answers_can_be_asked_at_the_door_itself(gateway: GatewayClient) -> None:
+    assert await gateway._json("GET", "/health/live") == {"ok": True}
+
+
+async def test_sessions_end_when_nobody_asks_which_there_are(
+    gateway: GatewayClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """The web process renews the lease by asking; whoever only asks whether the gateway answers does not."""
+    if "real" not in request.node.name:
+        pytest.skip("the one of the tests has no lease")
+    monkeypatch.setattr("web.live.viewing.LEASE_SECONDS", 1.5)
+
+    async def create(viewing: Viewing, wanted: Wanted) -> Given:
+        viewing._begin(Watching(wanted.id), wanted.stream)  # type: ignore[arg-type]
+        return Given("v=0", wanted.stream, "h264", False, "")
+
+    monkeypatch.setattr(Viewing, "_create", create)
+    monkeypatch.setattr(Sources, "release", lambda *_: None)
+    session = uuid4()
+    await gateway.open(session, uuid4(), OFFER)
+    for _ in range(30):  # three seconds
+        assert session in await gateway.sessions()
+        await asyncio.sleep(0.1)
+    async with asyncio.timeout(20):
+        while Watching.running:
+            await gateway._json("GET", "/health/live")
+            await asyncio.sleep(0.1)
+    assert await gateway.sessions() == {}

@@ -40,6 +40,7 @@ class InnerGateway:
         app.add_routes(
             [
                 web.post("/v1/sessions", self._open),
+                web.get("/health/live", self._live),
                 web.get("/v1/sessions", self._list),
                 web.put("/v1/sessions/{id}/stream", self._switch),
                 web.delete("/v1/sessions/{id}", self._close),
@@ -64,6 +65,9 @@ class InnerGateway:
         why = "" if shown == tried[0] else "the stream asked for is H.265"
         answer = {"answer": ANSWER, "stream": str(shown), "codec": "h264", "transcoded": False, "why": why}
         return web.json_response(answer, status=201)
+
+    async def _live(self, _request: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
 
     async def _list(self, _request: web.Request) -> web.Response:
         return web.json_response(

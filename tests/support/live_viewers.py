@@ -17,16 +17,25 @@ from av import VideoFrame
 
 
 class Door:
-    """The gateway's inner interface, as the web process uses it."""
+    """The gateway's inner interface, as the web process uses it, which asks for the sessions all the time."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(self._socket)))
+        self._renewing = asyncio.create_task(self._renew())
         return self
 
+    async def _renew(self) -> None:
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                await self.sessions()
+            await asyncio.sleep(5)
+
     async def __aexit__(self, *_: object) -> None:
+        self._renewing.cancel()
+        await asyncio.gather(self._renewing, return_exceptions=True)
         await self._session.close()
 
     async def ask(self, method: str, path: str, **options: Any) -> tuple[int, Any]:

@@ -106,7 +106,8 @@ def revoke(
 
     async def work() -> None:
         async with people_of(site) as catalogue:
-            found = next((t.token for t in await catalogue.tokens() if t.id == wanted), None)
+            login = (await catalogue.logins({wanted})).get(wanted)
+            found = None if login is None else login.token
             if found is None:
                 raise UserError("there is no such token; see: vms token list")
             await revoke_token(catalogue, whoever_runs_this(), time.time_ns(), found)

@@ -38,7 +38,7 @@ async def live_answers(site: Site) -> bool | None:
     """Whether the live gateway answers; None where it is not to run."""
     if not site.settings.web.enabled:
         return None
-    return await _gets("http://live/v1/sessions", aiohttp.UnixConnector(path=str(site.live_socket)))
+    return await _gets("http://live/health/live", aiohttp.UnixConnector(path=str(site.live_socket)))
 
 
 async def _gets(url: str, connector: aiohttp.BaseConnector) -> bool:

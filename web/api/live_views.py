@@ -23,7 +23,7 @@ from vms.model import Camera, Stream, StreamKind
 from vms.timeline import SECOND_NS
 from web.api.live_gateway import GatewayClient, LiveAnswer
 from web.api.watching import Watch
-from web.identity.access import Access, Act, is_purpose
+from web.identity.access import Access, Act, Rendition, is_purpose
 from web.identity.callers import Caller, access_of
 from web.identity.refusals import Code, Refusal, not_found
 
@@ -34,6 +34,9 @@ MOST_CONNECTING = 32  # of one user: pictures that are being set up, whose numbe
 FULL_RETRY_SECONDS = 5
 BUSY_RETRY_SECONDS = 1
 LINGERING_NS = 60_000_000_000  # how long logins that listen no more are read on
+CATALOGUE_SECONDS = (
+    8.0  # how long comparing waits for the catalogue: the gateway ends all that is not compared for 30 s
+)
 SETTLING_NS = 5_000_000_000  # so young a view may be missing in a list that was asked for before it
 Revoked = Callable[[list[UUID], str], None]
 
@@ -60,10 +63,12 @@ class LiveViews:
     async def begin(
         self, caller: Caller, camera: Camera, allowed: Access, *, stream: str, purpose: str, offer: str
     ) -> tuple[LiveView, LiveAnswer]:
-        """Open a session for this caller, whose right was asked.
+        """Open a session for this caller.
 
-        Refusals PURPOSE_REQUIRED, TOO_MANY_VIEWS, TOO_MANY_CONNECTING, the gateway's.
+        Refusals NOT_FOUND, PURPOSE_REQUIRED, TOO_MANY_VIEWS, TOO_MANY_CONNECTING, the gateway's.
         """
+        if not _may_watch(allowed):
+            raise not_found()
         if Act.VIEW_LIVE in allowed.purpose_required and not is_purpose(purpose):
             raise Refusal(Code.PURPOSE_REQUIRED)
         first, others = streams_for(camera, stream)
@@ -108,7 +113,7 @@ class LiveViews:
         """Show main or sub in a view of the caller's. Refusals NOT_FOUND, SOURCE_NOT_LIVE, the gateway's."""
         view = self.of_caller(caller, view_id)
         camera = self._watch.registered().get(view.camera_id)
-        if camera is None or not caller.access(camera).may(Act.VIEW_LIVE):
+        if camera is None or not _may_watch(caller.access(camera)):
             raise not_found()
         wanted = next((s for s in camera.streams if s.kind.value == stream), None)
         if wanted is None:
@@ -126,7 +131,7 @@ class LiveViews:
         """Put on record that a still of a view of the caller's is kept. Refusal NOT_FOUND also for a view that may no longer be."""
         view = self.of_caller(caller, view_id)
         camera = self._watch.registered().get(view.camera_id)
-        if camera is None or not caller.access(camera).may(Act.VIEW_LIVE):
+        if camera is None or not _may_watch(caller.access(camera)):
             raise not_found()
         record = caller.actor.does(
             "snapshot", self._clock.wall_ns(), camera=camera, purpose=view.purpose, view=str(view_id),
@@ -198,23 +203,24 @@ class LiveViews:
         if self._watch.version is None:
             return True  # not read yet
         camera = self._watch.cameras.get(view.camera_id)
-        return camera is not None and access_of(self.logins.get(view.login_id), camera, now_ns).may(Act.VIEW_LIVE)
+        return camera is not None and _may_watch(access_of(self.logins.get(view.login_id), camera, now_ns))
 
     async def _read_logins(self) -> None:
         try:
-            if not self._loaded:
-                self.views |= {v.id: v for v in await self._catalogue.live_views()}
-                self._loaded = True
-                self._metrics.live_views.set(len(self.views))
-            wanted = {v.login_id for v in self.views.values()} | self._listening.keys() | self._left.keys()
-            found = await self._catalogue.logins(wanted)
+            async with asyncio.timeout(CATALOGUE_SECONDS):
+                if not self._loaded:
+                    self.views |= {v.id: v for v in await self._catalogue.live_views()}
+                    self._loaded = True
+                    self._metrics.live_views.set(len(self.views))
+                wanted = {v.login_id for v in self.views.values()} | self._listening.keys() | self._left.keys()
+                found = await self._catalogue.logins(wanted)
             since_ns = self._clock.mono_ns() - LINGERING_NS
             self._left = {login_id: ns for login_id, ns in self._left.items() if ns > since_ns}
             self.logins = found | {
                 i: login for i, login in self.logins.items() if i not in wanted and self._is_asked(i)
             }
-        except CatalogueError as error:
-            log.warning("who may watch cannot be asked, what was known last counts: %s", error)
+        except (CatalogueError, TimeoutError) as error:
+            log.warning("who may watch cannot be asked, what was known last counts: %s", error or "no answer")
 
     def _is_asked(self, login_id: UUID) -> bool:
         """Whether somebody came to listen or watch while the others were being read."""
@@ -240,9 +246,10 @@ class LiveViews:
         now_ns = self._clock.wall_ns()
         records = {view.id: self._end_of(view, why, actor, now_ns) for view in ended}
         try:
-            await self._catalogue.end_live_views(records)
-        except CatalogueError as error:
-            log.warning("the end of live views could not be put on record: %s", error)
+            async with asyncio.timeout(CATALOGUE_SECONDS):
+                await self._catalogue.end_live_views(records)
+        except (CatalogueError, TimeoutError) as error:
+            log.warning("the end of live views could not be put on record: %s", error or "no answer")
             self._loaded = False  # read again what the catalogue still has, and end it then
 
     def _end_of(self, view: LiveView, why: Why, actor: Actor | None, now_ns: int) -> Happening:
@@ -258,6 +265,11 @@ class LiveViews:
             log.warning("a session of the gateway could not be ended, it is tried again: %s", refusal)
             return False
         return True
+
+
+def _may_watch(allowed: Access) -> bool:
+    """The gateway shows pictures as the camera sends them and masks none: the right to a masked one opens nothing here."""
+    return allowed.sees(Act.VIEW_LIVE, Rendition.ORIGINAL)
 
 
 def streams_for(camera: Camera, wanted: str) -> tuple[Stream, list[Stream]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Query
 
@@ -35,3 +36,20 @@ def read_number(after: str) -> int | None:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise invalid("after", say("mark_form"))
     return int(text)
+
+
+def login_mark(made_ns: int, login_id: UUID) -> str:
+    return mark(f"{made_ns} {login_id}")
+
+
+def read_login_mark(after: str) -> tuple[int, UUID] | None:
+    """What `login_mark` was given. Refusal INVALID."""
+    if not after:
+        return None
+    made, _, login_id = read_mark(after).partition(" ")
+    try:
+        if not made.isascii() or not made.isdigit() or len(made) > 19:
+            raise ValueError
+        return int(made), UUID(login_id)
+    except ValueError as error:
+        raise invalid("after", say("mark_form")) from error

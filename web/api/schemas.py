@@ -42,6 +42,12 @@ def example(**values: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [values]})
 
 
+def shown(model: type[BaseModel]) -> Any:
+    """The example of a model, for the examples of those that hold it."""
+    found: Any = model.model_config["json_schema_extra"]
+    return found["examples"][0]
+
+
 class Said(Outgoing):
     """A sentence: clients say it in the reader's language by `code` and `facts`, or show `text`, its English.
 
@@ -103,6 +109,8 @@ class Site(Outgoing):
 
 class Answers(Outgoing):
     """Liveness or readiness: yes, or no with status 503."""
+
+    model_config = example(ok=True)
 
     ok: bool
 
@@ -175,6 +183,8 @@ class Camera(Outgoing):
 
 
 class CameraPage(Outgoing):
+    model_config = example(items=[shown(Camera)], next="MTIgN2M3YTFkNWU")
+
     items: list[Camera]
     next: str | None = Field(description="Give it as `after` for what follows; null at the end.")
 
@@ -221,10 +231,17 @@ class NewCamera(CameraFields):
 
 
 class CameraChange(CameraFields):
+    model_config = example(name="Rynek 1, od ratusza", azimuth_deg=95.0, replaced=False)
+
     replaced: bool = Field(False, description="It is another device from now on.")
 
 
 class CameraWritten(Outgoing):
+    model_config = example(
+        camera=shown(Camera),
+        warnings=[{"code": "same_name", "facts": {"number": 7}, "text": "camera 7 has the same name", "note": ""}],
+    )
+
     camera: Camera
     warnings: list[Said] = Field(description="Likeness to another camera: same name or address.")
 
@@ -244,6 +261,10 @@ class CameraHistoryEntry(Outgoing):
 
 class CameraTest(Incoming):
     """An address to be tried from the recorder's network, or a registered camera, whose password is then used."""
+
+    model_config = example(
+        main_url="rtsp://10.0.0.5/Streaming/Channels/101", username="stroz", password="…", transport="tcp"
+    )
 
     camera_id: UUID | None = None
     main_url: Address | None = None
@@ -282,6 +303,17 @@ class StreamReport(Outgoing):
 
 
 class CameraTestReport(Outgoing):
+    model_config = example(
+        streams=[
+            {"stream": "main", "url": "rtsp://10.0.0.5/Streaming/Channels/101", "ok": True, "codec": "h264",
+             "profile": "High", "width": 1920, "height": 1080, "fps_measured": 25.0, "bitrate_bps": 4000000,
+             "gop_seconds": 2.0, "keyframes": 3, "b_frames": False, "clock_offset_seconds": 0.4, "packets_lost": 0,
+             "audio": [], "advice": [], "browser": "plays"},
+            {"stream": "sub", "url": "rtsp://10.0.0.5/Streaming/Channels/102", "ok": False,
+             "reason": "camera_unreachable", "message": "the camera does not answer"},
+        ]
+    )  # fmt: skip
+
     streams: list[StreamReport]
 
 
@@ -296,6 +328,14 @@ class ImportRow(Outgoing):
 
 
 class ImportReport(Outgoing):
+    model_config = example(
+        rows=[
+            {"line": 2, "number": "12", "name": "Rynek 1", "verdict": "error", "column": "number",
+             "said": [shown(Said) | {"note": ""}], "warnings": []},
+        ],
+        counts={"new": 0, "changed": 0, "unchanged": 0, "error": 1}, written=None,
+    )  # fmt: skip
+
     rows: list[ImportRow]
     counts: dict[str, int]
     written: int | None = Field(description="null: nothing was to be written, or a bad row kept all from it.")
@@ -307,6 +347,8 @@ class Group(Outgoing):
 
 
 class GroupList(Outgoing):
+    model_config = example(items=[{"name": "Śródmieście", "cameras": 14}])
+
     items: list[Group]
 
 
@@ -320,6 +362,11 @@ class Profile(Outgoing):
 
 
 class ProfileList(Outgoing):
+    model_config = example(
+        items=[{"id": CAMERA_ID, "name": "gmina", "basis": "art. 9a ustawy o samorządzie gminnym", "days": 30,
+                "audio": False, "default": True}]
+    )  # fmt: skip
+
     items: list[Profile]
 
 
@@ -353,6 +400,11 @@ class LayoutFields(Incoming):
 
 
 class Layout(Outgoing):
+    model_config = example(
+        id=CAMERA_ID, version=2, author="Anna Nowak", mine=True, updated_at="2026-11-30T07:15:00.000Z",
+        **shown(LayoutFields),
+    )  # fmt: skip
+
     id: UUID
     name: str
     shared: bool
@@ -366,6 +418,8 @@ class Layout(Outgoing):
 
 
 class LayoutList(Outgoing):
+    model_config = example(items=[shown(Layout)])
+
     items: list[Layout]
 
 
@@ -390,12 +444,19 @@ class AuditItem(Outgoing):
 
 
 class AuditPage(Outgoing):
+    model_config = example(items=[shown(AuditItem)], next="NDcxMQ")
+
     items: list[AuditItem]
     next: str | None
 
 
 class Checkpoint(Outgoing):
     """The signed head of the log: a note (C2SP signed-note) over origin, size and root."""
+
+    model_config = example(
+        size=4712, root="6d0f…", at="2026-11-30T07:15:00.000Z",
+        note="stroz/9f2c…\n4712\nbQ8…\nat 1780125300000000000\n\n— stroz/9f2c… hK3…\n", public_key="mC2…",
+    )  # fmt: skip
 
     size: int
     root: str = Field(description="SHA-256 tree head of RFC 6962, hex.")
@@ -407,6 +468,8 @@ class Checkpoint(Outgoing):
 class AuditProof(Outgoing):
     """RFC 6962 §2.1: `inclusion` of entry `number` in the tree of `size`, or `consistency` of `first` with `size`."""
 
+    model_config = example(size=4712, root="6d0f…", number=4711, leaf="b5c0…", path=["0a77…", "c41e…"])
+
     size: int
     root: str
     number: int | None = None
@@ -417,11 +480,15 @@ class AuditProof(Outgoing):
 
 
 class StreamWish(Incoming):
+    model_config = example(stream="main")
+
     stream: StreamKindText
 
 
 class Snapshot(Incoming):
     """A still that is about to be kept. `captured_at`: of the frame, by its caption; null where that is not known."""
+
+    model_config = example(captured_at="2026-11-30T07:15:00.480Z")
 
     captured_at: str | None = Field(None, max_length=40)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from web.api.schemas import CAMERA_ID, Incoming, Instant, Name, Outgoing, Password, Text, example
+from web.api.schemas import CAMERA_ID, Incoming, Instant, Name, Outgoing, Password, Text, example, shown
 from web.identity.access import Act, Rendition, Role, Scope
 
 Language = Literal["pl", "en"]
@@ -15,6 +15,10 @@ LoginName = Annotated[str, Field(min_length=1, max_length=64, examples=["anna.no
 
 
 class SetUp(Incoming):
+    model_config = example(
+        setup_code="abcde-fghjk-mnpqr", name="jan.kowalski", password="…", display_name="Jan Kowalski", language="pl"
+    )
+
     setup_code: Annotated[str, Field(max_length=64)]
     name: LoginName
     password: Password
@@ -23,15 +27,21 @@ class SetUp(Incoming):
 
 
 class SignIn(Incoming):
+    model_config = example(name="anna.nowak", password="…")
+
     name: Annotated[str, Field(max_length=256)]
     password: Password
 
 
 class PasswordOnly(Incoming):
+    model_config = example(password="…")
+
     password: Password
 
 
 class PasswordChange(Incoming):
+    model_config = example(old="…", new="zielony tramwaj jedzie")
+
     old: Password
     new: Password
 
@@ -92,11 +102,15 @@ class User(Outgoing):
 
 
 class UserPage(Outgoing):
+    model_config = example(items=[shown(User)], next="YW5uYS5ub3dhaw")
+
     items: list[User]
     next: str | None
 
 
 class NewGrant(Incoming):
+    model_config = example(role="operator", scope="group", group="Śródmieście", expires_at=None, back_hours=48)
+
     role: Role
     scope: Scope = Scope.ALL
     group: Name | None = None
@@ -106,6 +120,10 @@ class NewGrant(Incoming):
 
 
 class NewUser(Incoming):
+    model_config = example(
+        name="anna.nowak", display_name="Anna Nowak", language="pl", grant={"role": "operator", "scope": "all"}
+    )
+
     name: LoginName
     display_name: Text = ""
     language: Language = "pl"
@@ -113,17 +131,23 @@ class NewUser(Incoming):
 
 
 class UserChange(Incoming):
+    model_config = example(display_name="Anna Nowak-Lis", disabled=False)
+
     display_name: Text | None = None
     language: Language | None = None
     disabled: bool | None = None
 
 
 class UserCreated(Outgoing):
+    model_config = example(user=shown(User), password="abcde-fghjk-mnpqr")
+
     user: User
     password: str = Field(description="One-time: shown now and never again; must be changed at the first sign-in.")
 
 
 class OneTimePassword(Outgoing):
+    model_config = example(password="abcde-fghjk-mnpqr")
+
     password: str
 
 
@@ -135,10 +159,20 @@ class RoleInfo(Outgoing):
 
 
 class RoleList(Outgoing):
+    model_config = example(
+        items=[{"role": "operator", "acts": ["view_live", "view_recorded", "place_hold"],
+                "purpose_required": ["view_recorded"], "footage": True}]
+    )  # fmt: skip
+
     items: list[RoleInfo]
 
 
 class Grant(Outgoing):
+    model_config = example(
+        id=CAMERA_ID, user_id=CAMERA_ID, role="operator", scope="group", group="Śródmieście", camera_id=None,
+        expires_at=None, back_hours=48, created_at="2026-11-01T08:00:00.000Z", created_by="jan.kowalski",
+    )  # fmt: skip
+
     id: UUID
     user_id: UUID
     role: Role
@@ -152,6 +186,8 @@ class Grant(Outgoing):
 
 
 class GrantList(Outgoing):
+    model_config = example(items=[shown(Grant)])
+
     items: list[Grant]
 
 
@@ -176,11 +212,24 @@ class SeenCamera(Outgoing):
 class Sees(Outgoing):
     """What a user may do now, camera by camera; cameras without any right are left out."""
 
+    model_config = example(
+        site_acts=["read_health"],
+        cameras=[
+            {"id": CAMERA_ID, "number": 12, "name": "Rynek 1", "group": "Śródmieście", "acts": ["view_live"],
+             "sights": [{"act": "view_live", "rendition": "original", "back_hours": 0.0}], "purpose_required": []}
+        ],
+    )  # fmt: skip
+
     site_acts: list[Act]
     cameras: list[SeenCamera]
 
 
 class Token(Outgoing):
+    model_config = example(
+        id=CAMERA_ID, name="zabbix", user="jan.kowalski", acts=["read_health"], created_at="2026-11-01T08:00:00.000Z",
+        expires_at="2027-01-30T08:00:00.000Z", used_at=None, revoked=False,
+    )  # fmt: skip
+
     id: UUID
     name: str
     user: str
@@ -191,22 +240,35 @@ class Token(Outgoing):
     revoked: bool
 
 
-class TokenList(Outgoing):
+class TokenPage(Outgoing):
+    model_config = example(items=[shown(Token)], next=None)
+
     items: list[Token]
+    next: str | None
 
 
 class NewToken(Incoming):
+    model_config = example(name="zabbix", acts=["read_health"], days=90)
+
     name: Name
     acts: list[Act] = Field(min_length=1, max_length=len(Act))
     days: int = Field(90, ge=1, le=366)
 
 
 class TokenCreated(Outgoing):
+    model_config = example(token=shown(Token), secret="stroz_…")
+
     token: Token
     secret: str = Field(description="Shown now and never again.", examples=["stroz_…"])
 
 
 class OpenSession(Outgoing):
+    model_config = example(
+        id=CAMERA_ID, user="anna.nowak", user_id=CAMERA_ID, ip="10.20.0.14", agent="Mozilla/5.0 …",
+        created_at="2026-11-30T07:15:00.000Z", seen_at="2026-11-30T09:02:10.000Z",
+        expires_at="2026-11-30T20:15:00.000Z", mine=True, live=16,
+    )  # fmt: skip
+
     id: UUID
     user: str
     user_id: UUID
@@ -219,5 +281,8 @@ class OpenSession(Outgoing):
     live: int = Field(description="Live pictures that are open in it.")
 
 
-class OpenSessionList(Outgoing):
+class OpenSessionPage(Outgoing):
+    model_config = example(items=[shown(OpenSession)], next=None)
+
     items: list[OpenSession]
+    next: str | None

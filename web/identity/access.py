@@ -151,6 +151,10 @@ class Access:
     def may(self, act: Act) -> bool:
         return act in self.acts
 
+    def sees(self, act: Act, rendition: Rendition) -> bool:
+        """Whether footage of some age may be seen by this act in this rendition."""
+        return any(sight.act is act and sight.rendition is rendition for sight in self.sights)
+
 
 NO_ACCESS = Access()
 

@@ -23,6 +23,7 @@ from web.identity.signing_in import TOKEN_PREFIX, check_name, digest_of
 
 LANGUAGES = ("pl", "en")
 HOUR_NS = 3600 * SECOND_NS
+MOST_TOKENS = 50  # of one user, in force at the same time
 
 
 async def create_user(
@@ -176,7 +177,7 @@ async def take_role(catalogue: Catalogue, actor: Actor, now_ns: int, user: User,
 async def create_token(
     catalogue: Catalogue, actor: Actor, now_ns: int, user: User, *, name: str, acts: Collection[Act], days: int
 ) -> tuple[StoredToken, str]:
-    """A token of a user, cut to `acts`, and its secret, which is shown once."""
+    """A token of a user, cut to `acts`, and its secret, which is shown once. Refusal CONFLICT for one too many."""
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     token = StoredToken(
         uuid4(), user.id, name, frozenset(a.value for a in acts), now_ns, actor.name, now_ns + days * 24 * HOUR_NS,
@@ -184,7 +185,10 @@ async def create_token(
     )  # fmt: skip
     scopes = sorted(token.acts)
     record = actor.does("create_token", now_ns, f"user {user.name}", token=name, acts=scopes, days=days)
-    await catalogue.add_token(token, digest_of(secret), record=record)
+    try:
+        await catalogue.add_token(token, digest_of(secret), most=MOST_TOKENS, record=record)
+    except UserError as error:
+        raise refused(Code.CONFLICT, in_words(error)) from error
     return token, secret
 
 

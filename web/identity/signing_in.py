@@ -183,12 +183,12 @@ class Identity:
         await self._catalogue.end_session(_session_of(caller).id, record=record)
 
     async def _attempt(self, account: str, ip: str, device: str | None) -> tuple[tuple[str, ...], ...]:
-        """Count an attempt, and hold it where its network guesses a lot. Refusal SLOW_DOWN."""
+        """Count an attempt, and hold it until its turn and where its network guesses a lot. Refusal SLOW_DOWN."""
         keys, now_ns = attempt_keys(account, ip, device), self._clock.mono_ns()
         if wait := self.throttle.wait_seconds(keys, now_ns):
             raise Refusal(Code.SLOW_DOWN, retry_after=round(wait + 0.05, 1))
         held = self.throttle.held_seconds(keys, now_ns)
-        with self.throttle.holding(keys) as there_is_room:
+        with self.throttle.holding(keys, now_ns) as there_is_room:
             if held and not there_is_room:
                 raise Refusal(Code.SLOW_DOWN, retry_after=held)
             self.throttle.attempted(keys, now_ns)

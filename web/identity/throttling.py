@@ -4,12 +4,18 @@ A failed attempt is counted with the pair of account and where it came from, and
 address's network, or, for a browser that this account has signed in with before, that browser (a *device* cookie, OWASP's
 "device cookies", which knows every account that last used the browser): so guesses at somebody's account from elsewhere, or
 from the next desk behind the same address, do not slow the person's own desk down. After `FREE` failures of an account from
-one place the next attempt is refused until a wait is over, which doubles from a second up to `LONGEST_SECONDS`. A network
-that failed more than `FREE_OF_NETWORK` times is not shut out for it: each attempt from there is held for some seconds, so
-that guessing at many accounts is slow, and a neighbour of whoever guesses is let in after them. While `MOST_HELD` are held
-further ones are told to come back; a browser that the account knows is neither held nor told so. All is forgotten after
-`FORGOTTEN_SECONDS` without a failure. Nothing counts by account alone: that would hand attackers a switch to lock people
-out with. Keeps `MOST_KEYS` counters at most; the least recently touched go first. In memory, for time is on its side.
+one place the next attempt waits, a second at first and then twice as long each time, up to `LONGEST_SECONDS`. A browser that
+the account knows is refused until its wait is over, for nobody but whoever sits there can make it longer. Others stand in
+line: each attempt is held until its turn, as far behind the one before it as the wait is long, and then looked at. So the
+right password gets in behind whoever guesses at the account from the same address, after `LONGEST_IN_LINE_SECONDS` at most,
+and no more guesses are looked at in a minute than if all but one were refused. Only who comes while the line is longer is
+told to come back: nobody can tell the person from so many who guess. A network that failed more than `FREE_OF_NETWORK` times
+has each attempt held for some seconds, so that guessing at many accounts is slow, and a neighbour of whoever guesses is let in
+after them. Of one network `MOST_IN_LINE` and `MOST_HELD` are held at a time, half of the connections that one address may
+have (`web.api.connections`); further ones are told to come back. A browser that the account knows is neither held nor told so.
+All is forgotten after `FORGOTTEN_SECONDS` without a failure. Nothing counts by account alone: that would hand attackers a
+switch to lock people out with. Keeps `MOST_KEYS` counters at most; the least recently touched go first. In memory, for time
+is on its side.
 """
 
 from __future__ import annotations
@@ -29,8 +35,10 @@ from vms.timeline import SECOND_NS
 FREE = 5
 FREE_OF_NETWORK = 30  # a control room behind one address mistypes more often than one person
 LONGEST_SECONDS = 60.0
+LONGEST_IN_LINE_SECONDS = 240.0  # browsers give up an answer after five minutes
 LONGEST_HELD_SECONDS = 5.0
-MOST_HELD = 32  # attempts from one network that are held at a time
+MOST_HELD = 32  # attempts that are held at a time because their network guesses a lot
+MOST_IN_LINE = 96  # attempts from one network, at whatever accounts, that wait for their turn at a time
 FORGOTTEN_SECONDS = 900
 MOST_KEYS = 50_000
 MOST_ACCOUNTS = 20  # that a browser is known to: those of a desk's people, the last ones first
@@ -53,32 +61,41 @@ class Throttle:
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, ...], _Count] = OrderedDict()
-        self._held: Counter[tuple[str, ...]] = Counter()
+        self._held: Counter[tuple[str, ...]] = Counter()  # by network, and of those in line by ("line", network)
 
     def wait_seconds(self, keys: tuple[tuple[str, ...], ...], mono_ns: int) -> float:
-        """How long until the next attempt is taken; 0: now."""
-        until = max((c.until_ns for k in keys if (c := self._counts.get(k)) is not None), default=0)
-        return max(0.0, (until - mono_ns) / SECOND_NS)
+        """How long until the next attempt is taken; 0: now, even if it is held then."""
+        line = LONGEST_IN_LINE_SECONDS if _stands_in_line(keys) else 0.0
+        return max(0.0, self._turn_seconds(keys, mono_ns) - line)
 
     def held_seconds(self, keys: tuple[tuple[str, ...], ...], mono_ns: int) -> float:
         """How long an attempt that is taken now is held before anything is looked at."""
+        turn = self._turn_seconds(keys, mono_ns)
         counts = [c for k in keys if k[0] == "network" and (c := self._counts.get(k)) is not None]
         over = max((c.failures - FREE_OF_NETWORK for c in counts if not _is_forgotten(c, mono_ns)), default=-1)
-        return 0.0 if over < 0 else min(LONGEST_HELD_SECONDS, 2.0 ** min(over, 30))
+        return turn if over < 0 else max(turn, min(LONGEST_HELD_SECONDS, 2.0 ** min(over, 30)))
+
+    def _turn_seconds(self, keys: tuple[tuple[str, ...], ...], mono_ns: int) -> float:
+        until = max((c.until_ns for k in keys if (c := self._counts.get(k)) is not None), default=0)
+        return max(0.0, (until - mono_ns) / SECOND_NS)
 
     @contextmanager
-    def holding(self, keys: tuple[tuple[str, ...], ...]) -> Iterator[bool]:
-        """While an attempt is held. Gives whether there is room for it."""
-        networks = [key for key in keys if key[0] == "network"]
-        self._held.update(networks)
+    def holding(self, keys: tuple[tuple[str, ...], ...], mono_ns: int) -> Iterator[bool]:
+        """While an attempt that is taken now is held. Gives whether there is room for it."""
+        in_line = self._turn_seconds(keys, mono_ns) > 0
+        places = [("line", *key[1:]) if in_line else key for key in keys if key[0] == "network"]
+        self._held.update(places)
         try:
-            yield all(self._held[key] <= MOST_HELD for key in networks)
+            yield all(self._held[place] <= (MOST_IN_LINE if in_line else MOST_HELD) for place in places)
         finally:
-            self._held.subtract(networks)
+            self._held.subtract(places)
             self._held = +self._held
 
     def attempted(self, keys: tuple[tuple[str, ...], ...], mono_ns: int) -> None:
-        """Count an attempt as failed before it is known, so that a thousand at once are not one; `succeeded` takes it back."""
+        """Count an attempt as failed before it is known, so that a thousand at once are not one; `succeeded` takes it back.
+
+        It has its turn (`wait_seconds` of before), and the next one comes a wait behind it.
+        """
         for key in keys:
             count = self._counts.pop(key, None)
             if count is None or _is_forgotten(count, mono_ns):
@@ -86,7 +103,9 @@ class Throttle:
             count.failures, count.last_ns = count.failures + 1, mono_ns
             over = count.failures - FREE
             if over >= 0 and key[0] != "network":
-                count.until_ns = mono_ns + int(min(LONGEST_SECONDS, 2.0 ** min(over, 30)) * SECOND_NS)
+                count.until_ns = max(mono_ns, count.until_ns) + int(
+                    min(LONGEST_SECONDS, 2.0 ** min(over, 30)) * SECOND_NS
+                )
             self._counts[key] = count
         while len(self._counts) > MOST_KEYS:
             self._counts.popitem(last=False)
@@ -98,6 +117,10 @@ class Throttle:
                 self._counts.pop(key, None)
             elif (count := self._counts.get(key)) is not None:
                 count.failures -= 1
+
+
+def _stands_in_line(keys: tuple[tuple[str, ...], ...]) -> bool:
+    return any(key[0] == "network" for key in keys)
 
 
 def _is_forgotten(count: _Count, mono_ns: int) -> bool:

@@ -46,6 +46,7 @@ class GatewayApi:
         app = web.Application(client_max_size=LARGEST_REQUEST_BYTES, middlewares=[_refusals])
         app.add_routes(
             [
+                web.get("/health/live", self._live),
                 web.get("/v1/sessions", self._list),
                 web.post("/v1/sessions", self._create),
                 web.put("/v1/sessions/{id}/stream", self._switch),
@@ -54,7 +55,12 @@ class GatewayApi:
         )
         return app
 
+    async def _live(self, _request: web.Request) -> web.Response:
+        """That the gateway answers, for whoever wants to know; renews nothing."""
+        return web.json_response({"ok": True})
+
     async def _list(self, _request: web.Request) -> web.Response:
+        self._viewing.renew_lease()
         return web.json_response([facts_of(session, stream) for session, stream in self._viewing.sessions()])
 
     async def _create(self, request: web.Request) -> web.Response:

@@ -48,6 +48,7 @@ async def run_live(site: Site, on_start: Callable[[AddressPolicy], None] | None 
         async with asyncio.TaskGroup() as tasks:
             sources = Sources(tasks, metrics)
             viewing = Viewing(FeedClient(settings.feed.socket), sources, tools, settings.live.max_sessions)
+            lease = tasks.create_task(viewing.watch_lease(), name="lease")
             try:
                 async with serve(GatewayApi(viewing).application(), site.live_socket):
                     log.info(
@@ -59,6 +60,7 @@ async def run_live(site: Site, on_start: Callable[[AddressPolicy], None] | None 
                         on_start(policy)
                     await asyncio.Event().wait()
             finally:
+                lease.cancel()
                 await viewing.close()
                 sources.close()
 

@@ -3,6 +3,10 @@
 Admission counts sessions from the moment they are asked for, and those that have not connected yet apart, so that a
 flood of offers ends in refusals and never in a gateway that serves nobody. A stream that cannot be shown as it is gives
 way to the first of its fallbacks that can, and the answer says which, and why.
+
+Rights are the web process's to compare, which it does once a second by asking which sessions there are. Where it has not
+asked for `LEASE_SECONDS` nobody knows whether those who watch still may: all sessions end then. It is back sooner than that
+when it was only restarted.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ MOST_CONNECTING = 100
 FULL_RETRY_SECONDS = 5
 BUSY_RETRY_SECONDS = 1
 MOST_FALLBACKS = 8
+LEASE_SECONDS = 30.0
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +83,26 @@ class Viewing:
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._asked: set[UUID] = set()  # being answered
         self._streams: dict[UUID, UUID] = {}  # what each session shows
+        self._leased_ns = tools.clock.mono_ns()  # when the web process last asked
         tools.metrics.live_sessions.set(0)
 
     def sessions(self) -> list[tuple[Session, UUID]]:
         """All sessions with the streams they show."""
         return [(session, self._streams[session.id]) for session in self._sessions.values()]
+
+    def renew_lease(self) -> None:
+        """The web process compares what there is with what may be."""
+        self._leased_ns = self._tools.clock.mono_ns()
+
+    async def watch_lease(self) -> None:
+        """End all sessions whenever the lease is over, for ever."""
+        clock = self._tools.clock
+        while True:
+            await clock.sleep(LOOK_SECONDS)
+            seconds = (clock.mono_ns() - self._leased_ns) / 1e9
+            if self._sessions and seconds > LEASE_SECONDS:
+                log.warning("the web process has not asked for %.0f s: %d sessions end", seconds, len(self._sessions))
+                await asyncio.gather(*(self._end(session_id, "lease_over") for session_id in list(self._sessions)))
 
     async def create(self, wanted: Wanted) -> Given:
         """Answer an offer and begin to serve. Refusal when that cannot be."""
@@ -175,6 +196,8 @@ class Viewing:
         return Source(stream, lambda: self._feed.units(stream))
 
     def _begin(self, session: Session, stream: UUID) -> None:
+        if not self._sessions:
+            self.renew_lease()  # it begins with the first session: who asked for that one compares from now on
         self._sessions[session.id], self._streams[session.id] = session, stream
         task = asyncio.create_task(session.run(), name=f"live session {session.id}")
         self._tasks[session.id] = task
@@ -216,9 +239,12 @@ class Viewing:
 
     async def delete(self, session_id: UUID) -> None:
         """End a session; fine when there is none."""
+        await self._end(session_id, "deleted")
+
+    async def _end(self, session_id: UUID, why: str) -> None:
         session, task = self._sessions.get(session_id), self._tasks.get(session_id)
         if session is not None and task is not None:
-            session.end("deleted")
+            session.end(why)
             task.cancel()  # whatever it is waiting for
             await asyncio.wait({task}, timeout=2.0)
 

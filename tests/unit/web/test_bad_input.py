@@ -148,7 +148,7 @@ async def test_the_web_process_does_not_ask_itself_whether_it_answers(
     monkeypatch.setattr("vms.status.asking._gets", nobody)
     facts = (await client("GET", "/health")).json
     assert (facts["web"]["answers"], facts["live"]["answers"]) == (True, False)
-    assert asked == ["http://live/v1/sessions"]
+    assert asked == ["http://live/health/live"]
     assert (await gather_status(site)).web_answers is False  # everybody else asks at its door
     assert len(asked) == 3
 

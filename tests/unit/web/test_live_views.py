@@ -17,7 +17,7 @@ from vms.errors import CatalogueUnavailable
 from vms.model import Camera, StreamKind
 from web.api.live_gateway import GatewayClient
 from web.api.live_views import MOST_CONNECTING
-from web.identity.access import Act, Role
+from web.identity.access import ROLES, Act, Rendition, Role, RoleRights
 from web.identity.people import change_user, create_token, revoke_token, take_role
 from web.identity.refusals import Code, Refusal
 
@@ -96,6 +96,35 @@ async def test_a_camera_one_may_not_see_is_answered_as_one_that_is_not_there(web
     assert web_site.gateway.sessions == {}
 
 
+async def test_who_may_see_live_pictures_masked_only_never_gets_the_original(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masked = RoleRights(frozenset({Act.VIEW_LIVE}), frozenset(), frozenset({Rendition.MASKED}))
+    camera, views = await web_site.camera(1), web_site.parts.views
+    operator = await web_site.signed_in("anna", Role.OPERATOR)
+    monkeypatch.setitem(ROLES, Role.RECIPIENT, masked)
+    recipient = await web_site.signed_in("ola", Role.RECIPIENT)
+    refused = await recipient.watch(camera)
+    unknown = await recipient("POST", f"/whep/{UUID(int=7)}", data=OFFER, headers={"Content-Type": "application/sdp"})
+    assert (refused.status, refused.json) == (unknown.status, unknown.json) == (404, unknown.json)
+    assert web_site.gateway.sessions == {}
+
+    view = view_of(await operator.watch(camera))
+    compare, halted = views.compare, asyncio.Event()
+
+    async def nothing() -> None:
+        halted.set()
+
+    monkeypatch.setattr(views, "compare", nothing)
+    await halted.wait()
+    monkeypatch.setitem(ROLES, Role.OPERATOR, masked)
+    for method, path, body in (("PUT", "stream", {"stream": "main"}), ("POST", "snapshot", {"captured_at": None})):
+        assert (await operator(method, f"/whep/sessions/{view}/{path}", json=body)).code == "not_found"
+    assert web_site.gateway.sessions == {view: stream_of(camera, StreamKind.SUB)}
+    monkeypatch.setattr(views, "compare", compare)
+    assert await until(lambda: view in web_site.gateway.closed) < 2.0
+
+
 async def test_a_purpose_is_asked_for_where_the_role_demands_one(web_site: WebSite) -> None:
     camera = await web_site.camera(1)
     chief = await web_site.signed_in("szef", Role.ADMINISTRATOR)
@@ -172,6 +201,34 @@ async def test_views_end_within_two_seconds_when_the_right_ends(web_site: WebSit
         assert await until(lambda view=view: view in web_site.gateway.closed) < 2.0
     ended = {json.loads(e.detail)["why"] for e in await catalogue.audit_entries(act="end_live")}
     assert ended == {"revoked"}
+
+
+async def test_the_gateway_is_asked_while_the_catalogue_gives_no_answer(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends all that nobody asks for, and a database that hangs takes a minute to be given up."""
+    camera, views, asked = await web_site.camera(1), web_site.parts.views, 0
+    operator = await web_site.signed_in("anna", Role.OPERATOR)
+    view = view_of(await operator.watch(camera))
+    monkeypatch.setattr("web.api.live_views.CATALOGUE_SECONDS", 0.1)
+    sessions = web_site.parts.gateway.sessions
+
+    async def hangs(*_args: Any, **_named: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def counted() -> Any:
+        nonlocal asked
+        asked += 1
+        return await sessions()
+
+    for name in ("logins", "end_live_views"):
+        monkeypatch.setattr(web_site.catalogue, name, hangs)
+    monkeypatch.setattr(web_site.parts.gateway, "sessions", counted)
+    await until(lambda: asked >= 2)
+    assert view in views.views
+    web_site.gateway.sessions.clear()
+    monkeypatch.setattr("web.api.live_views.SETTLING_NS", 0)
+    await until(lambda before=asked: view not in views.views and asked >= before + 3)
 
 
 async def test_many_views_end_as_fast_as_one(web_site: WebSite) -> None:

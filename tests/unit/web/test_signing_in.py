@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import time
@@ -15,6 +16,7 @@ from tests.support.web_site import PASSWORD, TESTER, WebSite, until
 from vms.clock import SimulatedClock
 from vms.errors import CatalogueUnavailable
 from vms.timeline import SECOND_NS
+from web.api.connections import MOST_FROM_ONE_PLACE
 from web.identity.access import Act, Role
 from web.identity.callers import IDLE_SECONDS, SESSION_SECONDS
 from web.identity.passwords import Passwords, check_strength, one_time_password
@@ -26,8 +28,11 @@ from web.identity.throttling import (
     FREE,
     FREE_OF_NETWORK,
     LONGEST_HELD_SECONDS,
+    LONGEST_IN_LINE_SECONDS,
     LONGEST_SECONDS,
     MOST_ACCOUNTS,
+    MOST_HELD,
+    MOST_IN_LINE,
     Devices,
     Throttle,
     attempt_keys,
@@ -307,18 +312,40 @@ async def test_nobody_makes_a_token_of_another_user(web_site: WebSite) -> None:
 
 
 def test_guessing_is_slowed_more_and_more_and_never_for_ever() -> None:
-    throttle, now = Throttle(), 0
-    keys = attempt_keys("anna", "10.0.0.1", None)
-    waits = []
-    for _ in range(FREE + 12):
-        waits.append(throttle.wait_seconds(keys, now))
-        now += int(waits[-1] * SECOND_NS)
-        throttle.attempted(keys, now)
-    assert waits[:FREE] == [0.0] * FREE
-    assert waits[FREE : FREE + 4] == [1.0, 2.0, 4.0, 8.0]
-    assert max(waits) == LONGEST_SECONDS
-    throttle.succeeded(keys)
-    assert throttle.wait_seconds(keys, now) == 0.0
+    for keys in (attempt_keys("anna", "10.0.0.1", "desk"), attempt_keys("anna", "10.0.0.1", None)):
+        throttle, now, waits = Throttle(), 0, []
+        for _ in range(FREE + 12):
+            waits.append(max(throttle.wait_seconds(keys, now), throttle.held_seconds(keys, now)))
+            now += int(waits[-1] * SECOND_NS)
+            throttle.attempted(keys, now)
+        assert waits[:FREE] == [0.0] * FREE
+        assert waits[FREE : FREE + 4] == [1.0, 2.0, 4.0, 8.0]
+        assert max(waits) == LONGEST_SECONDS
+        throttle.succeeded(keys)
+        assert throttle.wait_seconds(keys, now) == throttle.held_seconds(keys, now) == 0.0
+
+
+def test_a_desk_that_is_known_is_told_how_long_and_others_stand_in_line() -> None:
+    throttle = Throttle()
+    desk, stranger = attempt_keys("anna", "10.0.0.1", "desk"), attempt_keys("anna", "10.0.0.1", None)
+    for keys in (desk, stranger):
+        for _ in range(FREE):
+            throttle.attempted(keys, 0)
+    assert (throttle.wait_seconds(desk, 0), throttle.wait_seconds(stranger, 0)) == (1, 0)
+    assert throttle.held_seconds(stranger, 0) == 1
+
+
+def test_whoever_guesses_as_fast_as_can_be_gets_no_more_looked_at_than_one_after_the_other() -> None:
+    """Every tenth of a second for an hour, from one address: five at once, a minute apart in the end."""
+    throttle, keys, looked_at = Throttle(), attempt_keys("anna", "10.0.0.1", None), []
+    for now in range(0, 3600 * SECOND_NS, SECOND_NS // 10):
+        if not throttle.wait_seconds(keys, now):
+            looked_at.append(now + int(throttle.held_seconds(keys, now) * SECOND_NS))
+            throttle.attempted(keys, now)
+            assert looked_at[-1] - now <= LONGEST_IN_LINE_SECONDS * SECOND_NS + SECOND_NS
+    assert sum(at < 3600 * SECOND_NS for at in looked_at) <= FREE + 6 + 3600 / LONGEST_SECONDS
+    late = [at for at in looked_at if at > 120 * SECOND_NS]
+    assert min(later - at for at, later in itertools.pairwise(late)) >= LONGEST_SECONDS * SECOND_NS
 
 
 def test_somebody_elses_guesses_slow_nobody_but_him() -> None:
@@ -329,7 +356,7 @@ def test_somebody_elses_guesses_slow_nobody_but_him() -> None:
     for i in range(1000):  # at anna's account from the same address behind which she sits, and at many others
         throttle.attempted(attempt_keys("anna", "10.0.0.1", None), i)
         throttle.attempted(attempt_keys(f"user{i}", "10.0.0.1", None), i)
-    assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.1", None), 1000) > 0
+    assert throttle.wait_seconds(attempt_keys("anna", "10.0.0.1", None), 1000) > 0  # so many that none finds a place
     for keys, held in (
         (attempt_keys("ola", "10.0.0.1", None), LONGEST_HELD_SECONDS),  # a new desk there waits a moment and is let in
         (attempt_keys("anna", "10.0.0.1", known), 0),
@@ -374,6 +401,57 @@ async def test_no_more_attempts_from_a_network_are_held_than_there_is_room_for(
     answers = await asyncio.gather(*(attacker.sign_in(f"ktos{i}", "zgaduję") for i in range(5)))
     assert sorted(a.status for a in answers) == [401, 401, 429, 429, 429]
     assert (await attacker.sign_in("ktos", "zgaduję")).status == 401
+
+
+async def test_a_neighbour_who_goes_on_guessing_keeps_no_new_browser_from_an_account(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.identity.throttling.LONGEST_SECONDS", 0.3)
+    monkeypatch.setattr("web.identity.throttling.FREE_OF_NETWORK", 10_000)
+    await web_site.user("anna", Role.OPERATOR)
+    attacker, stop, tried = await web_site.nobody(), asyncio.Event(), 0
+
+    async def guess() -> None:
+        nonlocal tried
+        while not stop.is_set():
+            tried += 1
+            assert (await attacker.sign_in("anna", f"zgaduję{tried}")).status == 401
+
+    guessing = [asyncio.create_task(guess()) for _ in range(3)]
+    try:
+        await until(lambda: tried > FREE + 4)
+        for _ in range(3):
+            began = time.monotonic()
+            assert (await (await web_site.nobody()).sign_in("anna")).status == 200  # a browser nobody knows yet
+            assert time.monotonic() - began < 5  # behind three guesses
+            await until(lambda before=tried: tried > before + FREE + 4)
+    finally:
+        stop.set()
+        await asyncio.gather(*guessing)
+
+
+async def test_no_more_attempts_of_a_network_stand_in_line_than_there_is_room_for(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever accounts they are for; those that need not wait are taken meanwhile."""
+    monkeypatch.setattr("web.identity.throttling.FREE", 1)
+    monkeypatch.setattr("web.identity.throttling.MOST_IN_LINE", 2)
+    await web_site.user("ola", Role.OPERATOR)
+    attacker = await web_site.nobody()
+    for name in ("a1", "a2", "a3"):
+        assert (await attacker.sign_in(name, "zgaduję")).status == 401
+    waiting = [asyncio.create_task(attacker.sign_in(name, "zgaduję")) for name in ("a1", "a2")]
+    throttle = web_site.parts.identity.throttle
+    await until(lambda: throttle._held.total() == 2)
+    refused = await attacker.sign_in("a3", "zgaduję")
+    assert (refused.status, refused.code) == (429, "slow_down")
+    assert (await (await web_site.nobody()).sign_in("ola")).status == 200
+    assert [a.status for a in await asyncio.gather(*waiting)] == [401, 401]
+    assert throttle._held == {}
+
+
+def test_what_is_held_leaves_half_of_an_addresss_connections_to_those_at_work() -> None:
+    assert MOST_IN_LINE + MOST_HELD <= MOST_FROM_ONE_PLACE // 2
 
 
 async def test_a_known_name_costs_a_stranger_no_more_time_than_an_unknown_one(
@@ -459,8 +537,8 @@ async def test_a_desk_is_known_to_everybody_who_works_at_it(web_site: WebSite) -
         assert (await desk.sign_in(name)).status == 200
         await desk("DELETE", "/session")
     for name in ("anna", "ola"):
-        answers = [await attacker.sign_in(name, f"zgaduję{i}") for i in range(FREE + 1)]
-        assert answers[-1].status == 429
+        for i in range(FREE + 1):
+            assert (await attacker.sign_in(name, f"zgaduję{i}")).status == 401
     for name in ("anna", "ola", "anna"):
         assert (await desk.sign_in(name)).status == 200
         await desk("DELETE", "/session")
@@ -514,21 +592,24 @@ def test_the_memory_of_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(throttle._counts) == 10
 
 
-async def test_a_known_browser_signs_in_while_its_account_is_attacked(web_site: WebSite) -> None:
+async def test_a_known_browser_signs_in_while_its_account_is_attacked(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await web_site.user("anna", Role.OPERATOR)
     desk = await web_site.nobody()
     await desk.sign_in("anna")
     attacker = await web_site.nobody()
+    monkeypatch.setattr("web.identity.throttling.LONGEST_IN_LINE_SECONDS", 0.0)  # the line is full at once
     answers = [await attacker.sign_in("anna", f"zgaduję{i}") for i in range(FREE + 2)]
     assert [a.status for a in answers] == [401] * FREE + [429] * 2
     assert answers[-1].json["retry_after"] > 0
     assert int(answers[-1].headers["Retry-After"]) >= 1
-    assert (await attacker.sign_in("anna")).code == "slow_down"  # even with the right one
     await desk("DELETE", "/session")
     assert (await desk.sign_in("anna")).status == 200
 
 
-async def test_a_thousand_guesses_at_once_are_not_one(web_site: WebSite) -> None:
+async def test_a_thousand_guesses_at_once_are_not_one(web_site: WebSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.identity.throttling.LONGEST_IN_LINE_SECONDS", 0.0)
     await web_site.user("anna", Role.OPERATOR)
     attacker = await web_site.nobody()
     answers = await asyncio.gather(*(attacker.sign_in("anna", f"zgaduję{i}") for i in range(60)))

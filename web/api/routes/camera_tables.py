@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -18,6 +18,10 @@ from web.identity.refusals import Code, Refusal
 
 router = APIRouter(tags=["cameras"])
 NAME = "the table"
+_EXAMPLE = "numer;nazwa;adres\r\n1;Rynek 1;10.0.0.5\r\n"
+_CSV: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/csv": {"schema": {"type": "string"}, "example": _EXAMPLE}}}
+}
 Managing = Annotated[Caller, Depends(Need(Act.MANAGE_CAMERAS))]
 
 
@@ -26,9 +30,7 @@ Managing = Annotated[Caller, Depends(Need(Act.MANAGE_CAMERAS))]
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {
-                "text/csv": {"schema": {"type": "string"}, "example": "numer;nazwa;adres\r\n1;Rynek 1;10.0.0.5\r\n"}
-            },
+            "content": {"text/csv": {"schema": {"type": "string"}, "example": _EXAMPLE}},
         }
     },
 )
@@ -51,7 +53,7 @@ async def import_cameras(
     return schemas.ImportReport(rows=[_row(v) for v in verdicts], counts=counts, written=written)
 
 
-@router.get("/cameras/export", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
+@router.get("/cameras/export", response_class=Response, responses=_CSV)
 async def export_table(request: Request, caller: Managing) -> Response:
     """The cameras as the table that import reads. Passwords are left out."""
     parts = parts_of(request)
@@ -59,7 +61,7 @@ async def export_table(request: Request, caller: Managing) -> Response:
     return _file(export_cameras(await parts.catalogue.cameras(), await parts.catalogue.profiles()), "kamery.csv")
 
 
-@router.get("/cameras/import/template", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
+@router.get("/cameras/import/template", response_class=Response, responses=_CSV)
 async def template(request: Request, caller: Managing) -> Response:
     """An example of the table that import reads: every column, and one row with the next free number."""
     return _file(template_table(await parts_of(request).catalogue.next_number()), "kamery-wzor.csv")

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from storage.catalogue import Login
 from vms.localtime import format_utc
 from web.api import schemas_people, shapes
+from web.api.paging import After, Limit, login_mark, read_login_mark
 from web.api.parts import Need, parts_of
 from web.identity import people
 from web.identity.access import Act
@@ -23,11 +24,14 @@ Sure = Annotated[Caller, Depends(Need(browser=True, confirmed=True))]
 
 
 @router.get("/tokens")
-async def tokens(request: Request, caller: SignedIn) -> schemas_people.TokenList:
-    """One's own API tokens; everybody's for those who manage users. Secrets are in no answer."""
-    all_of_them = caller.access(None).may(Act.MANAGE_USERS)
-    found = [t for t in await parts_of(request).catalogue.tokens() if all_of_them or t.user.id == caller.id]
-    return schemas_people.TokenList(items=[shapes.token(t) for t in found])
+async def tokens(request: Request, caller: SignedIn, after: After = "", limit: Limit = 100) -> schemas_people.TokenPage:
+    """One's own API tokens, the newest first; everybody's for those who manage users. Secrets are in no answer."""
+    found = await parts_of(request).catalogue.tokens(
+        user_id=_whose(caller), before=read_login_mark(after), limit=limit + 1
+    )
+    last = found[limit - 1].token if len(found) > limit else None
+    following = None if last is None else login_mark(last.created_ns, last.id)
+    return schemas_people.TokenPage(items=[shapes.token(t) for t in found[:limit]], next=following)
 
 
 @router.post("/tokens", status_code=201)
@@ -47,7 +51,7 @@ async def create(request: Request, wish: schemas_people.NewToken, caller: Sure) 
 async def revoke(request: Request, token_id: UUID, caller: SignedIn) -> None:
     """End a token, one's own or, for those who manage users, anybody's. It stays in the list as revoked."""
     parts = parts_of(request)
-    found = next((t for t in await parts.catalogue.tokens() if t.id == token_id), None)
+    found = (await parts.catalogue.logins({token_id})).get(token_id)
     if found is None or found.token is None:
         raise not_found()
     if found.user.id != caller.id and not caller.access(None).may(Act.MANAGE_USERS):
@@ -57,10 +61,15 @@ async def revoke(request: Request, token_id: UUID, caller: SignedIn) -> None:
 
 
 @router.get("/sessions")
-async def sessions(request: Request, caller: SignedIn) -> schemas_people.OpenSessionList:
-    """One's own sessions; everybody's for those who manage users."""
+async def sessions(
+    request: Request, caller: SignedIn, after: After = "", limit: Limit = 100
+) -> schemas_people.OpenSessionPage:
+    """One's own sessions, the newest first; everybody's for those who manage users."""
     parts = parts_of(request)
-    owner = None if caller.access(None).may(Act.MANAGE_USERS) else caller.id
+    found = await parts.catalogue.open_sessions(
+        now_ns=caller.now_ns, user_id=_whose(caller), before=read_login_mark(after), limit=limit + 1
+    )
+    last = found[limit - 1].session if len(found) > limit else None
     watching = Counter(v.login_id for v in parts.views.views.values())
     items = [
         schemas_people.OpenSession(
@@ -68,10 +77,11 @@ async def sessions(request: Request, caller: SignedIn) -> schemas_people.OpenSes
             created_at=format_utc(s.created_ns), seen_at=format_utc(s.seen_ns),
             expires_at=format_utc(s.expires_ns), mine=s.id == caller.login.id, live=watching[s.id],
         )
-        for login in await parts.catalogue.open_sessions(now_ns=caller.now_ns, user_id=owner)
+        for login in found[:limit]
         if (s := login.session) is not None
     ]  # fmt: skip
-    return schemas_people.OpenSessionList(items=items)
+    following = None if last is None else login_mark(last.created_ns, last.id)
+    return schemas_people.OpenSessionPage(items=items, next=following)
 
 
 @router.delete("/sessions/{session_id}", status_code=204)
@@ -89,3 +99,8 @@ async def end(request: Request, session_id: UUID, caller: SignedIn) -> None:
     record = caller.actor.does("end_session", parts.clock.wall_ns(), f"user {login.user.name}")
     await parts.catalogue.end_session(session_id, record=record)
     parts.views.wake()
+
+
+def _whose(caller: Caller) -> UUID | None:
+    """Whose logins are listed; None: everybody's."""
+    return None if caller.access(None).may(Act.MANAGE_USERS) else caller.id

@@ -27,7 +27,7 @@ _SDP_BODY = {
 
 @router.post(
     "/{camera_id}", status_code=201, openapi_extra=_SDP_BODY, response_class=Response,
-    responses={201: {"content": {SDP: {"schema": {"type": "string"}}}}},
+    responses={201: {"content": {SDP: {"schema": {"type": "string"}, "example": "v=0\r\no=- 2 2 IN …"}}}},
 )  # fmt: skip
 async def watch(
     request: Request,
@@ -67,7 +67,7 @@ async def options(request: Request, camera_id: UUID, caller: SignedIn) -> Respon
     return response
 
 
-@router.delete("/sessions/{session_id}")
+@router.delete("/sessions/{session_id}", response_class=Response)
 async def stop(request: Request, session_id: UUID, caller: SignedIn) -> Response:
     """Stop watching."""
     await parts_of(request).views.end(caller, session_id)

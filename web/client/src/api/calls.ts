@@ -10,6 +10,7 @@ import type { paths } from "./schema.d.ts";
 
 const TIMEOUT_MS = 15_000;
 const SLOW_TIMEOUT_MS = 120_000; // camera tests, imports
+const SIGN_IN_TIMEOUT_MS = 270_000; // where somebody guesses at the account, its answers stand in line for four minutes
 
 let csrfToken = "";
 export const csrf = (): string => csrfToken;
@@ -23,10 +24,14 @@ export function onConfirmation(ask: () => Promise<boolean>): void {
 const client = createClient<paths>({
   baseUrl: location.origin,
   fetch: (request: Request) => {
-    const slow = /\/cameras\/(test|import)$/.test(new URL(request.url).pathname);
-    return fetch(request, { signal: AbortSignal.timeout(slow ? SLOW_TIMEOUT_MS : TIMEOUT_MS) });
+    return fetch(request, { signal: AbortSignal.timeout(timeoutOf(request)) });
   },
 });
+function timeoutOf(request: Request): number {
+  const path = new URL(request.url).pathname;
+  if (request.method === "POST" && /\/(session|setup)$/.test(path)) return SIGN_IN_TIMEOUT_MS;
+  return /\/cameras\/(test|import)$/.test(path) ? SLOW_TIMEOUT_MS : TIMEOUT_MS;
+}
 client.use({
   onRequest({ request }) {
     if (request.method !== "GET") request.headers.set("X-CSRF-Token", csrfToken);
@@ -177,10 +182,12 @@ export const removeGrant = (id: string) =>
   take(() => client.DELETE("/api/v1/grants/{grant_id}", { params: { path: { grant_id: id } } }));
 export const sees = (id: string) => take(() => client.GET("/api/v1/users/{user_id}/sees", ofUser(id)));
 
-export const openSessions = async () => (await take(() => client.GET("/api/v1/sessions"))).items;
+export const openSessions = () =>
+  all((after) => take(() => client.GET("/api/v1/sessions", { params: { query: { after, limit: 200 } } })));
 export const endSession = (id: string) =>
   take(() => client.DELETE("/api/v1/sessions/{session_id}", { params: { path: { session_id: id } } }));
-export const tokens = async () => (await take(() => client.GET("/api/v1/tokens"))).items;
+export const tokens = () =>
+  all((after) => take(() => client.GET("/api/v1/tokens", { params: { query: { after, limit: 200 } } })));
 export const addToken = (body: { name: string; acts: M.Act[]; days: number }) =>
   take(() => client.POST("/api/v1/tokens", { body }));
 export const endToken = (id: string) =>

@@ -445,7 +445,7 @@ export interface paths {
         };
         /**
          * Sessions
-         * @description One's own sessions; everybody's for those who manage users.
+         * @description One's own sessions, the newest first; everybody's for those who manage users.
          */
         get: operations["logins_sessions"];
         put?: never;
@@ -525,7 +525,7 @@ export interface paths {
         };
         /**
          * Tokens
-         * @description One's own API tokens; everybody's for those who manage users. Secrets are in no answer.
+         * @description One's own API tokens, the newest first; everybody's for those who manage users. Secrets are in no answer.
          */
         get: operations["logins_tokens"];
         put?: never;
@@ -820,6 +820,9 @@ export interface components {
         /**
          * Answers
          * @description Liveness or readiness: yes, or no with status 503.
+         * @example {
+         *       "ok": true
+         *     }
          */
         Answers: {
             /** Ok */
@@ -887,7 +890,29 @@ export interface components {
             /** User Id */
             user_id: string | null;
         };
-        /** AuditPage */
+        /**
+         * AuditPage
+         * @example {
+         *       "items": [
+         *         {
+         *           "act": "view_live",
+         *           "at": "2026-11-30T07:15:00.000Z",
+         *           "camera_id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *           "detail": {
+         *             "stream": "sub"
+         *           },
+         *           "ip": "10.20.0.14",
+         *           "leaf": "b5c0…",
+         *           "number": 4711,
+         *           "object": "camera 12",
+         *           "purpose": "",
+         *           "user": "anna.nowak",
+         *           "user_id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e"
+         *         }
+         *       ],
+         *       "next": "NDcxMQ"
+         *     }
+         */
         AuditPage: {
             /** Items */
             items: components["schemas"]["AuditItem"][];
@@ -897,6 +922,16 @@ export interface components {
         /**
          * AuditProof
          * @description RFC 6962 §2.1: `inclusion` of entry `number` in the tree of `size`, or `consistency` of `first` with `size`.
+         * @example {
+         *       "leaf": "b5c0…",
+         *       "number": 4711,
+         *       "path": [
+         *         "0a77…",
+         *         "c41e…"
+         *       ],
+         *       "root": "6d0f…",
+         *       "size": 4712
+         *     }
          */
         AuditProof: {
             /** First */
@@ -1030,7 +1065,14 @@ export interface components {
             /** Username */
             username: string;
         };
-        /** CameraChange */
+        /**
+         * CameraChange
+         * @example {
+         *       "azimuth_deg": 95,
+         *       "name": "Rynek 1, od ratusza",
+         *       "replaced": false
+         *     }
+         */
         CameraChange: {
             /** Angle Deg */
             angle_deg?: number | null;
@@ -1124,7 +1166,45 @@ export interface components {
             };
             kind: components["schemas"]["HistoryKind"];
         };
-        /** CameraPage */
+        /**
+         * CameraPage
+         * @example {
+         *       "items": [
+         *         {
+         *           "acts": [
+         *             "view_live"
+         *           ],
+         *           "angle_deg": 60,
+         *           "azimuth_deg": 90,
+         *           "enabled": true,
+         *           "group": "Śródmieście",
+         *           "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *           "lat": 50.0617,
+         *           "lon": 19.9373,
+         *           "name": "Rynek 1",
+         *           "number": 12,
+         *           "purpose_required": false,
+         *           "state": "live",
+         *           "state_since": "2026-11-30T07:15:00.000Z",
+         *           "streams": [
+         *             {
+         *               "browser": "plays",
+         *               "codec": "h264",
+         *               "fps": 25,
+         *               "height": 1080,
+         *               "id": "0d9bfc0e-3f0e-4d0e-8c56-9a6f0c2a7b11",
+         *               "kind": "main",
+         *               "record": true,
+         *               "reorder": false,
+         *               "width": 1920
+         *             }
+         *           ],
+         *           "street": "Rynek Główny"
+         *         }
+         *       ],
+         *       "next": "MTIgN2M3YTFkNWU"
+         *     }
+         */
         CameraPage: {
             /** Items */
             items: components["schemas"]["Camera"][];
@@ -1175,6 +1255,12 @@ export interface components {
         /**
          * CameraTest
          * @description An address to be tried from the recorder's network, or a registered camera, whose password is then used.
+         * @example {
+         *       "main_url": "rtsp://10.0.0.5/Streaming/Channels/101",
+         *       "password": "…",
+         *       "transport": "tcp",
+         *       "username": "stroz"
+         *     }
          */
         CameraTest: {
             /** Camera Id */
@@ -1199,12 +1285,89 @@ export interface components {
             /** Username */
             username?: string | null;
         };
-        /** CameraTestReport */
+        /**
+         * CameraTestReport
+         * @example {
+         *       "streams": [
+         *         {
+         *           "advice": [],
+         *           "audio": [],
+         *           "b_frames": false,
+         *           "bitrate_bps": 4000000,
+         *           "browser": "plays",
+         *           "clock_offset_seconds": 0.4,
+         *           "codec": "h264",
+         *           "fps_measured": 25,
+         *           "gop_seconds": 2,
+         *           "height": 1080,
+         *           "keyframes": 3,
+         *           "ok": true,
+         *           "packets_lost": 0,
+         *           "profile": "High",
+         *           "stream": "main",
+         *           "url": "rtsp://10.0.0.5/Streaming/Channels/101",
+         *           "width": 1920
+         *         },
+         *         {
+         *           "message": "the camera does not answer",
+         *           "ok": false,
+         *           "reason": "camera_unreachable",
+         *           "stream": "sub",
+         *           "url": "rtsp://10.0.0.5/Streaming/Channels/102"
+         *         }
+         *       ]
+         *     }
+         */
         CameraTestReport: {
             /** Streams */
             streams: components["schemas"]["StreamReport"][];
         };
-        /** CameraWritten */
+        /**
+         * CameraWritten
+         * @example {
+         *       "camera": {
+         *         "acts": [
+         *           "view_live"
+         *         ],
+         *         "angle_deg": 60,
+         *         "azimuth_deg": 90,
+         *         "enabled": true,
+         *         "group": "Śródmieście",
+         *         "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *         "lat": 50.0617,
+         *         "lon": 19.9373,
+         *         "name": "Rynek 1",
+         *         "number": 12,
+         *         "purpose_required": false,
+         *         "state": "live",
+         *         "state_since": "2026-11-30T07:15:00.000Z",
+         *         "streams": [
+         *           {
+         *             "browser": "plays",
+         *             "codec": "h264",
+         *             "fps": 25,
+         *             "height": 1080,
+         *             "id": "0d9bfc0e-3f0e-4d0e-8c56-9a6f0c2a7b11",
+         *             "kind": "main",
+         *             "record": true,
+         *             "reorder": false,
+         *             "width": 1920
+         *           }
+         *         ],
+         *         "street": "Rynek Główny"
+         *       },
+         *       "warnings": [
+         *         {
+         *           "code": "same_name",
+         *           "facts": {
+         *             "number": 7
+         *           },
+         *           "note": "",
+         *           "text": "camera 7 has the same name"
+         *         }
+         *       ]
+         *     }
+         */
         CameraWritten: {
             camera: components["schemas"]["Camera"];
             /**
@@ -1216,6 +1379,13 @@ export interface components {
         /**
          * Checkpoint
          * @description The signed head of the log: a note (C2SP signed-note) over origin, size and root.
+         * @example {
+         *       "at": "2026-11-30T07:15:00.000Z",
+         *       "note": "stroz/9f2c…\n4712\nbQ8…\nat 1780125300000000000\n\n— stroz/9f2c… hK3…\n",
+         *       "public_key": "mC2…",
+         *       "root": "6d0f…",
+         *       "size": 4712
+         *     }
          */
         Checkpoint: {
             /**
@@ -1270,7 +1440,19 @@ export interface components {
             /** Why */
             why: string;
         };
-        /** Grant */
+        /**
+         * Grant
+         * @example {
+         *       "back_hours": 48,
+         *       "created_at": "2026-11-01T08:00:00.000Z",
+         *       "created_by": "jan.kowalski",
+         *       "group": "Śródmieście",
+         *       "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *       "role": "operator",
+         *       "scope": "group",
+         *       "user_id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e"
+         *     }
+         */
         Grant: {
             /** Back Hours */
             back_hours: number | null;
@@ -1301,7 +1483,23 @@ export interface components {
              */
             user_id: string;
         };
-        /** GrantList */
+        /**
+         * GrantList
+         * @example {
+         *       "items": [
+         *         {
+         *           "back_hours": 48,
+         *           "created_at": "2026-11-01T08:00:00.000Z",
+         *           "created_by": "jan.kowalski",
+         *           "group": "Śródmieście",
+         *           "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *           "role": "operator",
+         *           "scope": "group",
+         *           "user_id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e"
+         *         }
+         *       ]
+         *     }
+         */
         GrantList: {
             /** Items */
             items: components["schemas"]["Grant"][];
@@ -1313,7 +1511,17 @@ export interface components {
             /** Name */
             name: string;
         };
-        /** GroupList */
+        /**
+         * GroupList
+         * @example {
+         *       "items": [
+         *         {
+         *           "cameras": 14,
+         *           "name": "Śródmieście"
+         *         }
+         *       ]
+         *     }
+         */
         GroupList: {
             /** Items */
             items: components["schemas"]["Group"][];
@@ -1431,7 +1639,38 @@ export interface components {
          * @enum {string}
          */
         HistoryKind: "added" | "renamed" | "renumbered" | "moved" | "replaced" | "readdressed" | "profile" | "enabled" | "disabled" | "changed" | "retired";
-        /** ImportReport */
+        /**
+         * ImportReport
+         * @example {
+         *       "counts": {
+         *         "changed": 0,
+         *         "error": 1,
+         *         "new": 0,
+         *         "unchanged": 0
+         *       },
+         *       "rows": [
+         *         {
+         *           "column": "number",
+         *           "line": 2,
+         *           "name": "Rynek 1",
+         *           "number": "12",
+         *           "said": [
+         *             {
+         *               "code": "number_twice",
+         *               "facts": {
+         *                 "line": 2,
+         *                 "number": 12
+         *               },
+         *               "note": "",
+         *               "text": "12 is already in line 2"
+         *             }
+         *           ],
+         *           "verdict": "error",
+         *           "warnings": []
+         *         }
+         *       ]
+         *     }
+         */
         ImportReport: {
             /** Counts */
             counts: {
@@ -1467,7 +1706,31 @@ export interface components {
              */
             warnings: components["schemas"]["Said"][];
         };
-        /** Layout */
+        /**
+         * Layout
+         * @example {
+         *       "author": "Anna Nowak",
+         *       "grid": "2x2",
+         *       "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *       "mine": true,
+         *       "name": "Centrum",
+         *       "shared": true,
+         *       "spot": 0,
+         *       "tiles": [
+         *         "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *         null,
+         *         {
+         *           "dwell_s": 10,
+         *           "tour": [
+         *             "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e"
+         *           ]
+         *         },
+         *         null
+         *       ],
+         *       "updated_at": "2026-11-30T07:15:00.000Z",
+         *       "version": 2
+         *     }
+         */
         Layout: {
             /** Author */
             author: string;
@@ -1538,7 +1801,35 @@ export interface components {
             /** Tiles */
             tiles: (string | components["schemas"]["Tour"] | null)[];
         };
-        /** LayoutList */
+        /**
+         * LayoutList
+         * @example {
+         *       "items": [
+         *         {
+         *           "author": "Anna Nowak",
+         *           "grid": "2x2",
+         *           "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *           "mine": true,
+         *           "name": "Centrum",
+         *           "shared": true,
+         *           "spot": 0,
+         *           "tiles": [
+         *             "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *             null,
+         *             {
+         *               "dwell_s": 10,
+         *               "tour": [
+         *                 "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e"
+         *               ]
+         *             },
+         *             null
+         *           ],
+         *           "updated_at": "2026-11-30T07:15:00.000Z",
+         *           "version": 2
+         *         }
+         *       ]
+         *     }
+         */
         LayoutList: {
             /** Items */
             items: components["schemas"]["Layout"][];
@@ -1626,7 +1917,15 @@ export interface components {
             /** Username */
             username?: string | null;
         };
-        /** NewGrant */
+        /**
+         * NewGrant
+         * @example {
+         *       "back_hours": 48,
+         *       "group": "Śródmieście",
+         *       "role": "operator",
+         *       "scope": "group"
+         *     }
+         */
         NewGrant: {
             /**
              * Back Hours
@@ -1643,7 +1942,16 @@ export interface components {
             /** @default all */
             scope: components["schemas"]["Scope"];
         };
-        /** NewToken */
+        /**
+         * NewToken
+         * @example {
+         *       "acts": [
+         *         "read_health"
+         *       ],
+         *       "days": 90,
+         *       "name": "zabbix"
+         *     }
+         */
         NewToken: {
             /** Acts */
             acts: components["schemas"]["Act"][];
@@ -1655,7 +1963,18 @@ export interface components {
             /** Name */
             name: string;
         };
-        /** NewUser */
+        /**
+         * NewUser
+         * @example {
+         *       "display_name": "Anna Nowak",
+         *       "grant": {
+         *         "role": "operator",
+         *         "scope": "all"
+         *       },
+         *       "language": "pl",
+         *       "name": "anna.nowak"
+         *     }
+         */
         NewUser: {
             /**
              * Display Name
@@ -1676,12 +1995,31 @@ export interface components {
              */
             name: string;
         };
-        /** OneTimePassword */
+        /**
+         * OneTimePassword
+         * @example {
+         *       "password": "abcde-fghjk-mnpqr"
+         *     }
+         */
         OneTimePassword: {
             /** Password */
             password: string;
         };
-        /** OpenSession */
+        /**
+         * OpenSession
+         * @example {
+         *       "agent": "Mozilla/5.0 …",
+         *       "created_at": "2026-11-30T07:15:00.000Z",
+         *       "expires_at": "2026-11-30T20:15:00.000Z",
+         *       "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *       "ip": "10.20.0.14",
+         *       "live": 16,
+         *       "mine": true,
+         *       "seen_at": "2026-11-30T09:02:10.000Z",
+         *       "user": "anna.nowak",
+         *       "user_id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e"
+         *     }
+         */
         OpenSession: {
             /** Agent */
             agent: string;
@@ -1725,19 +2063,50 @@ export interface components {
              */
             user_id: string;
         };
-        /** OpenSessionList */
-        OpenSessionList: {
+        /**
+         * OpenSessionPage
+         * @example {
+         *       "items": [
+         *         {
+         *           "agent": "Mozilla/5.0 …",
+         *           "created_at": "2026-11-30T07:15:00.000Z",
+         *           "expires_at": "2026-11-30T20:15:00.000Z",
+         *           "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *           "ip": "10.20.0.14",
+         *           "live": 16,
+         *           "mine": true,
+         *           "seen_at": "2026-11-30T09:02:10.000Z",
+         *           "user": "anna.nowak",
+         *           "user_id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e"
+         *         }
+         *       ]
+         *     }
+         */
+        OpenSessionPage: {
             /** Items */
             items: components["schemas"]["OpenSession"][];
+            /** Next */
+            next: string | null;
         };
-        /** PasswordChange */
+        /**
+         * PasswordChange
+         * @example {
+         *       "new": "zielony tramwaj jedzie",
+         *       "old": "…"
+         *     }
+         */
         PasswordChange: {
             /** New */
             new: string;
             /** Old */
             old: string;
         };
-        /** PasswordOnly */
+        /**
+         * PasswordOnly
+         * @example {
+         *       "password": "…"
+         *     }
+         */
         PasswordOnly: {
             /** Password */
             password: string;
@@ -1805,7 +2174,21 @@ export interface components {
             /** Name */
             name: string;
         };
-        /** ProfileList */
+        /**
+         * ProfileList
+         * @example {
+         *       "items": [
+         *         {
+         *           "audio": false,
+         *           "basis": "art. 9a ustawy o samorządzie gminnym",
+         *           "days": 30,
+         *           "default": true,
+         *           "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *           "name": "gmina"
+         *         }
+         *       ]
+         *     }
+         */
         ProfileList: {
             /** Items */
             items: components["schemas"]["Profile"][];
@@ -1839,7 +2222,25 @@ export interface components {
             purpose_required: components["schemas"]["Act"][];
             role: components["schemas"]["Role"];
         };
-        /** RoleList */
+        /**
+         * RoleList
+         * @example {
+         *       "items": [
+         *         {
+         *           "acts": [
+         *             "view_live",
+         *             "view_recorded",
+         *             "place_hold"
+         *           ],
+         *           "footage": true,
+         *           "purpose_required": [
+         *             "view_recorded"
+         *           ],
+         *           "role": "operator"
+         *         }
+         *       ]
+         *     }
+         */
         RoleList: {
             /** Items */
             items: components["schemas"]["RoleInfo"][];
@@ -1902,6 +2303,30 @@ export interface components {
         /**
          * Sees
          * @description What a user may do now, camera by camera; cameras without any right are left out.
+         * @example {
+         *       "cameras": [
+         *         {
+         *           "acts": [
+         *             "view_live"
+         *           ],
+         *           "group": "Śródmieście",
+         *           "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *           "name": "Rynek 1",
+         *           "number": 12,
+         *           "purpose_required": [],
+         *           "sights": [
+         *             {
+         *               "act": "view_live",
+         *               "back_hours": 0,
+         *               "rendition": "original"
+         *             }
+         *           ]
+         *         }
+         *       ],
+         *       "site_acts": [
+         *         "read_health"
+         *       ]
+         *     }
          */
         Sees: {
             /** Cameras */
@@ -1988,7 +2413,16 @@ export interface components {
             /** Name */
             name: string;
         };
-        /** SetUp */
+        /**
+         * SetUp
+         * @example {
+         *       "display_name": "Jan Kowalski",
+         *       "language": "pl",
+         *       "name": "jan.kowalski",
+         *       "password": "…",
+         *       "setup_code": "abcde-fghjk-mnpqr"
+         *     }
+         */
         SetUp: {
             /**
              * Display Name
@@ -2024,7 +2458,13 @@ export interface components {
             back_hours: number | null;
             rendition: components["schemas"]["Rendition"];
         };
-        /** SignIn */
+        /**
+         * SignIn
+         * @example {
+         *       "name": "anna.nowak",
+         *       "password": "…"
+         *     }
+         */
         SignIn: {
             /** Name */
             name: string;
@@ -2059,6 +2499,9 @@ export interface components {
         /**
          * Snapshot
          * @description A still that is about to be kept. `captured_at`: of the frame, by its caption; null where that is not known.
+         * @example {
+         *       "captured_at": "2026-11-30T07:15:00.480Z"
+         *     }
          */
         Snapshot: {
             /** Captured At */
@@ -2234,7 +2677,12 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
-        /** StreamWish */
+        /**
+         * StreamWish
+         * @example {
+         *       "stream": "main"
+         *     }
+         */
         StreamWish: {
             /**
              * Stream
@@ -2242,7 +2690,20 @@ export interface components {
              */
             stream: "main" | "sub";
         };
-        /** Token */
+        /**
+         * Token
+         * @example {
+         *       "acts": [
+         *         "read_health"
+         *       ],
+         *       "created_at": "2026-11-01T08:00:00.000Z",
+         *       "expires_at": "2027-01-30T08:00:00.000Z",
+         *       "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *       "name": "zabbix",
+         *       "revoked": false,
+         *       "user": "jan.kowalski"
+         *     }
+         */
         Token: {
             /** Acts */
             acts: components["schemas"]["Act"][];
@@ -2272,7 +2733,23 @@ export interface components {
             /** User */
             user: string;
         };
-        /** TokenCreated */
+        /**
+         * TokenCreated
+         * @example {
+         *       "secret": "stroz_…",
+         *       "token": {
+         *         "acts": [
+         *           "read_health"
+         *         ],
+         *         "created_at": "2026-11-01T08:00:00.000Z",
+         *         "expires_at": "2027-01-30T08:00:00.000Z",
+         *         "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *         "name": "zabbix",
+         *         "revoked": false,
+         *         "user": "jan.kowalski"
+         *       }
+         *     }
+         */
         TokenCreated: {
             /**
              * Secret
@@ -2282,10 +2759,29 @@ export interface components {
             secret: string;
             token: components["schemas"]["Token"];
         };
-        /** TokenList */
-        TokenList: {
+        /**
+         * TokenPage
+         * @example {
+         *       "items": [
+         *         {
+         *           "acts": [
+         *             "read_health"
+         *           ],
+         *           "created_at": "2026-11-01T08:00:00.000Z",
+         *           "expires_at": "2027-01-30T08:00:00.000Z",
+         *           "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *           "name": "zabbix",
+         *           "revoked": false,
+         *           "user": "jan.kowalski"
+         *         }
+         *       ]
+         *     }
+         */
+        TokenPage: {
             /** Items */
             items: components["schemas"]["Token"][];
+            /** Next */
+            next: string | null;
         };
         /** Tour */
         Tour: {
@@ -2342,7 +2838,13 @@ export interface components {
             /** Version */
             version: number;
         };
-        /** UserChange */
+        /**
+         * UserChange
+         * @example {
+         *       "disabled": false,
+         *       "display_name": "Anna Nowak-Lis"
+         *     }
+         */
         UserChange: {
             /** Disabled */
             disabled?: boolean | null;
@@ -2351,7 +2853,25 @@ export interface components {
             /** Language */
             language?: ("pl" | "en") | null;
         };
-        /** UserCreated */
+        /**
+         * UserCreated
+         * @example {
+         *       "password": "abcde-fghjk-mnpqr",
+         *       "user": {
+         *         "created_at": "2026-11-01T08:00:00.000Z",
+         *         "disabled": false,
+         *         "display_name": "Anna Nowak",
+         *         "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *         "language": "pl",
+         *         "must_change_password": false,
+         *         "name": "anna.nowak",
+         *         "roles": [
+         *           "operator"
+         *         ],
+         *         "version": 3
+         *       }
+         *     }
+         */
         UserCreated: {
             /**
              * Password
@@ -2360,7 +2880,27 @@ export interface components {
             password: string;
             user: components["schemas"]["User"];
         };
-        /** UserPage */
+        /**
+         * UserPage
+         * @example {
+         *       "items": [
+         *         {
+         *           "created_at": "2026-11-01T08:00:00.000Z",
+         *           "disabled": false,
+         *           "display_name": "Anna Nowak",
+         *           "id": "7c7a1d5e-6b0c-4c5e-9b7e-0f1a2b3c4d5e",
+         *           "language": "pl",
+         *           "must_change_password": false,
+         *           "name": "anna.nowak",
+         *           "roles": [
+         *             "operator"
+         *           ],
+         *           "version": 3
+         *         }
+         *       ],
+         *       "next": "YW5uYS5ub3dhaw"
+         *     }
+         */
         UserPage: {
             /** Items */
             items: components["schemas"]["User"][];
@@ -2584,7 +3124,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/csv": unknown;
+                    /**
+                     * @example numer;nazwa;adres
+                     *     1;Rynek 1;10.0.0.5
+                     */
+                    "text/csv": string;
                 };
             };
             /** @description A problem */
@@ -2655,7 +3199,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/csv": unknown;
+                    /**
+                     * @example numer;nazwa;adres
+                     *     1;Rynek 1;10.0.0.5
+                     */
+                    "text/csv": string;
                 };
             };
             /** @description A problem */
@@ -3291,7 +3839,11 @@ export interface operations {
     };
     logins_sessions: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next` of the page before. */
+                after?: string;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3304,7 +3856,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["OpenSessionList"];
+                    "application/json": components["schemas"]["OpenSessionPage"];
                 };
             };
             /** @description A problem */
@@ -3411,7 +3963,11 @@ export interface operations {
     };
     logins_tokens: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `next` of the page before. */
+                after?: string;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3424,7 +3980,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TokenList"];
+                    "application/json": components["schemas"]["TokenPage"];
                 };
             };
             /** @description A problem */
@@ -3810,9 +4366,7 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/json": unknown;
-                };
+                content?: never;
             };
             /** @description A problem */
             default: {
@@ -3921,6 +4475,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example v=0
+                     *     o=- 2 2 IN …
+                     */
                     "application/sdp": string;
                 };
             };

@@ -1,13 +1,15 @@
 /** Screen 1. Says that acts are recorded before anybody acts; a wrong password and an unknown name read the same. */
 
 import { useMutation } from "@tanstack/react-query";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
 import type { Session, Site } from "../../api/model.ts";
 import { Button, PasswordField, TextField } from "../../ui/controls.tsx";
 import { Refused } from "../../ui/states.tsx";
 import { EntryFrame } from "./EntryFrame.tsx";
+
+const IN_LINE_AFTER_MS = 3000;
 
 export function SignIn({
   site,
@@ -26,6 +28,7 @@ export function SignIn({
     onSuccess: entered,
     onError: () => setPassword(""),
   });
+  const inLine = useLasting(entry.isPending, IN_LINE_AFTER_MS);
   return (
     <EntryFrame site={site} title={t("entry.sign_in")}>
       {notice !== null && !entry.isError && (
@@ -56,6 +59,11 @@ export function SignIn({
           name="password"
           required
         />
+        {inLine && (
+          <p className="note" role="status">
+            {t("entry.in_line")}
+          </p>
+        )}
         <Refused by={entry} />
         <Button kind="primary" type="submit" disabled={entry.isPending || name.trim() === "" || password === ""}>
           {t(entry.isPending ? "entry.signing_in" : "entry.sign_in_act")}
@@ -64,4 +72,18 @@ export function SignIn({
       <p className="entry__notice">{t("entry.notice")}</p>
     </EntryFrame>
   );
+}
+
+/** Whether it has been so for a while. */
+function useLasting(so: boolean, ms: number): boolean {
+  const [lasts, setLasts] = useState(false);
+  useEffect(() => {
+    if (!so) return;
+    const timer = setTimeout(() => setLasts(true), ms);
+    return () => {
+      clearTimeout(timer);
+      setLasts(false);
+    };
+  }, [so, ms]);
+  return lasts;
 }

@@ -1,4 +1,4 @@
-import { fireEvent, screen, waitFor } from "@testing-library/react";
+import { act, fireEvent, screen, waitFor } from "@testing-library/react";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { LANGUAGES, onStage, SITE, useStage } from "../../ui/onStage.tsx";
 import { FirstRun } from "./FirstRun.tsx";
@@ -33,8 +33,15 @@ describe("forms before the shell", () => {
       weak: "zbyt łatwo odgadnąć",
       old: "Hasło jest niepoprawne.",
       wait: "za 8 s",
+      line: "czeka na swoją kolej",
     },
-    en: { code: "The set-up code is wrong.", weak: "too easy to guess", old: "The password is wrong.", wait: "in 8 s" },
+    en: {
+      code: "The set-up code is wrong.",
+      weak: "too easy to guess",
+      old: "The password is wrong.",
+      wait: "in 8 s",
+      line: "wait for their turn",
+    },
   };
 
   it.each(LANGUAGES)("the first run names a wrong set-up code, not a wrong name (%s)", async (language) => {
@@ -79,4 +86,20 @@ describe("forms before the shell", () => {
       expect(submit(container)?.disabled).toBe(true);
     },
   );
+
+  it.each(LANGUAGES)("an answer that stands in line says so (%s)", async (language) => {
+    vi.useFakeTimers();
+    vi.stubGlobal("fetch", () => new Promise(() => undefined));
+    try {
+      const { container } = onStage(<SignIn site={SITE} notice={null} entered={() => undefined} />, language);
+      type({ 0: "anna.nowak", 1: "hasło" }, container);
+      fireEvent.click(submit(container) as Element);
+      await act(() => vi.advanceTimersByTimeAsync(2000));
+      expect(screen.queryByRole("status")).toBeNull();
+      await act(() => vi.advanceTimersByTimeAsync(2000));
+      expect(screen.getByRole("status").textContent).toContain(WORDS[language].line);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
 });
