@@ -2,7 +2,7 @@ import { act, fireEvent, screen, within } from "@testing-library/react";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { TileController } from "../../media/tileController.ts";
 import { useWall } from "../../wall/store.ts";
-import { LANGUAGES, useStage } from "../../ui/onStage.tsx";
+import { LANGUAGES, NOW_MS, useStage } from "../../ui/onStage.tsx";
 import { camera, LAYOUT, onWall } from "./onWall.tsx";
 import { SecondWindow } from "./SecondWindow.tsx";
 
@@ -69,6 +69,18 @@ describe("a window of the wall", () => {
     expect(watched(controllers)).toEqual(["a", "c"]);
     act(() => useWall.getState().put(0, "a"));
     expect(watched(controllers)).toEqual(["a"]);
+  });
+
+  it("speaks of a loss in the tile, until another camera is there, and shows no line for what eyes see", async () => {
+    useWall.getState().fill("1", ["a"]);
+    const { controllers, container } = await show();
+    const spoken = () => screen.getByRole("article").querySelector("[role=status]")?.textContent;
+    expect(spoken()).toBe("");
+    act(() => [...controllers][0]?.setDown({ reason: "unauthorised", sinceUtcMs: NOW_MS, retryAtMs: null }));
+    expect(spoken()).toBe("Kamera 1 Rynek: brak sygnału");
+    act(() => useWall.getState().put(0, "b"));
+    expect(spoken()).toBe("");
+    expect(container.querySelector(".sayings")?.textContent).toBe("");
   });
 
   it("shows to eyes too that a snapshot was refused, and why", async () => {
