@@ -139,6 +139,9 @@ def test_zoom_snapshot_and_the_key_sheet(wall: Page) -> None:
     with wall.expect_download() as download:
         wall.keyboard.press("s")
     assert re.fullmatch(r"00\d_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\+0[12]00\.png", download.value.suggested_filename)
+    said = wall.locator(".sayings p", has_text=re.compile(r"^Zapisano migawkę kamery \d\.$"))
+    expect(said).to_be_in_viewport()
+    expect(said).to_have_count(0, timeout=10_000)
     wall.keyboard.press("?")
     expect(wall.get_by_role("dialog", name="Klawisze")).to_be_visible()
     wall.keyboard.press("Escape")
@@ -155,6 +158,14 @@ def test_a_tile_is_filled_by_drag_and_without(wall: Page) -> None:
     expect(target).to_have_attribute("data-camera", "6")
     wall.keyboard.press("Delete")
     expect(target).to_have_attribute("data-word", "empty")
+
+
+def test_a_tile_dragged_to_the_spot_is_shown_there_and_keeps_its_camera(wall: Page) -> None:
+    to, number = wall.locator('.tile[data-spot="true"]'), "2" if spot(wall) != "2" else "3"
+    tile = wall.locator(f'.tile[data-camera="{number}"][data-spot="false"]')
+    tile.locator(".tile__select").drag_to(to)
+    expect(to).to_have_attribute("data-camera", number, timeout=2000)
+    expect(tile).to_have_count(1)
 
 
 def test_the_second_window_follows_the_selection(window: tuple[Desk, Page], wall: Page) -> None:

@@ -33,7 +33,7 @@ export class World implements SlotWorld {
   private readonly controllers = new Set<TileController>();
   private readonly lowered = new Set<TileController>();
   private readonly earlier = new Map<TileController, FrameCounts>();
-  private readonly firstFrames = new Map<TileController, number>();
+  private readonly enteredAtMs = new Map<TileController, number>();
   private firstFrameMs: number[] = [];
   private freezes = 0;
   private droppedSinceReport = 0;
@@ -86,7 +86,7 @@ export class World implements SlotWorld {
 
   enter(controller: TileController): void {
     this.controllers.add(controller);
-    this.firstFrames.set(controller, performance.now());
+    this.enteredAtMs.set(controller, performance.now());
     const news = this.socket.cameras.get(controller.camera);
     if (news) this.pass(news);
   }
@@ -94,7 +94,7 @@ export class World implements SlotWorld {
   leave(controller: TileController): void {
     this.controllers.delete(controller);
     this.earlier.delete(controller);
-    this.firstFrames.delete(controller);
+    this.enteredAtMs.delete(controller);
     this.lower(controller, false);
   }
 
@@ -150,10 +150,10 @@ export class World implements SlotWorld {
       const { word, picture } = controller.verdict;
       if (word === "live" || word === "delayed") words[word] += 1;
       else if (word === "lost" || word === "reconnecting") words.lost += 1;
-      const started = this.firstFrames.get(controller);
-      if (controller.hasShown && started !== undefined) {
-        this.firstFrames.delete(controller);
-        if (this.firstFrameMs.length < 64) this.firstFrameMs.push(Math.round(controller.firstShownAfter(started)));
+      const entered = this.enteredAtMs.get(controller);
+      if (controller.hasShown && entered !== undefined) {
+        this.enteredAtMs.delete(controller);
+        if (this.firstFrameMs.length < 64) this.firstFrameMs.push(Math.round(controller.firstShownAfter(entered)));
       }
       const now = controller.counts;
       if (now === null) {

@@ -6,6 +6,8 @@ let answers: (() => Promise<Response>)[];
 /** Refusals of what is posted, before it is taken. */
 let posts: (() => Promise<Response>)[];
 let asked: string[];
+/** Of the last question to switch: whether it was given up. */
+let switching: AbortSignal | null | undefined;
 let peers: { closed: boolean }[];
 let stream: "main" | "sub";
 
@@ -97,8 +99,9 @@ describe("a tile that is to show the other stream", () => {
     HTMLVideoElement.prototype.play = () => Promise.resolve();
     vi.stubGlobal("RTCPeerConnection", Peer);
     vi.stubGlobal("RTCRtpReceiver", codecs("H264"));
-    vi.stubGlobal("fetch", (_: string, { method = "GET" }: RequestInit) => {
+    vi.stubGlobal("fetch", (_: string, { method = "GET", signal }: RequestInit) => {
       asked.push(method);
+      if (method === "PUT") switching = signal;
       if (method === "PUT") return (answers.shift() ?? (() => Promise.resolve(new Response(null, { status: 204 }))))();
       const post = method === "POST" && posts.shift();
       if (post) return post();
@@ -130,6 +133,14 @@ describe("a tile that is to show the other stream", () => {
   it("says which it is once the server has switched", async () => {
     await wish();
     expect([tile.figures.stream, asked, peers.length]).toEqual(["main", ["POST", "PUT"], 1]);
+  });
+
+  it("asks no more of a session that is over", async () => {
+    answers = [() => new Promise(() => undefined)];
+    await wish();
+    expect(switching?.aborted).toBe(false);
+    tile.setPaused(true);
+    expect([switching?.aborted, asked.at(-1)]).toEqual([true, "DELETE"]);
   });
 
   it("tells how many frames a second come once a stream's first burst is over, and anew after a switch", async () => {

@@ -69,6 +69,31 @@ describe("a place on the wall", () => {
     expect(slot.active?.source.assigned).toBe(assigned);
   });
 
+  it("keeps the picture that is there when it goes back to it before the other one came", () => {
+    slot.show(at("a"), "sub");
+    pretendLive();
+    const before = slot.active;
+    slot.show(at("b"), "sub");
+    slot.show(at("a"), "main");
+    expect([slot.active, slot.next, there.size]).toEqual([before, null, 1]);
+    expect(slot.active?.stream).toBe("main");
+    vi.advanceTimersByTime(GRACE_MS);
+    expect(slot.active).toBe(before);
+  });
+
+  it("ends what it prepared when nothing is to come, but not what is awaited", () => {
+    slot.show(at("a"), "sub");
+    pretendLive();
+    slot.prepare(at("b"), "sub");
+    expect(there.size).toBe(2);
+    slot.unprepare();
+    expect([slot.next, there.size]).toEqual([null, 1]);
+    slot.show(at("c"), "sub");
+    slot.unprepare();
+    vi.advanceTimersByTime(GRACE_MS);
+    expect(shows()).toBe(keyOf(at("c")));
+  });
+
   it("prepares nothing in the place of what is awaited", () => {
     slot.show(at("a"), "sub");
     pretendLive();

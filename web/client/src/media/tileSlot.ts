@@ -46,10 +46,13 @@ export class TileSlot {
       return;
     }
     this.wanted = key;
-    if (source === null) {
+    // Back before the other picture was there: the one on the screen stays.
+    const back = this.active !== null && keyOf(this.active.source) === key ? this.active : null;
+    if (source === null || back !== null) {
       this.drop(this.next);
       this.next = null;
-      this.swap(null);
+      this.swap(back);
+      back?.setStream(stream);
       return;
     }
     if (this.next === null || keyOf(this.next.source) !== key) this.begin(source, stream);
@@ -65,6 +68,14 @@ export class TileSlot {
     if (this.deadline !== null) return; // what is awaited now has the place beside the picture
     if (key === this.wanted || (this.next !== null && keyOf(this.next.source) === key)) return;
     this.begin(source, stream);
+  }
+
+  /** Nothing is to come after all. What is awaited comes. */
+  unprepare(): void {
+    if (this.deadline !== null || this.next === null) return;
+    this.drop(this.next);
+    this.next = null;
+    this.tell();
   }
 
   setStream(stream: StreamKind): void {

@@ -48,10 +48,7 @@ export interface FrameCounts {
   readonly decoded: number;
   readonly dropped: number;
   readonly decodeSeconds: number;
-  readonly lost: number;
   readonly freezes: number;
-  readonly width: number;
-  readonly height: number;
 }
 
 const ANSWER_TIMEOUT_MS = 8000;
@@ -163,10 +160,7 @@ export class WhepSession {
           decoded: entry.framesDecoded ?? 0,
           dropped: entry.framesDropped ?? 0,
           decodeSeconds: entry.totalDecodeTime ?? 0,
-          lost: entry.packetsLost ?? 0,
           freezes: entry.freezeCount ?? 0,
-          width: entry.frameWidth ?? 0,
-          height: entry.frameHeight ?? 0,
         };
       }
     }
@@ -177,6 +171,7 @@ export class WhepSession {
   close(): void {
     if (this.closed) return;
     this.closed = true;
+    this.abort.abort();
     this.peer?.close();
     this.end();
   }

@@ -1,7 +1,7 @@
 /** Who sees what first: set-up, sign-in, a new password, or the shell. The address stays, so that links survive sign-in. */
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import * as api from "../api/calls.ts";
 import type { Session, Site } from "../api/model.ts";
 import { followCameras } from "../app/cameras.ts";
@@ -125,21 +125,17 @@ function AtTheDesk({
       stop();
     };
   }, [world]);
-  const desk = useMemo<Desk | null>(
-    () =>
-      world && {
-        site,
-        session,
-        world,
-        refresh,
-        signOut: async () => {
-          await api.signOut();
-          left(null);
-        },
-      },
-    [site, session, world, refresh, left],
-  );
-  if (desk === null) return <Loading />;
+  if (world === null) return <Loading />;
+  const desk: Desk = {
+    site,
+    session,
+    world,
+    refresh,
+    signOut: async () => {
+      await api.signOut();
+      left(null);
+    },
+  };
   return (
     <DeskContext value={desk}>
       <Screens />

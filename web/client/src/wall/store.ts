@@ -1,8 +1,8 @@
 /**
  * What stands on the wall of this window, and what is selected in any window of this browser.
  *
- * Owns the tiles and the selection, and keeps them over a reload. Layouts that have a name live on the server
- * (`WallScreen`). The selection travels by BroadcastChannel, so that a second window's spot tile follows it.
+ * Owns the tiles and the selection, and keeps them over a reload and for who comes next at this desk, as far as that person
+ * may see them. Layouts that have a name live on the server (`WallScreen`). The selection travels by BroadcastChannel, so that a second window's spot tile follows it.
  */
 
 import { create } from "zustand";
@@ -11,6 +11,8 @@ import { DIVISIONS } from "./grids.ts";
 import { byName } from "./search.ts";
 
 export interface WallFacts {
+  /** Whose it is; null: nobody's yet. */
+  readonly user: string | null;
   /** Of the stored layout these tiles came from; null: of no name. */
   readonly id: string | null;
   readonly version: number | null;
@@ -23,6 +25,12 @@ export interface WallFacts {
   readonly changed: boolean;
 }
 
+/** What is dragged: a camera of the list, or what the tile `from` shows. */
+export interface Dragged {
+  readonly camera?: string | undefined;
+  readonly from?: number;
+}
+
 interface Wall extends WallFacts {
   readonly selected: number;
   /** What the spot tile shows: the last selection of any window. */
@@ -33,7 +41,8 @@ interface Wall extends WallFacts {
   setGrid(grid: Grid): void;
   setSpot(index: number | null): void;
   put(index: number, content: TileContent): void;
-  move(from: number, to: number, copy: boolean): void;
+  /** Lets it go over a tile; what came from another tile changes places with what was here, unless it is a copy. */
+  drop(index: number, dragged: Dragged, copy: boolean): void;
   select(index: number, camera: string | null): void;
   toSpot(camera: string): void;
   toSelected(camera: string): void;
@@ -42,20 +51,14 @@ interface Wall extends WallFacts {
   pauseTours(untilMs: number): void;
   open(layout: Layout): void;
   fill(grid: Grid, tiles: readonly TileContent[]): void;
+  /** This person is at the wall and may watch these cameras: of another's wall only they stay, and no stored layout. */
+  enter(user: string, cameras: ReadonlySet<string>): void;
 }
 
 const KEY = "stroz.wall";
-const EMPTY: WallFacts = {
-  id: null,
-  version: null,
-  name: "",
-  shared: false,
-  mine: true,
-  grid: "2x2",
-  spot: null,
-  tiles: [],
-  changed: false,
-};
+/** Tiles of no stored layout. */
+const UNNAMED = { id: null, version: null, name: "", shared: false, mine: true, changed: false } as const;
+const EMPTY: WallFacts = { user: null, ...UNNAMED, grid: "2x2", spot: null, tiles: [] };
 
 function stored(): WallFacts {
   try {
@@ -75,8 +78,9 @@ export const useWall = create<Wall>((set, get) => {
     keep();
   };
   const keep = () => {
-    const { id, version, name, shared, mine, grid, spot, tiles, changed } = get();
-    const text = JSON.stringify({ id, version, name, shared, mine, grid, spot, tiles, changed } satisfies WallFacts);
+    const { user, id, version, name, shared, mine, grid, spot, tiles, changed } = get();
+    const facts: WallFacts = { user, id, version, name, shared, mine, grid, spot, tiles, changed };
+    const text = JSON.stringify(facts);
     sessionStorage.setItem(KEY, text); // this window's own
     localStorage.setItem(KEY, text); // what a new window begins with
   };
@@ -112,13 +116,18 @@ export const useWall = create<Wall>((set, get) => {
       tiles[index] = content;
       change({ tiles, ...(get().spot === index && content !== null && { spot: null }) });
     },
-    move(from, to, copy) {
-      if (from === to) return;
-      const tiles = [...get().tiles];
-      const held = tiles[from] ?? null;
-      if (!copy) tiles[from] = tiles[to] ?? null;
-      tiles[to] = held;
-      change({ tiles });
+    drop(index, { camera, from }, copy) {
+      if (index === get().spot) {
+        if (camera !== undefined) get().toSpot(camera); // it holds none, so where the camera came from keeps it
+      } else if (from === undefined) {
+        if (camera !== undefined) get().put(index, camera);
+      } else if (from !== index) {
+        const tiles = [...get().tiles];
+        const held = tiles[from] ?? null;
+        if (!copy) tiles[from] = tiles[index] ?? null;
+        tiles[index] = held;
+        change({ tiles });
+      }
     },
     select(index, camera) {
       set({ selected: index });
@@ -167,7 +176,20 @@ export const useWall = create<Wall>((set, get) => {
     },
     fill(grid, tiles) {
       const { spot } = DIVISIONS[grid];
-      set({ ...EMPTY, grid, spot, tiles: fitted(tiles, grid), selected: spot ?? 0, alone: null });
+      set({ ...UNNAMED, grid, spot, tiles: fitted(tiles, grid), selected: spot ?? 0, alone: null });
+    },
+    enter(user, cameras) {
+      const { user: before, tiles, spotCamera } = get();
+      if (user === before) return;
+      set({ user });
+      if (before !== null) {
+        set({
+          ...UNNAMED,
+          tiles: tiles.map((content) => within(content, cameras)),
+          spotCamera: spotCamera !== null && cameras.has(spotCamera) ? spotCamera : null,
+        });
+      }
+      keep();
     },
   };
 });
@@ -176,6 +198,14 @@ if (channel) {
   channel.addEventListener("message", (event: MessageEvent<{ camera?: unknown }>) => {
     if (typeof event.data.camera === "string") useWall.setState({ spotCamera: event.data.camera });
   });
+}
+
+/** What is left of a tile's content for who may watch these cameras alone. */
+function within(content: TileContent, cameras: ReadonlySet<string>): TileContent {
+  if (content === null) return null;
+  if (typeof content === "string") return cameras.has(content) ? content : null;
+  const tour = content.tour.filter((camera) => cameras.has(camera));
+  return tour.length > 0 ? { ...content, tour } : null;
 }
 
 /** The tiles as a layout keeps them: with the camera that the spot tile shows. */

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { DIVISIONS, GRIDS, neighbour } from "./grids.ts";
 import { KeySequence } from "./keys.ts";
 import { find, fold } from "./search.ts";
@@ -84,6 +84,67 @@ describe("a stored layout", () => {
       tiles,
     });
     expect([useWall.getState().spotCamera, useWall.getState().spot]).toEqual(["c", 0]);
+  });
+});
+
+describe("what is let go over a tile", () => {
+  const tiles = () => useWall.getState().tiles;
+  beforeEach(() => {
+    useWall.getState().fill("1+5", [null, "a", "b", null, null, null]);
+    useWall.setState({ spotCamera: "b" });
+  });
+
+  it("goes to the spot without leaving its own place", () => {
+    useWall.getState().drop(0, { from: 1, camera: "a" }, false);
+    expect([useWall.getState().spotCamera, tiles()]).toEqual(["a", [null, "a", "b", null, null, null]]);
+    expect(toStore(useWall.getState())).toEqual(["a", "a", "b", null, null, null]);
+    useWall.getState().drop(0, { camera: "c" }, false);
+    expect([useWall.getState().spotCamera, tiles()[0]]).toEqual(["c", null]);
+  });
+
+  it("changes places with what was there, unless it is a copy or of the list", () => {
+    useWall.getState().drop(2, { from: 1, camera: "a" }, false);
+    expect(tiles()).toEqual([null, "b", "a", null, null, null]);
+    useWall.getState().drop(3, { from: 1, camera: "b" }, true);
+    useWall.getState().drop(1, { camera: "c" }, false);
+    expect(tiles()).toEqual([null, "c", "a", "b", null, null]);
+  });
+});
+
+describe("the wall of another", () => {
+  const stored = { id: "1", version: 3, name: "Noc", shared: true, mine: false, author: "anna", updated_at: "" };
+  const left = () => {
+    const { id, version, name, shared, mine, changed, tiles, spotCamera } = useWall.getState();
+    return { id, version, name, shared, mine, changed, tiles, spotCamera };
+  };
+
+  beforeEach(() => {
+    useWall.setState({ user: null });
+    useWall.getState().enter("anna", new Set());
+    const tiles = ["a", { tour: ["b", "a"], dwell_s: 5 }, "b", { tour: ["b"], dwell_s: 5 }];
+    useWall.getState().open({ ...stored, grid: "2x2", spot: null, tiles });
+    useWall.setState({ spotCamera: "b" });
+  });
+
+  it("leaves the next person what that one may see, under no name, also after a reload", () => {
+    useWall.getState().enter("adam", new Set(["a"]));
+    const tiles = ["a", { tour: ["a"], dwell_s: 5 }, null, null];
+    const unnamed = { id: null, version: null, name: "", shared: false, mine: true, changed: false };
+    expect(left()).toEqual({ ...unnamed, tiles, spotCamera: null });
+    const kept = JSON.parse(sessionStorage.getItem("stroz.wall") ?? "");
+    expect(kept).toEqual({ ...unnamed, tiles, user: "adam", grid: "2x2", spot: null });
+  });
+
+  it("is found again as it was left by who left it", () => {
+    const before = left();
+    useWall.getState().enter("anna", new Set(["a"]));
+    expect(left()).toEqual(before);
+  });
+
+  it("is still known as another's after it was filled anew", () => {
+    useWall.getState().fill("2x2", ["a", "b", null, null]);
+    useWall.getState().enter("adam", new Set(["a"]));
+    expect(left().tiles).toEqual(["a", null, null, null]);
   });
 });
 

@@ -18,25 +18,36 @@ export function Banners() {
   const [zoneSeen, setZoneSeen] = useState(false);
   const station = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const error = world.socket.stationErrorMs();
-  const { level } = decoding.overload;
+  const overloaded = decoding.overload.level > 0;
+  const { blind } = world.socket;
+  const clockOff = error !== null && Math.abs(error) > STATION_CLOCK_OFF_MS;
+  const zone =
+    !zoneSeen && differs(world.zone, station, now) ? t("banner.zone", { station, site: site.time_zone }) : null;
   return (
-    <div aria-live="assertive">
-      {world.socket.blind && <Blind />}
-      {level > 0 && (
+    <div>
+      {/* Said once each: figures change all the time, and are there to be read. */}
+      <div className="sr" aria-live="assertive">
+        {blind && <p>{t("banner.blind")}</p>}
+        {overloaded && <p>{t("banner.say_overload")}</p>}
+        {clockOff && <p>{t("banner.say_clock")}</p>}
+        {zone !== null && <p>{zone}</p>}
+      </div>
+      {blind && <Blind />}
+      {overloaded && (
         <p className="banner" data-banner="overload">
           {decoding.lowered > 0
             ? t("banner.overload", { lowered: decoding.lowered, count: decoding.tiles })
             : t("banner.overload_late")}
         </p>
       )}
-      {error !== null && Math.abs(error) > STATION_CLOCK_OFF_MS && (
+      {clockOff && (
         <p className="banner" data-banner="clock">
           {t(error > 0 ? "banner.clock_ahead" : "banner.clock_behind", { seconds: tenths(Math.abs(error) / 1000) })}
         </p>
       )}
-      {!zoneSeen && differs(world.zone, station, now) && (
+      {zone !== null && (
         <p className="banner banner--quiet" data-banner="zone">
-          {t("banner.zone", { station, site: site.time_zone })}
+          {zone}
           <Button onClick={() => setZoneSeen(true)}>{t("act.understood")}</Button>
         </p>
       )}
@@ -58,7 +69,7 @@ function Blind() {
         <span aria-hidden="true">▲ </span>
         {t("banner.blind")}
       </span>
-      <span aria-hidden="true">{t("banner.blind_for", { seconds })}</span>
+      <span>{t("banner.blind_for", { seconds })}</span>
     </p>
   );
 }

@@ -5,13 +5,13 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
-import type { Grid, Layout } from "../../api/model.ts";
+import type { Layout } from "../../api/model.ts";
 import { Problem } from "../../api/problems.ts";
 import { useMay } from "../../app/context.tsx";
 import { Button, CheckField, Dialog, TextField } from "../../ui/controls.tsx";
 import { problemText } from "../../ui/states.tsx";
-import { DIVISIONS, GRIDS } from "../../wall/grids.ts";
 import { toStore, useWall } from "../../wall/store.ts";
+import { Divisions } from "./Divisions.tsx";
 
 const NAMED = 3;
 const WALL_DWELL_S = 15;
@@ -36,21 +36,7 @@ export function LayoutBar({ say }: { say: (text: string) => void }) {
   const at = list.findIndex((layout) => layout.id === wall.id);
   return (
     <>
-      <fieldset className="seg" style={{ margin: 0, padding: 0 }}>
-        <legend className="sr">{t("wall.division")}</legend>
-        {GRIDS.map((grid) => (
-          <Button
-            key={grid}
-            className="gridpick"
-            aria-pressed={wall.grid === grid}
-            aria-label={t("wall.grid", { grid })}
-            title={grid}
-            onClick={() => wall.setGrid(grid)}
-          >
-            <GridPicture grid={grid} />
-          </Button>
-        ))}
-      </fieldset>
+      <Divisions />
       <div className="seg">
         {list.slice(0, NAMED).map((layout, i) => (
           <Button
@@ -71,7 +57,13 @@ export function LayoutBar({ say }: { say: (text: string) => void }) {
           <Menu.Target>
             <Button>
               {t("wall.layouts")}
-              {wall.changed && wall.id !== null && <span title={t("wall.changed")}>*</span>} ▾
+              {wall.changed && wall.id !== null && (
+                <span title={t("wall.changed")}>
+                  <span aria-hidden="true">*</span>
+                  <span className="sr">{t("wall.changed")}</span>
+                </span>
+              )}{" "}
+              <span aria-hidden="true">▾</span>
             </Button>
           </Menu.Target>
           <Menu.Dropdown>
@@ -194,30 +186,12 @@ function RemoveLayout({ id, name, say }: { id: string; name: string; say: (text:
       void queries.invalidateQueries({ queryKey: ["layouts"] });
       say(t("wall.removed", { name }));
     },
+    // Its menu is closed by then.
+    onError: (error) => say(t("wall.not_removed", { name, why: problemText(t, error) })),
   });
   return (
     <Menu.Item closeMenuOnClick={sure} onClick={() => (sure ? remove.mutate() : setSure(true))}>
       <span className="loud">{t(sure ? "wall.remove_sure" : "wall.remove", { name })}</span>
     </Menu.Item>
-  );
-}
-
-function GridPicture({ grid }: { grid: Grid }) {
-  const { side, cells } = DIVISIONS[grid];
-  const unit = 16 / side;
-  return (
-    <svg width="34" height="18" viewBox="-9 -1 34 18" aria-hidden="true">
-      {cells.map((cell) => (
-        <rect
-          key={`${cell.column} ${cell.row}`}
-          x={(cell.column - 1) * unit}
-          y={(cell.row - 1) * unit}
-          width={cell.span * unit}
-          height={cell.span * unit}
-          fill="none"
-          stroke="currentColor"
-        />
-      ))}
-    </svg>
   );
 }

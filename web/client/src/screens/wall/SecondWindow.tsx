@@ -2,15 +2,16 @@
 
 import "./wall.css";
 import "../shell/shell.css";
-import { useEffect, useState } from "react";
+import { useEffect } from "react";
 import { useTranslation } from "react-i18next";
 import { useCameras } from "../../app/cameras.ts";
 import { useDesk, useNow } from "../../app/context.tsx";
 import { Button } from "../../ui/controls.tsx";
 import { Empty, Failed, Loading } from "../../ui/states.tsx";
-import { GRIDS } from "../../wall/grids.ts";
 import { useWall } from "../../wall/store.ts";
 import { Banners } from "../shell/Banners.tsx";
+import { Divisions } from "./Divisions.tsx";
+import { Sayings, useSayings } from "./Sayings.tsx";
 import { useFirstWall, Wall } from "./WallScreen.tsx";
 
 export function SecondWindow() {
@@ -19,7 +20,8 @@ export function SecondWindow() {
   const cameras = useCameras();
   const wall = useWall();
   const now = useNow(250);
-  const [said, setSaid] = useState("");
+  const { said, say } = useSayings();
+  useTitle(`${wall.name || t("wall.grid", { grid: wall.grid })} · ${t("wall.second")} · Stróż`);
   useStayAwake();
   useFirstWall(cameras.data);
   if (cameras.isPending) return <Loading />;
@@ -32,25 +34,30 @@ export function SecondWindow() {
       {seen.length === 0 ? (
         <Empty what={t("wall.nothing")} hint={t("wall.nothing_hint")} />
       ) : (
-        <Wall cameras={seen} say={setSaid} bare />
+        <Wall cameras={seen} say={say} bare />
       )}
       <p className="secondwindow__clock">{world.serverNowMs() === null ? "––:––:––" : world.zone.clock(now)}</p>
-      <div className="secondwindow__bar seg">
-        {GRIDS.map((grid) => (
-          <Button key={grid} aria-pressed={wall.grid === grid} onClick={() => wall.setGrid(grid)}>
-            {grid}
-          </Button>
-        ))}
+      <div className="secondwindow__bar">
+        <Divisions />
         <Button onClick={() => wall.setSpot(wall.spot === null ? 0 : null)} aria-pressed={wall.spot !== null}>
           {t("wall.follow")}
         </Button>
         <Button onClick={() => void document.documentElement.requestFullscreen()}>{t("wall.fullscreen")}</Button>
       </div>
-      <p className="sr" role="status">
-        {said}
-      </p>
+      <Sayings said={said} />
     </main>
   );
+}
+
+/** Of several windows of the wall, each is found by its own name. */
+function useTitle(title: string): void {
+  useEffect(() => {
+    const before = document.title;
+    document.title = title;
+    return () => {
+      document.title = before;
+    };
+  }, [title]);
 }
 
 /** The screen must not go dark by itself; where the browser refuses, the desk's own settings decide. */

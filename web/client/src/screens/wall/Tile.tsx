@@ -6,13 +6,13 @@ import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { useTranslation } from "react-i18next";
 import { noteSnapshot } from "../../api/calls.ts";
 import type { Camera, TileContent } from "../../api/model.ts";
-import { codeOf } from "../../api/problems.ts";
 import { useDecoding, useDesk, usePurpose } from "../../app/context.tsx";
 import { streamFor } from "../../media/overload.ts";
 import type { CameraLabel, TileSource } from "../../media/tileController.ts";
 import { keyOf, TileSlot } from "../../media/tileSlot.ts";
+import { problemText } from "../../ui/states.tsx";
 import type { Cell } from "../../wall/grids.ts";
-import { useWall } from "../../wall/store.ts";
+import { type Dragged, useWall } from "../../wall/store.ts";
 import { saveSnapshot } from "./snapshot.ts";
 import { TileFace, useVerdict } from "./TileFace.tsx";
 import { useTour } from "./useTour.ts";
@@ -98,12 +98,14 @@ export function Tile({
   }, [slot, stream, width]);
 
   const nextSource = sourceOf(spot ? null : tour.next, cameras, purpose);
-  const due = nextSource !== null && tour.leftS <= PREPARE_S && !tour.paused;
-  const nextRef = useRef(nextSource);
-  nextRef.current = nextSource;
+  const due = tour.leftS <= PREPARE_S && !tour.paused ? nextSource : null;
+  const dueKey = due && keyOf(due);
+  const dueRef = useRef(due);
+  dueRef.current = due;
   useEffect(() => {
-    if (due && nextRef.current) slot?.prepare(nextRef.current, latest.current.stream);
-  }, [due, slot]);
+    if (dueRef.current) slot?.prepare(dueRef.current, latest.current.stream);
+    else slot?.unprepare();
+  }, [dueKey, slot]);
 
   const nothing = useRef(() => () => undefined);
   useSyncExternalStore(slot?.subscribe ?? nothing.current, slot?.snapshot ?? zero);
@@ -124,7 +126,6 @@ export function Tile({
 
   const camera = active?.source.label ?? undefined;
   const word = active?.verdict.word ?? "empty";
-  useAnnounce(word, camera, acts.say);
 
   useEffect(() => {
     const node = element.current;
@@ -136,18 +137,15 @@ export function Tile({
       onDragLeave: () => setOver(false),
       onDrop: ({ source, location }) => {
         setOver(false);
-        const wall = useWall.getState();
-        const { camera, from } = source.data as { camera?: string; from?: number };
-        if (typeof from === "number") wall.move(from, index, location.current.input.ctrlKey);
-        else if (camera && spot) wall.toSpot(camera);
-        else if (camera) wall.put(index, camera);
+        useWall.getState().drop(index, source.data as Dragged, location.current.input.ctrlKey);
       },
     });
-  }, [index, spot, bare]);
+  }, [index, bare]);
   useEffect(() => {
     const node = handle.current;
     if (!node || bare || spot || content === null || zoom.scale > 1) return;
-    return draggable({ element: node, getInitialData: () => ({ from: index }) });
+    const dragged = () => ({ from: index, camera: latest.current.source?.camera }) satisfies Dragged;
+    return draggable({ element: node, getInitialData: dragged });
   }, [index, spot, content, bare, zoom.scale]);
 
   const select = () => {
@@ -163,11 +161,10 @@ export function Tile({
       return;
     }
     const captureMs = active.lastCaptureMs;
-    const facts = { number: camera.number, name: camera.name, captureMs, zone: world.zone };
+    const facts = { number: camera.number, captureMs, zone: world.zone, noTime: t("tile.file_no_time") };
     saveSnapshot(active.video, facts, () => noteSnapshot(session, captureMs)).then(
       (saved) => saved && acts.say(t("tile.snapshot_saved", { number: camera.number })),
-      (error: unknown) =>
-        acts.say(t("tile.snapshot_refused", { number: camera.number, why: t(`problem.${codeOf(error)}`) })),
+      (error: unknown) => acts.say(t("tile.snapshot_refused", { number: camera.number, why: problemText(t, error) })),
     );
   };
   const run = useRef<(what: string) => void>(() => undefined);
@@ -197,7 +194,9 @@ export function Tile({
       : {};
   const label = camera
     ? `${camera.number} ${camera.name}, ${t(`word.${word}`)}`
-    : t(content === null && !spot ? "tile.empty_label" : "tile.unknown_camera", { n: index + 1 });
+    : wanted === null
+      ? t(spot ? "tile.spot_empty" : "tile.empty_label", { n: index + 1 })
+      : t("tile.unknown_camera");
   return (
     <article
       ref={element}
@@ -232,6 +231,7 @@ export function Tile({
           <span className="dim">{t(spot ? "tile.spot_empty" : "tile.empty")}</span>
         </div>
       )}
+      <Spoken word={word} camera={camera} />
       <div className="tile__frame" />
       {selected && <div className="tile__pick" />}
       <button
@@ -262,9 +262,7 @@ export function Tile({
             <Menu.Item onClick={() => useWall.getState().setSpot(spot ? null : index)}>
               {t(spot ? "tile.unset_spot" : "tile.set_spot")}
             </Menu.Item>
-            {active && ["lost", "reconnecting"].includes(word) && (
-              <Menu.Item onClick={() => active.retryNow()}>{t("tile.retry_now")}</Menu.Item>
-            )}
+            {active && isLost(word) && <Menu.Item onClick={() => active.retryNow()}>{t("tile.retry_now")}</Menu.Item>}
             <Menu.Item onClick={() => useWall.getState().put(index, null)} disabled={content === null}>
               {t("tile.clear")} <kbd>Del</kbd>
             </Menu.Item>
@@ -303,18 +301,28 @@ function labelOf({ number, name }: Camera): CameraLabel {
   return { number, name };
 }
 
-/** A loss is spoken once, and the return. */
-function useAnnounce(word: string, camera: CameraLabel | undefined, say: (text: string) => void): void {
+/** For screen readers: a loss, spoken once, and the return of the same camera. Eyes see it in the tile. */
+function Spoken({ word, camera }: { word: string; camera: CameraLabel | undefined }) {
   const { t } = useTranslation();
-  const before = useRef(word);
+  const number = camera?.number;
+  const [spoken, setSpoken] = useState<"tile.say_lost" | "tile.say_back" | null>(null);
+  const before = useRef({ word, number });
   useEffect(() => {
     const was = before.current;
-    before.current = word;
-    if (!camera || was === word) return;
-    const lost = (w: string) => w === "lost" || w === "reconnecting";
-    if (lost(word) && !lost(was)) say(t("tile.say_lost", { number: camera.number, name: camera.name }));
-    if (word === "live" && lost(was)) say(t("tile.say_back", { number: camera.number, name: camera.name }));
-  }, [word, camera, say, t]);
+    before.current = { word, number };
+    const wasLost = was.number === number && isLost(was.word);
+    if (isLost(word)) setSpoken("tile.say_lost");
+    else if (word !== was.word || number !== was.number) setSpoken(wasLost && word === "live" ? "tile.say_back" : null);
+  }, [word, number]);
+  return (
+    <p className="sr" role="status">
+      {camera && spoken && t(spoken, { number: camera.number, name: camera.name })}
+    </p>
+  );
+}
+
+function isLost(word: string): boolean {
+  return word === "lost" || word === "reconnecting";
 }
 
 /** Wheel to zoom about the pointer, drag to move what is zoomed. */

@@ -8,6 +8,7 @@ import type { CameraLabel, TileController } from "../../media/tileController.ts"
 import type { Cause, TileWord } from "../../media/tileState.ts";
 import { duration } from "../../time/site.ts";
 import { Button } from "../../ui/controls.tsx";
+import { cameraNumber } from "../../ui/words.ts";
 import { seen, type Zoom } from "./zoom.ts";
 
 export function useVerdict(controller: TileController | null): void {
@@ -79,7 +80,7 @@ export function TileFace({
             </>
           )}
           <p className="tile__caption">
-            <b>{camera ? String(camera.number).padStart(3, "0") : "–––"}</b>
+            <b>{camera ? cameraNumber(camera.number) : "–––"}</b>
             <span className="tile__name">{camera?.name ?? t("tile.unknown_camera")}</span>
             {verdict.picture && <CaptureTime controller={controller} />}
           </p>

@@ -2,20 +2,23 @@
 
 import "./wall.css";
 import { draggable } from "@atlaskit/pragmatic-drag-and-drop/element/adapter";
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useLayoutEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Camera } from "../../api/model.ts";
 import { useCameraMap, useCameras, useCamerasNow } from "../../app/cameras.ts";
+import { useDesk } from "../../app/context.tsx";
 import { useStation } from "../../app/station.ts";
 import { CameraState } from "../../ui/CameraState.tsx";
 import { Button } from "../../ui/controls.tsx";
 import { Empty, Failed, Loading } from "../../ui/states.tsx";
+import { cameraNumber } from "../../ui/words.ts";
 import { DIVISIONS, neighbour } from "../../wall/grids.ts";
 import { isTyping } from "../../wall/keys.ts";
 import { firstWall, useWall } from "../../wall/store.ts";
 import { InBar } from "../shell/Shell.tsx";
 import { AskPurpose, EditTour, PickCamera } from "./dialogs.tsx";
 import { LayoutBar } from "./LayoutBar.tsx";
+import { Sayings, useSayings } from "./Sayings.tsx";
 import { Tile, TILE_EVENT, type TileActs } from "./Tile.tsx";
 import { TOUR_PAUSE_MS } from "./useTour.ts";
 
@@ -23,7 +26,7 @@ export function WallScreen() {
   const { t } = useTranslation();
   const cameras = useCameras();
   const { sideList, change } = useStation();
-  const [said, setSaid] = useState("");
+  const { said, say } = useSayings();
   useFirstWall(cameras.data);
   // A list that could not be had again takes no picture away.
   if (cameras.isPending) return <Loading />;
@@ -32,7 +35,7 @@ export function WallScreen() {
   return (
     <>
       <InBar>
-        <LayoutBar say={setSaid} />
+        <LayoutBar say={say} />
         <Button aria-pressed={sideList} onClick={() => change({ sideList: !sideList })}>
           {t("wall.list")}
         </Button>
@@ -42,29 +45,29 @@ export function WallScreen() {
       ) : (
         <div className="wallscreen">
           <h1 className="sr">{t("nav.live")}</h1>
-          <Wall cameras={seen} say={setSaid} />
+          <Wall cameras={seen} say={say} />
           {sideList && <SideList />}
         </div>
       )}
-      <p className="sr" role="status">
-        {said}
-      </p>
+      <Sayings said={said} />
     </>
   );
 }
 
-/** The first time, the wall shows what there is, in the order of streets. */
+/** Nobody begins with what is another's; the first time, the wall shows what there is, in the order of streets. */
 export function useFirstWall(cameras: readonly Camera[] | undefined): void {
-  useEffect(() => {
+  const { session } = useDesk();
+  const user = session.user.id;
+  useLayoutEffect(() => {
     if (!cameras) return;
+    const seen = cameras.filter((camera) => camera.acts.includes("view_live"));
+    useWall.getState().enter(user, new Set(seen.map((camera) => camera.id)));
     const wall = useWall.getState();
     if (wall.id !== null || wall.tiles.some((content) => content !== null)) return;
-    const { grid, tiles, first } = firstWall(
-      cameras.filter((camera) => camera.acts.includes("view_live") && camera.enabled),
-    );
+    const { grid, tiles, first } = firstWall(seen.filter((camera) => camera.enabled));
     wall.fill(grid, tiles);
-    if (first !== null && useWall.getState().spotCamera === null) useWall.setState({ spotCamera: first });
-  }, [cameras]);
+    if (first !== null && wall.spotCamera === null) useWall.setState({ spotCamera: first });
+  }, [cameras, user]);
 }
 
 export function Wall({
@@ -217,7 +220,7 @@ function SideRow({ camera, current }: { camera: Camera; current: boolean }) {
         else wall.toSelected(camera.id);
       }}
     >
-      <span>{String(camera.number).padStart(3, "0")}</span>
+      <span>{cameraNumber(camera.number)}</span>
       <span>{camera.name}</span>
       <CameraState camera={camera} />
     </button>

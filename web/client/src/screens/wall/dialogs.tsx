@@ -5,6 +5,7 @@ import { useTranslation } from "react-i18next";
 import type { Camera } from "../../api/model.ts";
 import { useDesk } from "../../app/context.tsx";
 import { Button, CheckField, Dialog, TextField } from "../../ui/controls.tsx";
+import { cameraNumber } from "../../ui/words.ts";
 import { find } from "../../wall/search.ts";
 import { useWall } from "../../wall/store.ts";
 
@@ -40,7 +41,7 @@ export function PickCamera({
         {found.map((camera) => (
           <li key={camera.id}>
             <button type="button" className="rowlink" onClick={() => take(camera)}>
-              <b>{String(camera.number).padStart(3, "0")}</b> {camera.name}
+              <b>{cameraNumber(camera.number)}</b> {camera.name}
             </button>
           </li>
         ))}
@@ -89,7 +90,7 @@ export function EditTour({
           {cameras.map((camera) => (
             <li key={camera.id}>
               <CheckField
-                label={`${String(camera.number).padStart(3, "0")} ${camera.name}${chosen.includes(camera.id) ? ` (${chosen.indexOf(camera.id) + 1}.)` : ""}`}
+                label={`${cameraNumber(camera.number)} ${camera.name}${chosen.includes(camera.id) ? ` (${chosen.indexOf(camera.id) + 1}.)` : ""}`}
                 checked={chosen.includes(camera.id)}
                 onChange={(on) => setChosen(on ? [...chosen, camera.id] : chosen.filter((id) => id !== camera.id))}
               />

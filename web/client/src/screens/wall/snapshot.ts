@@ -1,12 +1,13 @@
 /** A still of what a tile shows, named after camera and capture time with its offset from UTC. Stays on this machine. */
 
 import type { SiteZone } from "../../time/site.ts";
+import { cameraNumber } from "../../ui/words.ts";
 
 /** False: nothing is shown that could be kept. The frame is of this instant; it is handed out once `onRecord` is done, and
- * not at all if that fails. */
+ * not at all if that fails. `noTime` stands in its name where the capture time is not known. */
 export async function saveSnapshot(
   video: HTMLVideoElement,
-  facts: { number: number; name: string; captureMs: number | null; zone: SiteZone },
+  facts: { number: number; captureMs: number | null; zone: SiteZone; noTime: string },
   onRecord: () => Promise<unknown>,
 ): Promise<boolean> {
   if (video.videoWidth === 0) return false;
@@ -17,10 +18,10 @@ export async function saveSnapshot(
   await onRecord();
   const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/png"));
   if (blob === null) return false;
-  const { captureMs, zone, number } = facts;
+  const { captureMs, zone, number, noTime } = facts;
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `${String(number).padStart(3, "0")}_${captureMs === null ? "czas-nieznany" : fileTime(captureMs, zone)}.png`;
+  link.download = `${cameraNumber(number)}_${captureMs === null ? noTime : fileTime(captureMs, zone)}.png`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   return true;
