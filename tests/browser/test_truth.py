@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
-from tests.support.browser_site import BrowserSite, await_words, word
+from tests.browser.conftest import OPERATOR
+from tests.support.browser_site import BrowserSite, await_words, desk, word
 from tests.support.slow_feed import slow_feed
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
@@ -173,6 +174,17 @@ def test_a_picture_that_comes_four_seconds_late_is_never_called_live(site: Brows
         site.kill("live")
     site.start_live()
     await_words(wall, EVERY, 20)
+
+
+def test_a_browser_that_reads_no_capture_times_calls_nothing_live(browser: Browser, site: BrowserSite) -> None:
+    """As Firefox: the extension is not asked for, so no picture has an age."""
+    with desk(browser, site) as found:
+        found.context.add_init_script("delete RTCRtpTransceiver.prototype.setHeaderExtensionsToNegotiate")
+        page = found.sign_in(OPERATOR)
+        said = page.evaluate_handle(WORDS)
+        await_words(page, dict.fromkeys(EVERY, "unaged"), 20)
+        assert page.locator(".tile__badge--unaged").first.inner_text() == "? obraz, wiek nieznany"
+        assert "live" not in {one for words in said.json_value() for one in words}
 
 
 WORDS = """() => {

@@ -314,6 +314,7 @@ function useAnnounce(word: string, camera: CameraLabel | undefined, say: (text: 
     const lost = (w: string) => w === "lost" || w === "reconnecting";
     if (lost(word) && !lost(was)) say(t("tile.say_lost", { number: camera.number, name: camera.name }));
     if (word === "live" && lost(was)) say(t("tile.say_back", { number: camera.number, name: camera.name }));
+    if (word === "unaged" && lost(was)) say(t("tile.say_unaged", { number: camera.number, name: camera.name }));
   }, [word, camera, say, t]);
 }
 

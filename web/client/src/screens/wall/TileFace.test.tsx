@@ -32,6 +32,7 @@ const AWAY = { reason: "unauthorised", sinceUtcMs: NOW_MS - 60_000, retryAtMs: n
 const STATES: Record<string, [facts: Partial<TileFacts>, polish: string, english: string]> = {
   live: [{}, "● na żywo", "● live"],
   delayed: [{ captureAgeMs: 4150 }, "◔ OPÓŹNIENIE 4,2 s", "◔ DELAY 4.2 s"],
+  unaged: [{ captureAgeMs: null, tellsCapture: false }, "? obraz, wiek nieznany", "? picture, age unknown"],
   checking: [{ lastShownAtMs: 98_500 }, "◌ sprawdzam…", "◌ checking…"],
   connecting: [NEVER, "łączę…", "connecting…"],
   lost: [{ lastShownAtMs: 90_000, retryAtMs: 103_000 }, "✕ BRAK SYGNAŁU", "✕ NO SIGNAL"],

@@ -112,7 +112,13 @@ function CaptureTime({ controller }: { controller: TileController }) {
   return <span className="tile__time" ref={text} />;
 }
 
-const GLYPHS: Partial<Record<TileWord, string>> = { live: "●", delayed: "◔", checking: "◌", playback: "⟲" };
+const GLYPHS: Partial<Record<TileWord, string>> = {
+  live: "●",
+  delayed: "◔",
+  unaged: "?",
+  checking: "◌",
+  playback: "⟲",
+};
 
 function Badge({ controller, tour }: { controller: TileController; tour: string | null }) {
   const { t } = useTranslation();
