@@ -122,6 +122,19 @@ def test_a_killed_gateway_takes_every_picture_away_and_all_come_back_without_a_r
     assert wall.evaluate("window.sameDocument") is True
 
 
+def test_a_killed_recorder_is_told_by_a_banner_and_the_foot_gives_no_numbers(site: BrowserSite, wall: Page) -> None:
+    foot, banner = wall.locator(".shell__foot"), wall.locator("[data-banner=recorder]")
+    assert "Nagrywa 6 z 6" in foot.inner_text()
+    site.kill("recorder")
+    banner.wait_for(timeout=3000)
+    assert "Dzwoń do dyżurnego IT" in banner.inner_text()
+    assert "Nagrywa nie wiem, rejestrator nie odpowiada" in foot.inner_text()
+    await_words(wall, dict.fromkeys(EVERY, GONE), 5)
+    site.start("recorder", "recorder.host")
+    banner.wait_for(state="detached", timeout=20_000)
+    await_words(wall, EVERY, 30)
+
+
 def test_a_silent_server_makes_the_console_say_that_it_is_blind(site: BrowserSite, wall: Page) -> None:
     site.freeze("web")
     try:

@@ -69,8 +69,8 @@ class Watch:
         self._catalogue, self._feed, self._clock = catalogue, feed, clock
         self.cameras: dict[UUID, Camera] = {}
         self.now: dict[UUID, CameraNow] = {}
-        self.recorder_answers = False
-        self.catalogue_answers = False
+        self.recorder_answers: bool | None = None  # None: not asked yet
+        self.catalogue_answers: bool | None = None
         self.version: tuple[int, int] | None = None
 
     def registered(self) -> Mapping[UUID, Camera]:

@@ -27,6 +27,11 @@ export interface CameraNews {
 }
 
 export interface ConsoleNews {
+  /** Whether they answer the server; null: it has not asked yet. */
+  readonly recorder?: boolean | null;
+  readonly catalogue?: boolean | null;
+  readonly recording?: number;
+  readonly recorded?: number;
   readonly [fact: string]: unknown;
 }
 

@@ -15,6 +15,7 @@ import { Loading } from "../../ui/states.tsx";
 import { isTyping, KeySequence } from "../../wall/keys.ts";
 import { useWall } from "../../wall/store.ts";
 import { Banners } from "./Banners.tsx";
+import { Recorded } from "./Recorded.tsx";
 import { ConfirmPassword } from "./ConfirmPassword.tsx";
 import { FIND_BOX, Find } from "./Find.tsx";
 import { Help } from "./Help.tsx";
@@ -124,18 +125,13 @@ function Foot({ help }: { help: () => void }) {
   const { t } = useTranslation();
   const { world, session } = useDesk();
   const decoding = useDecoding();
-  useSocketNews("onConsole");
   useSocketNews("onLink");
   useNow(2000);
-  const { recording, recorded: expected } = world.socket.console as { recording?: number; recorded?: number };
   const way = world.socket.measured();
   const error = world.socket.stationErrorMs();
-  const counted = !world.socket.blind && typeof recording === "number" && typeof expected === "number";
   return (
     <footer className="shell__foot">
-      <span className={counted && recording < expected ? "warn" : ""}>
-        {t("foot.records")} <b>{counted ? t("foot.of", { n: recording, m: expected }) : t("unknown")}</b>
-      </span>
+      <Recorded />
       <span className={world.socket.blind ? "loud" : ""}>
         {t("foot.server")}{" "}
         <b>{world.socket.blind || way === null ? t("unknown") : `${Math.max(1, Math.round(way.roundTripMs))} ms`}</b>

@@ -1,0 +1,43 @@
+"""What a page is told of those that its server depends on: that they answer, and at once when they do not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NoReturn
+
+import pytest
+
+from tests.support.web_site import WebSite
+from vms.errors import SourceError
+from vms.model import GapReason
+from web.api.websocket import CONSOLE_BEATS
+from web.identity.access import Role
+
+
+async def next_console(socket: Any) -> tuple[dict[str, Any], int]:
+    """The next of its messages, and how many beats came before it."""
+    beats = 0
+    while (message := await socket.receive_json())["t"] != "console":
+        beats += message["t"] == "beat"
+    return message, beats
+
+
+async def silent(*_args: object) -> NoReturn:
+    raise SourceError(GapReason.RECORDER_RESTART, "nobody answers")
+
+
+async def test_a_recorder_that_falls_silent_is_told_at_once_and_its_return_too(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await web_site.camera(1)
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    async with client.session.ws_connect(web_site.base + "/api/v1/ws") as socket, asyncio.timeout(30):
+        message, _ = await next_console(socket)
+        assert message["recorder"] is True
+        with monkeypatch.context() as patch:
+            patch.setattr(web_site.parts.feed, "states", silent)
+            message, beats = await next_console(socket)
+            assert (message["recorder"], message["recording"], message["recorded"]) == (False, 0, 0)
+            assert beats < CONSOLE_BEATS - 1, "not with the next counts, which were due after that"
+        while message["recorder"] is not True:
+            message, _ = await next_console(socket)
