@@ -114,11 +114,16 @@ def test_a_killed_gateway_takes_every_picture_away_and_all_come_back_without_a_r
     site: BrowserSite, wall: Page
 ) -> None:
     wall.evaluate("window.sameDocument = true")
+    banner = wall.locator("[data-banner=gateway]")
+    assert banner.count() == 0
     site.kill("live")
-    await_words(wall, dict.fromkeys(EVERY, (*GONE, "checking")), 3.5)
+    banner.wait_for(timeout=3000)
+    assert "Obrazu na żywo nie ma: bramka nie odpowiada" in banner.inner_text()
+    await_words(wall, dict.fromkeys(EVERY, (*GONE, "checking")), 1)
     await_words(wall, dict.fromkeys(EVERY, GONE), 4)
     site.start_live()
     await_words(wall, EVERY, 10)
+    banner.wait_for(state="detached", timeout=3000)
     assert wall.evaluate("window.sameDocument") is True
 
 

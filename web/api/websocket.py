@@ -186,8 +186,12 @@ class _Connection:
 
     def _answering(self) -> dict[str, bool | None]:
         """Who of those that the console depends on answers; None: not asked yet."""
-        watch = self._parts.watch
-        return {"recorder": watch.recorder_answers, "catalogue": watch.catalogue_answers}
+        watch, views = self._parts.watch, self._parts.views
+        return {
+            "recorder": watch.recorder_answers,
+            "catalogue": watch.catalogue_answers,
+            "gateway": views.gateway_answers,
+        }
 
     def _console(self) -> dict[str, Any]:
         watch = self._parts.watch

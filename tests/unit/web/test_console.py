@@ -7,11 +7,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests.support.web_site import WebSite
+from tests.support.web_site import WebSite, until
 from vms.errors import SourceError
 from vms.model import GapReason
 from web.api.websocket import CONSOLE_BEATS
 from web.identity.access import Role
+from web.identity.refusals import Code, Refusal
 
 
 async def next_console(socket: Any) -> tuple[dict[str, Any], int]:
@@ -40,4 +41,25 @@ async def test_a_recorder_that_falls_silent_is_told_at_once_and_its_return_too(
             assert (message["recorder"], message["recording"], message["recorded"]) == (False, 0, 0)
             assert beats < CONSOLE_BEATS - 1, "not with the next counts, which were due after that"
         while message["recorder"] is not True:
+            message, _ = await next_console(socket)
+
+
+async def away() -> NoReturn:
+    raise Refusal(Code.GATEWAY_AWAY)
+
+
+async def test_a_gateway_that_is_away_is_told_at_once_and_its_return_too(
+    web_site: WebSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    await until(lambda: web_site.parts.views.gateway_answers is True)
+    async with client.session.ws_connect(web_site.base + "/api/v1/ws") as socket, asyncio.timeout(30):
+        message, _ = await next_console(socket)
+        assert message["gateway"] is True
+        with monkeypatch.context() as patch:
+            patch.setattr(web_site.parts.gateway, "sessions", away)
+            message, beats = await next_console(socket)
+            assert message["gateway"] is False
+            assert beats < CONSOLE_BEATS - 1
+        while message["gateway"] is not True:
             message, _ = await next_console(socket)

@@ -30,6 +30,7 @@ export interface ConsoleNews {
   /** Whether they answer the server; null: it has not asked yet. */
   readonly recorder?: boolean | null;
   readonly catalogue?: boolean | null;
+  readonly gateway?: boolean | null;
   readonly recording?: number;
   readonly recorded?: number;
   readonly [fact: string]: unknown;

@@ -3,7 +3,7 @@
 import { useTranslation } from "react-i18next";
 import { useDesk, useSocketNews } from "../../app/context.tsx";
 
-const NEEDED = ["recorder", "catalogue"] as const;
+const NEEDED = ["recorder", "gateway", "catalogue"] as const;
 
 export function Away() {
   const { t } = useTranslation();

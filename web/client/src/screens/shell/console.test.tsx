@@ -4,7 +4,7 @@ import { LANGUAGES, onStage, useStage } from "../../ui/onStage.tsx";
 import { Away } from "./Away.tsx";
 import { Recorded } from "./Recorded.tsx";
 
-const WELL: ConsoleNews = { recorder: true, catalogue: true, recording: 6, recorded: 6 };
+const WELL: ConsoleNews = { recorder: true, catalogue: true, gateway: true, recording: 6, recorded: 6 };
 const SILENT: ConsoleNews = { ...WELL, recorder: false, recording: 0, recorded: 0 };
 
 function drawn(piece: React.ReactNode, console: ConsoleNews, blind = false, language: "pl" | "en" = "pl"): HTMLElement {
@@ -45,12 +45,14 @@ describe("banners of those who are away", () => {
     expect(banners({})).toEqual([]);
     expect(banners({ ...WELL, recorder: null })).toEqual([]);
     expect(banners(SILENT)).toEqual(["recorder"]);
-    expect(banners({ ...SILENT, catalogue: false })).toEqual(["recorder", "catalogue"]);
+    expect(banners({ ...WELL, gateway: false })).toEqual(["gateway"]);
+    expect(banners({ ...SILENT, catalogue: false, gateway: false })).toEqual(["recorder", "gateway", "catalogue"]);
     expect(banners(SILENT, true)).toEqual([]);
   });
 
   it.each(LANGUAGES)("say what to do (%s)", (language) => {
-    const said = drawn(<Away />, { ...WELL, recorder: false, catalogue: false }, false, language).textContent;
+    const said = drawn(<Away />, { ...WELL, recorder: false, gateway: false }, false, language).textContent;
     expect(said).toContain(language === "pl" ? "Dzwoń do dyżurnego IT" : "Call IT now");
+    expect(said).toContain(language === "pl" ? "Obrazu na żywo nie ma: bramka nie odpowiada" : "the gateway does not");
   });
 });
