@@ -278,4 +278,5 @@ def _shown(now: CameraNow) -> dict[str, Any]:
         "since": None if now.since_ns is None else format_utc(now.since_ns),
         "reason": now.reason,
         "retry_at": None if now.retry_ns is None else format_utc(now.retry_ns),
+        "clocks": dict(now.clocks),
     }

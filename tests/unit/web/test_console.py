@@ -1,4 +1,4 @@
-"""What a page is told of those that its server depends on: that they answer, and at once when they do not."""
+"""What a page is told of those that its server depends on, at once when they do not answer, and of cameras' clocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.web_site import WebSite, until
 from vms.errors import SourceError
-from vms.model import GapReason
+from vms.model import GapReason, StreamKind
 from web.api.websocket import CONSOLE_BEATS
 from web.identity.access import Role
 from web.identity.refusals import Code, Refusal
@@ -42,6 +42,18 @@ async def test_a_recorder_that_falls_silent_is_told_at_once_and_its_return_too(
             assert beats < CONSOLE_BEATS - 1, "not with the next counts, which were due after that"
         while message["recorder"] is not True:
             message, _ = await next_console(socket)
+
+
+async def test_a_camera_s_state_says_whose_time_its_pictures_bear(web_site: WebSite) -> None:
+    camera = await web_site.camera(1)
+    for stream in camera.streams:
+        web_site.feed.states[stream.id]["run_clock"] = "camera" if stream.kind is StreamKind.MAIN else "arrival"
+    await web_site.parts.watch.look()
+    client = await web_site.signed_in("anna", Role.OPERATOR)
+    async with client.session.ws_connect(web_site.base + "/api/v1/ws") as socket, asyncio.timeout(30):
+        while (message := await socket.receive_json())["t"] != "cameras":
+            pass
+        assert message["items"][0]["clocks"] == {"main": "camera", "sub": "server"}
 
 
 async def away() -> NoReturn:

@@ -122,6 +122,7 @@ export class World implements SlotWorld {
   private pass(news: CameraNews): void {
     for (const controller of this.controllers) {
       if (controller.camera !== news.id) continue;
+      controller.setClocks(news.clocks ?? {});
       controller.setDown(
         news.state === "lost" || news.state === "off"
           ? {

@@ -135,6 +135,18 @@ describe("a tile that is to show the other stream", () => {
     expect([tile.figures.stream, asked, peers.length]).toEqual(["main", ["POST", "PUT"], 1]);
   });
 
+  it("names the clock of the stream that it shows", async () => {
+    expect(tile.timeFrom).toBeNull();
+    const told = vi.fn();
+    tile.subscribe(told);
+    tile.setClocks({ main: "camera", sub: "server" });
+    expect([tile.timeFrom, told.mock.calls.length]).toEqual(["server", 1]);
+    await wish();
+    expect(tile.timeFrom).toBe("camera");
+    tile.setClocks({});
+    expect(tile.timeFrom).toBeNull();
+  });
+
   it("tells how many frames a second come once a stream's first burst is over, and anew after a switch", async () => {
     const rates: (number | null)[] = [];
     const seconds = async (...counts: number[]) => {

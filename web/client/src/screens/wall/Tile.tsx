@@ -240,6 +240,7 @@ export function Tile({
         className="tile__select"
         aria-label={label}
         aria-pressed={selected}
+        title={active?.verdict.picture && active.timeFrom ? t(`tile.time_${active.timeFrom}`) : undefined}
         onClick={select}
         onDoubleClick={() => useWall.getState().showAlone(alone ? null : index)}
       />

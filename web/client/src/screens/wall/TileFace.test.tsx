@@ -121,6 +121,16 @@ describe("a tile", () => {
     expect(face(verdict, "pl", { refusal: "gateway_away" })).toContain("serwer obrazu nie odpowiada");
   });
 
+  it.each(LANGUAGES)("says in the spot whose time it shows, where there is a picture (%s)", (language) => {
+    const names =
+      language === "pl" ? ["czas: kamera (NTP ok)", "czas: serwer"] : ["time: camera (NTP ok)", "time: server"];
+    expect(face(judge(FINE), language, { timeFrom: "camera" })).toContain(names[0]);
+    expect(face(judge(FINE), language, { timeFrom: "server" })).toContain(names[1]);
+    const lost = judge({ ...FINE, lastShownAtMs: 90_000 });
+    for (const text of [face(judge(FINE), language, { timeFrom: null }), face(lost, language, { timeFrom: "camera" })])
+      expect(names.filter((name) => text.includes(name))).toEqual([]);
+  });
+
   it("tells size, rate and age beside the spot's picture, and everywhere what is not the camera's own", () => {
     expect(face(judge(FINE))).toContain("640×360 · 12 kl./s · 140 ms · strumień pomocniczy");
     expect(face(judge(FINE))).toContain("● na żywo · przekodowane");

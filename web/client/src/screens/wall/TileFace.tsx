@@ -82,6 +82,9 @@ export function TileFace({
             <b>{camera ? String(camera.number).padStart(3, "0") : "–––"}</b>
             <span className="tile__name">{camera?.name ?? t("tile.unknown_camera")}</span>
             {verdict.picture && <CaptureTime controller={controller} />}
+            {spot && verdict.picture && controller.timeFrom && (
+              <span className="tile__from">{t(`tile.time_${controller.timeFrom}`)}</span>
+            )}
           </p>
         </>
       )}
