@@ -11,6 +11,7 @@ import { Empty, Failed, Loading } from "../../ui/states.tsx";
 import { GRIDS } from "../../wall/grids.ts";
 import { useWall } from "../../wall/store.ts";
 import { Banners } from "../shell/Banners.tsx";
+import { StatedPurpose } from "./dialogs.tsx";
 import { useFirstWall, Wall } from "./WallScreen.tsx";
 
 export function SecondWindow() {
@@ -36,6 +37,7 @@ export function SecondWindow() {
       )}
       <p className="secondwindow__clock">{world.serverNowMs() === null ? "––:––:––" : world.zone.clock(now)}</p>
       <div className="secondwindow__bar seg">
+        <StatedPurpose />
         {GRIDS.map((grid) => (
           <Button key={grid} aria-pressed={wall.grid === grid} onClick={() => wall.setGrid(grid)}>
             {grid}

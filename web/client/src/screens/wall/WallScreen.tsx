@@ -14,7 +14,7 @@ import { DIVISIONS, neighbour } from "../../wall/grids.ts";
 import { isTyping } from "../../wall/keys.ts";
 import { firstWall, useWall } from "../../wall/store.ts";
 import { InBar } from "../shell/Shell.tsx";
-import { AskPurpose, EditTour, PickCamera } from "./dialogs.tsx";
+import { AskPurpose, EditTour, PickCamera, StatedPurpose } from "./dialogs.tsx";
 import { LayoutBar } from "./LayoutBar.tsx";
 import { Tile, TILE_EVENT, type TileActs } from "./Tile.tsx";
 import { TOUR_PAUSE_MS } from "./useTour.ts";
@@ -33,6 +33,7 @@ export function WallScreen() {
     <>
       <InBar>
         <LayoutBar say={setSaid} />
+        <StatedPurpose />
         <Button aria-pressed={sideList} onClick={() => change({ sideList: !sideList })}>
           {t("wall.list")}
         </Button>
