@@ -13,7 +13,7 @@ import { tenths } from "../../i18n/numbers.ts";
 import { Icon, type IconName } from "../../ui/Icon.tsx";
 import { Loading } from "../../ui/states.tsx";
 import { isTyping, KeySequence } from "../../wall/keys.ts";
-import { useWall } from "../../wall/store.ts";
+import { showFound, useWall } from "../../wall/store.ts";
 import { Banners } from "./Banners.tsx";
 import { Recorded } from "./Recorded.tsx";
 import { ConfirmPassword } from "./ConfirmPassword.tsx";
@@ -56,9 +56,7 @@ export function Shell() {
   const typed = useGlobalKeys(() => setHelp((open) => !open));
   const navigate = useNavigate();
   const choose = (camera: Camera, toFree: boolean) => {
-    const wall = useWall.getState();
-    if (toFree) wall.toNextFree(camera.id);
-    else wall.toSpot(camera.id);
+    showFound(camera, toFree);
     void navigate({ to: "/" });
   };
   return (
@@ -163,8 +161,8 @@ function signed(ms: number): string {
   return rounded < 0 ? `−${text}` : `+${text}`;
 }
 
-/** Keys that work on every screen. Returns what is begun and not ended. */
-function useGlobalKeys(toggleHelp: () => void): string {
+/** Keys that work on every screen, and in a `wall`'s own window. Returns what is begun and not ended. */
+export function useGlobalKeys(toggleHelp: () => void, wall: "/" | "/window" = "/"): string {
   const navigate = useNavigate();
   const cameras = useCameras();
   const [typed, setTyped] = useState("");
@@ -205,11 +203,11 @@ function useGlobalKeys(toggleHelp: () => void): string {
         const camera = latest.current.cameras?.find((candidate) => candidate.number === stroke.number);
         if (camera) {
           useWall.getState().toSelected(camera.id);
-          void navigate({ to: "/" });
+          void navigate({ to: wall });
         } else setTyped(`${stroke.number} ?`);
       } else if (stroke.kind === "window") {
         window.dispatchEvent(new CustomEvent("stroz:layout", { detail: stroke.number }));
-      } else if (stroke.kind === "go" && stroke.letter in GO) {
+      } else if (stroke.kind === "go" && stroke.letter in GO && wall === "/") {
         void navigate({ to: GO[stroke.letter as keyof typeof GO] });
       }
     };
@@ -218,6 +216,6 @@ function useGlobalKeys(toggleHelp: () => void): string {
       window.removeEventListener("keydown", onKey, true);
       clearTimeout(forget);
     };
-  }, [navigate, singleKeys]);
+  }, [navigate, singleKeys, wall]);
   return typed;
 }

@@ -1,17 +1,23 @@
-/** Screen 3: tiles only, large labels, the site's clock. Its spot tile follows the selection of the other windows. */
+/**
+ * Screen 3: tiles only, large labels, the site's clock. Its spot tile follows the selection of the other windows. What the
+ * wall has over it, layouts and the find box, comes when the mouse moves or the keys ask for it.
+ */
 
 import "./wall.css";
 import "../shell/shell.css";
-import { useEffect, useState } from "react";
+import { useCallback, useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useCameras } from "../../app/cameras.ts";
 import { useDesk, useNow } from "../../app/context.tsx";
 import { Button } from "../../ui/controls.tsx";
 import { Empty, Failed, Loading } from "../../ui/states.tsx";
-import { GRIDS } from "../../wall/grids.ts";
-import { useWall } from "../../wall/store.ts";
+import { showFound, useWall } from "../../wall/store.ts";
 import { Banners } from "../shell/Banners.tsx";
+import { Find } from "../shell/Find.tsx";
+import { Help } from "../shell/Help.tsx";
+import { useGlobalKeys } from "../shell/Shell.tsx";
 import { StatedPurpose } from "./dialogs.tsx";
+import { LayoutBar } from "./LayoutBar.tsx";
 import { useFirstWall, Wall } from "./WallScreen.tsx";
 
 export function SecondWindow() {
@@ -21,6 +27,9 @@ export function SecondWindow() {
   const wall = useWall();
   const now = useNow(250);
   const [said, setSaid] = useState("");
+  const [help, setHelp] = useState(false);
+  const closeHelp = useCallback(() => setHelp(false), []);
+  const typed = useGlobalKeys(() => setHelp((open) => !open), "/window");
   useStayAwake();
   useFirstWall(cameras.data);
   if (cameras.isPending) return <Loading />;
@@ -36,18 +45,21 @@ export function SecondWindow() {
         <Wall cameras={seen} say={setSaid} bare />
       )}
       <p className="secondwindow__clock">{world.serverNowMs() === null ? "––:––:––" : world.zone.clock(now)}</p>
-      <div className="secondwindow__bar seg">
+      <div className="secondwindow__bar">
+        <Find choose={showFound} />
+        <LayoutBar say={setSaid} />
         <StatedPurpose />
-        {GRIDS.map((grid) => (
-          <Button key={grid} aria-pressed={wall.grid === grid} onClick={() => wall.setGrid(grid)}>
-            {grid}
-          </Button>
-        ))}
         <Button onClick={() => wall.setSpot(wall.spot === null ? 0 : null)} aria-pressed={wall.spot !== null}>
           {t("wall.follow")}
         </Button>
         <Button onClick={() => void document.documentElement.requestFullscreen()}>{t("wall.fullscreen")}</Button>
       </div>
+      {typed && (
+        <output className="typed" aria-live="off">
+          {typed}
+        </output>
+      )}
+      {help && <Help live goes={false} onClose={closeHelp} />}
       <p className="sr" role="status">
         {said}
       </p>
