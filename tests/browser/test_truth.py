@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
+from tests.browser.conftest import OPERATOR
 from tests.support.alone import limit
-from tests.support.browser_site import BrowserSite, await_words, word
+from tests.support.browser_site import BrowserSite, await_words, desk, word
 from tests.support.slow_feed import slow_feed
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
@@ -129,12 +130,30 @@ def test_a_killed_gateway_takes_every_picture_away_and_all_come_back_without_a_r
     site: BrowserSite, wall: Page
 ) -> None:
     wall.evaluate("window.sameDocument = true")
+    banner = wall.locator("[data-banner=gateway]")
+    assert banner.count() == 0
     site.kill("live")
-    await_words(wall, dict.fromkeys(EVERY, (*GONE, "checking")), 3.5)
+    banner.wait_for(timeout=3000)
+    assert "Obrazu na żywo nie ma: bramka nie odpowiada" in banner.inner_text()
+    await_words(wall, dict.fromkeys(EVERY, (*GONE, "checking")), 1)
     await_words(wall, dict.fromkeys(EVERY, GONE), 4)
     site.start_live()
     await_words(wall, EVERY, 10)
+    banner.wait_for(state="detached", timeout=3000)
     assert wall.evaluate("window.sameDocument") is True
+
+
+def test_a_killed_recorder_is_told_by_a_banner_and_the_foot_gives_no_numbers(site: BrowserSite, wall: Page) -> None:
+    foot, banner = wall.locator(".shell__foot"), wall.locator("[data-banner=recorder]")
+    assert "Nagrywa 6 z 6" in foot.inner_text()
+    site.kill("recorder")
+    banner.wait_for(timeout=3000)
+    assert "Dzwoń do dyżurnego IT" in banner.inner_text()
+    assert "Nagrywa nie wiem, rejestrator nie odpowiada" in foot.inner_text()
+    await_words(wall, dict.fromkeys(EVERY, GONE), 5)
+    site.start("recorder", "recorder.host")
+    banner.wait_for(state="detached", timeout=20_000)
+    await_words(wall, EVERY, 30)
 
 
 def test_a_silent_server_makes_the_console_say_that_it_is_blind(site: BrowserSite, wall: Page) -> None:
@@ -189,6 +208,17 @@ def test_a_picture_that_comes_four_seconds_late_is_never_called_live(site: Brows
         site.kill("live")
     site.start_live()
     await_words(wall, EVERY, 20)
+
+
+def test_a_browser_that_reads_no_capture_times_calls_nothing_live(browser: Browser, site: BrowserSite) -> None:
+    """As Firefox: the extension is not asked for, so no picture has an age."""
+    with desk(browser, site) as found:
+        found.context.add_init_script("delete RTCRtpTransceiver.prototype.setHeaderExtensionsToNegotiate")
+        page = found.sign_in(OPERATOR)
+        said = page.evaluate_handle(WORDS)
+        await_words(page, dict.fromkeys(EVERY, "unaged"), 20)
+        assert page.locator(".tile__badge--unaged").first.inner_text() == "? obraz, wiek nieznany"
+        assert "live" not in {one for words in said.json_value() for one in words}
 
 
 WORDS = """() => {

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import ADMINISTRATOR, OPERATOR
-from tests.support.browser_site import PASSWORD, BrowserSite, Desk, await_words, desk, lay
+from tests.support.browser_site import PASSWORD, BrowserSite, Desk, await_words, desk, lay, page_call
 
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
 
@@ -178,6 +178,43 @@ def test_the_second_window_follows_the_selection(window: tuple[Desk, Page], wall
         wall.keyboard.press("Enter")
         expect(second.locator('.tile[data-spot="true"]')).to_have_attribute("data-camera", number, timeout=2500)
     second.close()
+
+
+def test_the_second_window_has_the_keys_the_find_box_and_the_stored_layouts(
+    window: tuple[Desk, Page], wall: Page, site: BrowserSite
+) -> None:
+    body = {"name": "Patrol", "shared": False, "grid": "2x2", "spot": None}
+    made = page_call(wall, "POST", "/layouts", body | {"tiles": [str(camera.id) for camera in site.cameras[2:6]]})
+    second = window[0].page()
+    second.goto(wall.url.rstrip("/") + "/window")
+    await_words(second, EVERY, 20)
+    place = [one["id"] for one in page_call(second, "GET", "/layouts")["items"]].index(made["id"]) + 1
+    spot_tile = second.locator('.tile[data-spot="true"]')
+    for number, found in (("2", "krotka"), ("6", "szkola")):
+        second.keyboard.press("4")
+        expect(second.locator(".typed")).to_have_text("4")
+        second.keyboard.press("Enter")
+        expect(spot_tile).to_have_attribute("data-camera", "4", timeout=2500)
+        second.keyboard.press("/")
+        second.keyboard.insert_text(found)
+        second.keyboard.press("Enter")
+        expect(spot_tile).to_have_attribute("data-camera", number, timeout=2500)
+    second.keyboard.press("w")
+    second.keyboard.press(str(place))
+    await_words(second, dict.fromkeys(range(3, 7), "live"), 20)
+    assert second.locator(".tile").count() == 4
+    second.hover(".secondwindow")
+    expect(second.get_by_role("button", name="Patrol")).to_have_attribute("aria-pressed", "true")
+    second.keyboard.press("f")
+    second.wait_for_function("document.fullscreenElement === document.documentElement")
+    second.keyboard.press("g")
+    second.keyboard.press("k")
+    second.keyboard.press("?")
+    expect(second.get_by_role("dialog", name="Klawisze")).to_be_visible()
+    expect(second.get_by_role("dialog", name="Klawisze").get_by_text("G L")).to_have_count(0)
+    assert second.url.endswith("/window")
+    second.close()
+    page_call(wall, "DELETE", f"/layouts/{made['id']}")
 
 
 def test_a_workstation_in_another_zone_sees_the_citys_time_and_is_told(browser: Browser, site: BrowserSite) -> None:

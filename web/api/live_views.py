@@ -51,6 +51,7 @@ class LiveViews:
         self._catalogue, self._gateway, self._watch = catalogue, gateway, watch
         self._clock, self._metrics, self._most_of_user = clock, metrics, most_of_user
         self.views: dict[UUID, LiveView] = {}
+        self.gateway_answers: bool | None = None  # None: not asked yet
         self.logins: dict[UUID, Login] = {}  # of views and of `listen`ers, as last read
         self._opening: dict[UUID, UUID] = {}  # whose offers are with the gateway now
         self._connecting: set[UUID] = set()  # views that have shown no picture yet, as far as the gateway said
@@ -192,7 +193,9 @@ class LiveViews:
             there = await self._gateway.sessions()
         except Refusal as refusal:
             log.debug("the gateway's sessions cannot be compared: %s", refusal)
+            self.gateway_answers = False
             return
+        self.gateway_answers = True
         self._connecting -= {view_id for view_id, facts in there.items() if facts.get("state") == "live"}
         settled = [view for view in self.views.values() if now_ns - view.started_ns > SETTLING_NS]
         await self._forget([view for view in settled if view.id not in there], "gone")

@@ -19,7 +19,7 @@ from vms.clock import Clock
 from vms.errors import CatalogueError, SourceError, UserError
 from vms.feed import FeedClient
 from vms.localtime import LATEST_NS
-from vms.model import Camera, Stream, StreamKind
+from vms.model import Camera, RunClock, Stream, StreamKind
 from vms.status.site_status import Level, StreamLine, judge
 from web.identity.refusals import Code, Refusal
 
@@ -60,6 +60,9 @@ class CameraNow:
     retry_ns: int | None = None
     recording: bool | None = None  # whether all that should be recorded is; None: nothing should, or nobody knows
     streams: Mapping[UUID, StreamNow] = field(default_factory=dict)
+    clocks: Mapping[str, Literal["camera", "server"]] = field(
+        default_factory=dict
+    )  # whose time a stream's pictures bear
 
 
 class Watch:
@@ -69,8 +72,8 @@ class Watch:
         self._catalogue, self._feed, self._clock = catalogue, feed, clock
         self.cameras: dict[UUID, Camera] = {}
         self.now: dict[UUID, CameraNow] = {}
-        self.recorder_answers = False
-        self.catalogue_answers = False
+        self.recorder_answers: bool | None = None  # None: not asked yet
+        self.catalogue_answers: bool | None = None
         self.version: tuple[int, int] | None = None
         self._reading = asyncio.Lock()
 
@@ -153,7 +156,14 @@ def _camera_now(
     reason = None if state == "live" else best.reason or best.word.replace(" ", "_")
     retries = [told[str(s.id)].get("retry_wall_ns") for s in video if str(s.id) in told] if state == "lost" else []
     retry_ns = min((ns for ns in retries if isinstance(ns, int) and 0 < ns < LATEST_NS), default=None)
-    return CameraNow(state, best.since_ns if state == "lost" else None, reason, retry_ns, recording, streams)
+    clocks = {s.kind.value: clock for s in video if (clock := _clock_of(told.get(str(s.id), {}))) is not None}
+    return CameraNow(state, best.since_ns if state == "lost" else None, reason, retry_ns, recording, streams, clocks)
+
+
+def _clock_of(facts: Mapping[str, Any]) -> Literal["camera", "server"] | None:
+    """None: nothing is received, or the recorder does not say."""
+    clock = facts.get("run_clock")
+    return None if not isinstance(clock, str) else "camera" if clock == RunClock.CAMERA.value else "server"
 
 
 def _line(camera: Camera, stream: Stream, facts: Mapping[str, Any] | None, now_ns: int) -> StreamLine:

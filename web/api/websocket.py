@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
 SEND_SECONDS = 5.0
-CONSOLE_BEATS = 5  # the console's counts go out with every so manyth beat
+CONSOLE_BEATS = (
+    5  # the console's counts go out with every so manyth beat, and with the next one when somebody falls silent
+)
 MOST_MESSAGE_BYTES = 16 * 1024
 MOST_MESSAGES_A_BEAT = 50
 CLOSED_BINARY = 1003  # RFC 6455 §7.4.1
@@ -119,7 +121,7 @@ class _Connection:
 
     async def _tell(self) -> None:
         await self._send({"t": "hello", "server_ns": self._now(), "session": str(self._caller.login.id)})
-        beat = 0
+        beat, answering = 0, self._answering()
         while True:
             if not self._still_signed_in():
                 await self._send({"t": "signed_out"})
@@ -129,7 +131,8 @@ class _Connection:
                 views, code = self._revoked.pop(0)
                 await self._send({"t": "revoked", "sessions": [str(v) for v in views], "code": code})
             await self._cameras()
-            if beat % CONSOLE_BEATS == 0:
+            before, answering = answering, self._answering()
+            if beat % CONSOLE_BEATS == 0 or answering != before:
                 await self._send(self._console())
             await self._send({"t": "beat", "server_ns": self._now()})
             self._heard, beat = 0, beat + 1
@@ -181,6 +184,15 @@ class _Connection:
         if items or gone or self._registry != before_registry:
             await self._send({"t": "cameras", "items": items, "gone": gone, "registry": self._registry})
 
+    def _answering(self) -> dict[str, bool | None]:
+        """Who of those that the console depends on answers; None: not asked yet."""
+        watch, views = self._parts.watch, self._parts.views
+        return {
+            "recorder": watch.recorder_answers,
+            "catalogue": watch.catalogue_answers,
+            "gateway": views.gateway_answers,
+        }
+
     def _console(self) -> dict[str, Any]:
         watch = self._parts.watch
         seen = [watch.now.get(c.id) for c in watch.cameras.values() if c.id in self._told]
@@ -192,8 +204,7 @@ class _Connection:
             "live": sum(now is not None and now.state == "live" for now in seen),
             "recording": sum(bool(now.recording) for now in recorded),
             "recorded": len(recorded),
-            "recorder": watch.recorder_answers,
-            "catalogue": watch.catalogue_answers,
+            **self._answering(),
             "clock_synchronised": clock.synchronised,
             "clock_offset_ns": None if clock.offset_ns is None else str(clock.offset_ns),
         }
@@ -267,4 +278,5 @@ def _shown(now: CameraNow) -> dict[str, Any]:
         "since": None if now.since_ns is None else format_utc(now.since_ns),
         "reason": now.reason,
         "retry_at": None if now.retry_ns is None else format_utc(now.retry_ns),
+        "clocks": dict(now.clocks),
     }

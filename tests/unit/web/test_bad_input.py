@@ -437,6 +437,10 @@ def test_states_of_cameras_follow_the_feed_and_say_since_when() -> None:
     live = look(well)
     assert (live.state, live.reason, live.recording) == ("live", None, True)
     assert live.streams[main.id] == StreamNow("h264", 1920, 1080, 25.0, False)
+    assert live.clocks == {}
+    timed = look([well[0] | {"run_clock": "camera"}, well[1] | {"run_clock": "arrival"}])
+    assert timed.clocks == {"main": "camera", "sub": "server"}
+    assert look([well[0] | {"run_clock": 7}, well[1]]).clocks == {}
     later = look(well, live, now + 5)
     assert later.since_ns == now
     broken = {
@@ -452,7 +456,8 @@ def test_states_of_cameras_follow_the_feed_and_say_since_when() -> None:
     assert (lost.state, lost.reason, lost.since_ns) == ("lost", "camera_unreachable", now - 7)
     assert (lost.retry_ns, half.retry_ns) == (now + 3, None)
     assert (look([], live).state, look([], live).reason) == ("lost", "no_answer")
-    away = look(None, live)
+    away = look(None, timed)
+    assert away.clocks == {}
     assert (away.state, away.reason, away.streams) == ("unknown", "recorder_down", live.streams)
     for nonsense in ([{"stream_id": str(main.id), "width": "x", "fps": float("nan"), "codec": 7}], ["x"], [{}]):
         assert look(nonsense).state in ("lost", "connecting")  # type: ignore[arg-type]

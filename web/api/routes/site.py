@@ -29,7 +29,7 @@ async def live() -> schemas.Answers:
 @open_router.get("/health/ready", responses={503: {"model": schemas.Answers}})
 async def ready(request: Request, response: Response) -> schemas.Answers:
     """The catalogue answers, so people can sign in."""
-    ok = parts_of(request).watch.catalogue_answers
+    ok = bool(parts_of(request).watch.catalogue_answers)
     response.status_code = 200 if ok else 503
     return schemas.Answers(ok=ok)
 
@@ -74,8 +74,8 @@ async def health(request: Request, caller: Annotated[Caller, Depends(Need(Act.RE
     if not caller.access(None).may(Act.MANAGE_CAMERAS):
         del facts["data"], facts["process"]
     facts["web"] |= {
-        "catalogue_answers": parts.watch.catalogue_answers,
-        "recorder_answers": parts.watch.recorder_answers,
+        "catalogue_answers": bool(parts.watch.catalogue_answers),
+        "recorder_answers": bool(parts.watch.recorder_answers),
         "live_views": len(parts.views.views),
     }
     return schemas_health.Health.model_validate(facts)

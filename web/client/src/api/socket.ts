@@ -18,15 +18,25 @@ const DOUBTED_EVERY_MS = 1000;
 const REOPEN_AFTER_MS = 4000;
 const CLOSED_SIGNED_OUT = 4401;
 
+/** Whose time the pictures of a stream bear, as far as it is received. */
+export type Clocks = Readonly<Partial<Record<"main" | "sub", "camera" | "server">>>;
+
 export interface CameraNews {
   readonly id: string;
   readonly state: string;
   readonly since: string | null;
   readonly reason: string | null;
   readonly retry_at: string | null;
+  readonly clocks?: Clocks;
 }
 
 export interface ConsoleNews {
+  /** Whether they answer the server; null: it has not asked yet. */
+  readonly recorder?: boolean | null;
+  readonly catalogue?: boolean | null;
+  readonly gateway?: boolean | null;
+  readonly recording?: number;
+  readonly recorded?: number;
   readonly [fact: string]: unknown;
 }
 

@@ -14,6 +14,7 @@ import type { SlotWorld } from "../media/tileSlot.ts";
 import type { FrameCounts } from "../media/whep.ts";
 
 const REPORT_EVERY_S = 10;
+export const PURPOSE_HOLDS_MS = 8 * 3_600_000; // one shift: the next person has a purpose of their own
 
 export interface Decoding {
   readonly tiles: number;
@@ -29,6 +30,7 @@ export class World implements SlotWorld {
   readonly zone: SiteZone;
   readonly socket: LiveSocket;
   purpose: string | null = null;
+  private purposeUntilMs = 0;
   decoding: Decoding = { tiles: 0, uncounted: false, lowered: 0, dropped: 0, overload: CALM };
   private readonly controllers = new Set<TileController>();
   private readonly lowered = new Set<TileController>();
@@ -107,8 +109,11 @@ export class World implements SlotWorld {
     this.tell();
   }
 
-  setPurpose(purpose: string): void {
+  /** Why is watched what needs a purpose, until the wall is left (null), and a shift at most. */
+  setPurpose(purpose: string | null): void {
+    if (purpose === null && this.purpose === null) return;
     this.purpose = purpose;
+    this.purposeUntilMs = this.nowMs() + PURPOSE_HOLDS_MS;
     this.tell();
   }
 
@@ -122,6 +127,7 @@ export class World implements SlotWorld {
   private pass(news: CameraNews): void {
     for (const controller of this.controllers) {
       if (controller.camera !== news.id) continue;
+      controller.setClocks(news.clocks ?? {});
       controller.setDown(
         news.state === "lost" || news.state === "off"
           ? {
@@ -141,6 +147,7 @@ export class World implements SlotWorld {
   }
 
   private second(): void {
+    if (this.nowMs() >= this.purposeUntilMs) this.setPurpose(null);
     const loads: TileLoad[] = [];
     let tiles = 0;
     let dropped = 0;

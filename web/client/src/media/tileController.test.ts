@@ -1,6 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { TileController } from "./tileController.ts";
 
+/** What a tile says of pictures as these peers send them: without capture times, and so of no known age. */
+const MOVES = "unaged";
+
 /** The server's answers to `PUT …/stream`, one after another, and what was asked of it. */
 let answers: (() => Promise<Response>)[];
 /** Refusals of what is posted, before it is taken. */
@@ -115,7 +118,7 @@ describe("a tile that is to show the other stream", () => {
       doubtSession,
     });
     await vi.advanceTimersByTimeAsync(1000);
-    expect(tile.verdict.word).toBe("live");
+    expect(tile.verdict.word).toBe(MOVES);
     asked = asked.filter((method) => method !== "OPTIONS");
   });
   afterEach(() => {
@@ -141,6 +144,18 @@ describe("a tile that is to show the other stream", () => {
     expect(switching?.aborted).toBe(false);
     tile.setPaused(true);
     expect([switching?.aborted, asked.at(-1)]).toEqual([true, "DELETE"]);
+  });
+
+  it("names the clock of the stream that it shows", async () => {
+    expect(tile.timeFrom).toBeNull();
+    const told = vi.fn();
+    tile.subscribe(told);
+    tile.setClocks({ main: "camera", sub: "server" });
+    expect([tile.timeFrom, told.mock.calls.length]).toEqual(["server", 1]);
+    await wish();
+    expect(tile.timeFrom).toBe("camera");
+    tile.setClocks({});
+    expect(tile.timeFrom).toBeNull();
   });
 
   it("tells how many frames a second come once a stream's first burst is over, and anew after a switch", async () => {
@@ -176,7 +191,7 @@ describe("a tile that is to show the other stream", () => {
     answers = [refused(406, "codec_unsupported"), refused(406, "codec_unsupported")];
     await wish();
     await vi.advanceTimersByTimeAsync(60_000);
-    expect([tile.figures.stream, tile.verdict.word]).toEqual(["sub", "live"]);
+    expect([tile.figures.stream, tile.verdict.word]).toEqual(["sub", MOVES]);
     expect([asked, peers.length]).toEqual([["POST", "PUT", "DELETE", "POST", "PUT"], 2]);
   });
 
@@ -185,9 +200,9 @@ describe("a tile that is to show the other stream", () => {
     await wish(); // another session is opened for main, and answered with sub
     expect([tile.figures.stream, asked]).toEqual(["sub", ["POST", "PUT", "DELETE", "POST"]]);
     await vi.advanceTimersByTimeAsync(4500);
-    expect([tile.figures.stream, tile.verdict.word, asked.at(-1)]).toEqual(["sub", "live", "PUT"]);
+    expect([tile.figures.stream, tile.verdict.word, asked.at(-1)]).toEqual(["sub", MOVES, "PUT"]);
     await vi.advanceTimersByTimeAsync(4500);
-    expect([tile.figures.stream, tile.verdict.word]).toEqual(["main", "live"]);
+    expect([tile.figures.stream, tile.verdict.word]).toEqual(["main", MOVES]);
     expect(peers.map((peer) => peer.closed)).toEqual([true, false]);
     await vi.advanceTimersByTimeAsync(20_000);
     expect(asked.filter((method) => method === "PUT").length).toBe(3);
@@ -206,7 +221,7 @@ describe("a tile that is to show the other stream", () => {
     answers = [refused(409, "source_not_live")];
     await wish();
     await vi.advanceTimersByTimeAsync(60_000);
-    expect([tile.figures.stream, tile.verdict.word, asked]).toEqual(["sub", "live", ["POST", "PUT"]]);
+    expect([tile.figures.stream, tile.verdict.word, asked]).toEqual(["sub", MOVES, ["POST", "PUT"]]);
   });
 
   it.each([
@@ -234,7 +249,7 @@ describe("a tile that is to show the other stream", () => {
     [posts, showing] = [[], true];
     tile.setDown(null);
     await vi.advanceTimersByTimeAsync(1000);
-    expect(tile.verdict.word).toBe("live");
+    expect(tile.verdict.word).toBe(MOVES);
   });
 
   it("goes on asking while the console is blind, or where the gateway refuses for another reason", async () => {
@@ -256,7 +271,7 @@ describe("a tile that is to show the other stream", () => {
     await wish();
     expect([tile.refusal, doubtSession.mock.calls.length]).toEqual(["csrf", 1]);
     await vi.advanceTimersByTimeAsync(2000);
-    expect([tile.refusal, tile.verdict.word, doubtSession.mock.calls.length]).toEqual([null, "live", 1]);
+    expect([tile.refusal, tile.verdict.word, doubtSession.mock.calls.length]).toEqual([null, MOVES, 1]);
   });
 
   it("opens another session where the server has none", async () => {
@@ -278,7 +293,7 @@ describe("a tile that is to show the other stream", () => {
     ]);
     showing = true;
     await vi.advanceTimersByTimeAsync(1000);
-    expect([tile.verdict.word, peers.length]).toEqual(["live", 2]);
+    expect([tile.verdict.word, peers.length]).toEqual([MOVES, 2]);
   });
 
   it("takes an answer without a picture for a failure after four seconds", async () => {
@@ -297,7 +312,7 @@ describe("a tile that is to show the other stream", () => {
     await wish();
     expect([tile.refusal, asked]).toEqual(["server_away", ["POST", "PUT", "DELETE", "POST", "DELETE"]]);
     await vi.advanceTimersByTimeAsync(1000);
-    expect([tile.refusal, tile.verdict.word]).toEqual([null, "live"]);
+    expect([tile.refusal, tile.verdict.word]).toEqual([null, MOVES]);
   });
 
   it("begins anew where the browser itself never makes an offer", async () => {
@@ -308,7 +323,7 @@ describe("a tile that is to show the other stream", () => {
     expect(peers.length).toBe(2);
     offer = () => Promise.resolve({});
     await vi.advanceTimersByTimeAsync(2000);
-    expect([tile.verdict.word, peers.length]).toEqual(["live", 3]);
+    expect([tile.verdict.word, peers.length]).toEqual([MOVES, 3]);
   });
 
   it("asks when a picture was captured once in 70 ms, and takes none for new that it has shown", async () => {

@@ -6,6 +6,7 @@
  * session that is replaced is closed; after `dispose` nothing runs.
  */
 
+import type { Clocks } from "../api/socket.ts";
 import { pauseMs } from "./backoff.ts";
 import { type CaptureSource, captureMs, isNewPicture } from "./captureClock.ts";
 import { FrameWatchdog, type ShownFrame } from "./frameWatchdog.ts";
@@ -86,6 +87,7 @@ export class TileController {
   private wanted: StreamKind;
   private session: WhepSession | null = null;
   private down: CameraDown | null = null;
+  private clocks: Clocks = {};
   private captureAgeMs: number | null = null;
   /** The running session's sender names capture times. */
   private tellsCapture = false;
@@ -165,6 +167,11 @@ export class TileController {
     return this.down?.sinceUtcMs ?? null;
   }
 
+  /** Whose time the caption shows: the camera's own, or the server's by when pictures arrived. Null: not told. */
+  get timeFrom(): "camera" | "server" | null {
+    return (this.figures.stream && this.clocks[this.figures.stream]) ?? null;
+  }
+
   get stream(): StreamKind {
     return this.wanted;
   }
@@ -191,6 +198,13 @@ export class TileController {
       this.figures = { ...this.figures, stream, fps: null };
       this.tell();
     }
+  }
+
+  /** What the recorder says of its streams' clocks. */
+  setClocks(clocks: Clocks): void {
+    const before = this.timeFrom;
+    this.clocks = clocks;
+    if (this.timeFrom !== before) this.tell();
   }
 
   /** What the recorder says; null: it receives the camera. */

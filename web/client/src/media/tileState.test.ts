@@ -45,9 +45,10 @@ describe("live", () => {
     expect(judge(playing())).toMatchObject({ word: "live", picture: true, dimmed: false });
   });
 
-  it("needs no age of a sender that names no capture times, after a grace in which it is not yet called live", () => {
+  it("is never said of a picture whose age nobody tells, which is doubted for a grace and then called by its own word", () => {
     const untold = { captureAgeMs: null, tellsCapture: false };
-    expect(judge(playing(untold))).toMatchObject({ word: "live", delayMs: null });
+    expect(judge(playing(untold))).toMatchObject({ word: "unaged", picture: true, dimmed: false, delayMs: null });
+    expect(judge(playing({ ...untold, lastShownAtMs: T - 1000 }))).toMatchObject({ word: "checking" });
     expect(judge(playing({ ...untold, firstShownAtMs: T - 100 }))).toMatchObject({ word: "checking" });
   });
 
@@ -226,14 +227,24 @@ describe("every combination", () => {
       for (const age of [null, -60_000, 0, 1999, 2000, 60_000])
         for (const consoleBlind of [false, true])
           for (const down of [null, DOWN])
-            for (const attempting of [false, true]) {
-              const verdict = judge(
-                playing({ lastShownAtMs: T - silent, captureAgeMs: age, consoleBlind, down, attempting }),
-              );
-              const proved = silent < 1000 && !consoleBlind && down === null && age !== null && age >= 0;
-              expect(["live", "delayed"].includes(verdict.word)).toBe(proved);
-              if (verdict.word === "live" && age !== null) expect(age).toBeLessThan(2000);
-              if (silent >= 2500 || down !== null) expect(verdict.picture).toBe(false);
-            }
+            for (const attempting of [false, true])
+              for (const tellsCapture of [false, true]) {
+                const verdict = judge(
+                  playing({
+                    lastShownAtMs: T - silent,
+                    captureAgeMs: age,
+                    tellsCapture,
+                    consoleBlind,
+                    down,
+                    attempting,
+                  }),
+                );
+                const seen = silent < 1000 && !consoleBlind && down === null;
+                const proved = seen && age !== null && age >= 0;
+                expect(["live", "delayed"].includes(verdict.word)).toBe(proved);
+                expect(verdict.word === "unaged").toBe(seen && age === null && !tellsCapture);
+                if (verdict.word === "live") expect(age).toBeLessThan(2000);
+                if (silent >= 2500 || down !== null) expect(verdict.picture).toBe(false);
+              }
   });
 });

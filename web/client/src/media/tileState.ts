@@ -19,6 +19,7 @@ export type TileWord =
   | "empty"
   | "live"
   | "delayed"
+  | "unaged"
   | "checking"
   | "lost"
   | "reconnecting"
@@ -142,7 +143,8 @@ export function judge(facts: TileFacts): TileVerdict {
   if (doubtful || facts.consoleBlind || ageAwaited) {
     return { ...common, word: "checking", picture: true, dimmed: true, cause: facts.consoleBlind ? "server" : null };
   }
-  if (age !== null && age >= (facts.wasDelayed ? DELAYED_UNTIL_MS : DELAYED_FROM_MS)) {
+  if (age === null) return { ...common, word: "unaged", picture: true }; // it moves, and may be of any time
+  if (age >= (facts.wasDelayed ? DELAYED_UNTIL_MS : DELAYED_FROM_MS)) {
     return { ...common, word: "delayed", picture: true, delayMs: age };
   }
   return { ...common, word: "live", picture: true, delayMs: age };

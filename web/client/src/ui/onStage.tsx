@@ -25,9 +25,10 @@ export function useStage(): void {
   afterEach(cleanup);
 }
 
-export function onStage(piece: ReactNode, language: Language = "pl") {
+/** `more`: further facts of the world. */
+export function onStage(piece: ReactNode, language: Language = "pl", more: object = {}) {
   speak(language);
-  const world = { zone: new SiteZone("Europe/Warsaw"), nowMs: () => NOW_MS, serverNowMs: () => NOW_MS };
+  const world = { zone: new SiteZone("Europe/Warsaw"), nowMs: () => NOW_MS, serverNowMs: () => NOW_MS, ...more };
   const desk = { site: SITE, world } as unknown as Desk;
   return render(
     <Kit dark>

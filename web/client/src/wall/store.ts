@@ -208,6 +208,13 @@ function within(content: TileContent, cameras: ReadonlySet<string>): TileContent
   return tour.length > 0 ? { ...content, tour } : null;
 }
 
+/** A camera that was found goes to the spot, or to a tile that is free. */
+export function showFound({ id }: Pick<Camera, "id">, toFree: boolean): void {
+  const wall = useWall.getState();
+  if (toFree) wall.toNextFree(id);
+  else wall.toSpot(id);
+}
+
 /** The tiles as a layout keeps them: with the camera that the spot tile shows. */
 export function toStore({ tiles, spot, spotCamera }: Pick<Wall, "tiles" | "spot" | "spotCamera">): TileContent[] {
   return tiles.map((content, i) => (i === spot && spotCamera !== null ? spotCamera : content));

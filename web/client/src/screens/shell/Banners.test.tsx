@@ -23,6 +23,7 @@ it.each(LANGUAGES)("what is wrong is announced once, and its figures are there t
     },
     socket: {
       blind: false,
+      console: {},
       stationErrorMs: () => errorMs,
       subscribe: ({ onLink }: LiveListener) => ((tell = () => onLink?.()), vi.fn<() => void>()),
     },

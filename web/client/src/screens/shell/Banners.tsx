@@ -6,6 +6,7 @@ import { useDecoding, useDesk, useNow, useSocketNews } from "../../app/context.t
 import { tenths } from "../../i18n/numbers.ts";
 import { differs } from "../../time/site.ts";
 import { Button } from "../../ui/controls.tsx";
+import { Away } from "./Away.tsx";
 
 const STATION_CLOCK_OFF_MS = 2000;
 
@@ -33,6 +34,7 @@ export function Banners() {
         {zone !== null && <p>{zone}</p>}
       </div>
       {blind && <Blind />}
+      <Away />
       {overloaded && (
         <p className="banner" data-banner="overload">
           {decoding.lowered > 0

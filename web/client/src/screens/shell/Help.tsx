@@ -26,7 +26,8 @@ const LIVE = [
   ["M", "pick"],
 ] as const;
 
-export function Help({ live, onClose }: { live: boolean; onClose: () => void }) {
+/** `goes`: whether keys lead to other screens here. */
+export function Help({ live, goes = true, onClose }: { live: boolean; goes?: boolean; onClose: () => void }) {
   const { t } = useTranslation();
   const { singleKeys, change } = useStation();
   const block = (title: string, rows: readonly (readonly [string, string])[]) => (
@@ -47,7 +48,10 @@ export function Help({ live, onClose }: { live: boolean; onClose: () => void }) 
   return (
     <Dialog title={t("keys.title")} size="xl" onClose={onClose}>
       <div className="sheet">
-        {block(t("keys.everywhere"), GLOBAL)}
+        {block(
+          t("keys.everywhere"),
+          GLOBAL.filter(([, what]) => goes || !what.startsWith("go_")),
+        )}
         {live && block(t("keys.on_wall"), LIVE)}
       </div>
       <p style={{ marginTop: 16 }}>

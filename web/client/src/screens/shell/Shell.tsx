@@ -13,8 +13,9 @@ import { tenths } from "../../i18n/numbers.ts";
 import { Icon, type IconName } from "../../ui/Icon.tsx";
 import { Loading } from "../../ui/states.tsx";
 import { isTyping, KeySequence } from "../../wall/keys.ts";
-import { useWall } from "../../wall/store.ts";
+import { showFound, useWall } from "../../wall/store.ts";
 import { Banners } from "./Banners.tsx";
+import { Recorded } from "./Recorded.tsx";
 import { ConfirmPassword } from "./ConfirmPassword.tsx";
 import { FIND_BOX, Find } from "./Find.tsx";
 import { Help } from "./Help.tsx";
@@ -55,9 +56,7 @@ export function Shell() {
   const typed = useGlobalKeys(() => setHelp((open) => !open));
   const navigate = useNavigate();
   const choose = (camera: Camera, toFree: boolean) => {
-    const wall = useWall.getState();
-    if (toFree) wall.toNextFree(camera.id);
-    else wall.toSpot(camera.id);
+    showFound(camera, toFree);
     void navigate({ to: "/" });
   };
   return (
@@ -124,18 +123,13 @@ function Foot({ help }: { help: () => void }) {
   const { t } = useTranslation();
   const { world, session } = useDesk();
   const decoding = useDecoding();
-  useSocketNews("onConsole");
   useSocketNews("onLink");
   useNow(2000);
-  const { recording, recorded: expected } = world.socket.console as { recording?: number; recorded?: number };
   const way = world.socket.measured();
   const error = world.socket.stationErrorMs();
-  const counted = !world.socket.blind && typeof recording === "number" && typeof expected === "number";
   return (
     <footer className="shell__foot">
-      <span className={counted && recording < expected ? "warn" : ""}>
-        {t("foot.records")} <b>{counted ? t("foot.of", { n: recording, m: expected }) : t("unknown")}</b>
-      </span>
+      <Recorded />
       <span className={world.socket.blind ? "loud" : ""}>
         {t("foot.server")}{" "}
         <b>{world.socket.blind || way === null ? t("unknown") : `${Math.max(1, Math.round(way.roundTripMs))} ms`}</b>
@@ -167,8 +161,8 @@ function signed(ms: number): string {
   return rounded < 0 ? `−${text}` : `+${text}`;
 }
 
-/** Keys that work on every screen. Returns what is begun and not ended. */
-function useGlobalKeys(toggleHelp: () => void): string {
+/** Keys that work on every screen, and in a `wall`'s own window. Returns what is begun and not ended. */
+export function useGlobalKeys(toggleHelp: () => void, wall: "/" | "/window" = "/"): string {
   const navigate = useNavigate();
   const cameras = useCameras();
   const [typed, setTyped] = useState("");
@@ -209,11 +203,11 @@ function useGlobalKeys(toggleHelp: () => void): string {
         const camera = latest.current.cameras?.find((candidate) => candidate.number === stroke.number);
         if (camera) {
           useWall.getState().toSelected(camera.id);
-          void navigate({ to: "/" });
+          void navigate({ to: wall });
         } else setTyped(`${stroke.number} ?`);
       } else if (stroke.kind === "window") {
         window.dispatchEvent(new CustomEvent("stroz:layout", { detail: stroke.number }));
-      } else if (stroke.kind === "go" && stroke.letter in GO) {
+      } else if (stroke.kind === "go" && stroke.letter in GO && wall === "/") {
         void navigate({ to: GO[stroke.letter as keyof typeof GO] });
       }
     };
@@ -222,6 +216,6 @@ function useGlobalKeys(toggleHelp: () => void): string {
       window.removeEventListener("keydown", onKey, true);
       clearTimeout(forget);
     };
-  }, [navigate, singleKeys]);
+  }, [navigate, singleKeys, wall]);
   return typed;
 }

@@ -1,16 +1,23 @@
-/** Screen 3: tiles only, large labels, the site's clock. Its spot tile follows the selection of the other windows. */
+/**
+ * Screen 3: tiles only, large labels, the site's clock. Its spot tile follows the selection of the other windows. What the
+ * wall has over it, layouts and the find box, comes when the mouse moves or the keys ask for it.
+ */
 
 import "./wall.css";
 import "../shell/shell.css";
-import { useEffect } from "react";
+import { useCallback, useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useCameras } from "../../app/cameras.ts";
 import { useDesk, useNow } from "../../app/context.tsx";
 import { Button } from "../../ui/controls.tsx";
 import { Empty, Failed, Loading } from "../../ui/states.tsx";
-import { useWall } from "../../wall/store.ts";
+import { showFound, useWall } from "../../wall/store.ts";
 import { Banners } from "../shell/Banners.tsx";
-import { Divisions } from "./Divisions.tsx";
+import { Find } from "../shell/Find.tsx";
+import { Help } from "../shell/Help.tsx";
+import { useGlobalKeys } from "../shell/Shell.tsx";
+import { StatedPurpose } from "./dialogs.tsx";
+import { LayoutBar } from "./LayoutBar.tsx";
 import { Sayings, useSayings } from "./Sayings.tsx";
 import { useFirstWall, Wall } from "./WallScreen.tsx";
 
@@ -22,6 +29,9 @@ export function SecondWindow() {
   const now = useNow(250);
   const { said, say } = useSayings();
   useTitle(`${wall.name || t("wall.grid", { grid: wall.grid })} · ${t("wall.second")} · Stróż`);
+  const [help, setHelp] = useState(false);
+  const closeHelp = useCallback(() => setHelp(false), []);
+  const typed = useGlobalKeys(() => setHelp((open) => !open), "/window");
   useStayAwake();
   useFirstWall(cameras.data);
   if (cameras.isPending) return <Loading />;
@@ -38,13 +48,21 @@ export function SecondWindow() {
       )}
       <p className="secondwindow__clock">{world.serverNowMs() === null ? "––:––:––" : world.zone.clock(now)}</p>
       <div className="secondwindow__bar">
-        <Divisions />
+        <Find choose={showFound} />
+        <LayoutBar say={say} />
+        <StatedPurpose />
         <Button onClick={() => wall.setSpot(wall.spot === null ? 0 : null)} aria-pressed={wall.spot !== null}>
           {t("wall.follow")}
         </Button>
         <Button onClick={() => void document.documentElement.requestFullscreen()}>{t("wall.fullscreen")}</Button>
       </div>
       <Sayings said={said} />
+      {typed && (
+        <output className="typed" aria-live="off">
+          {typed}
+        </output>
+      )}
+      {help && <Help live goes={false} onClose={closeHelp} />}
     </main>
   );
 }

@@ -240,6 +240,7 @@ export function Tile({
         className="tile__select"
         aria-label={label}
         aria-pressed={selected}
+        title={active?.verdict.picture && active.timeFrom ? t(`tile.time_${active.timeFrom}`) : undefined}
         onClick={select}
         onDoubleClick={() => useWall.getState().showAlone(alone ? null : index)}
       />
@@ -301,24 +302,31 @@ function labelOf({ number, name }: Camera): CameraLabel {
   return { number, name };
 }
 
+type Speech = "tile.say_lost" | "tile.say_back" | "tile.say_unaged";
+
 /** For screen readers: a loss, spoken once, and the return of the same camera. Eyes see it in the tile. */
 function Spoken({ word, camera }: { word: string; camera: CameraLabel | undefined }) {
   const { t } = useTranslation();
   const number = camera?.number;
-  const [spoken, setSpoken] = useState<"tile.say_lost" | "tile.say_back" | null>(null);
+  const [spoken, setSpoken] = useState<Speech | null>(null);
   const before = useRef({ word, number });
   useEffect(() => {
     const was = before.current;
     before.current = { word, number };
     const wasLost = was.number === number && isLost(was.word);
     if (isLost(word)) setSpoken("tile.say_lost");
-    else if (word !== was.word || number !== was.number) setSpoken(wasLost && word === "live" ? "tile.say_back" : null);
+    else if (word !== was.word || number !== was.number) setSpoken(wasLost ? returned(word) : null);
   }, [word, number]);
   return (
     <p className="sr" role="status">
       {camera && spoken && t(spoken, { number: camera.number, name: camera.name })}
     </p>
   );
+}
+
+function returned(word: string): Speech | null {
+  if (word === "live") return "tile.say_back";
+  return word === "unaged" ? "tile.say_unaged" : null;
 }
 
 function isLost(word: string): boolean {

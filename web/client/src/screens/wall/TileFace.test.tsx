@@ -32,6 +32,7 @@ const AWAY = { reason: "unauthorised", sinceUtcMs: NOW_MS - 60_000, retryAtMs: n
 const STATES: Record<string, [facts: Partial<TileFacts>, polish: string, english: string]> = {
   live: [{}, "● na żywo", "● live"],
   delayed: [{ captureAgeMs: 4150 }, "◔ OPÓŹNIENIE 4,2 s", "◔ DELAY 4.2 s"],
+  unaged: [{ captureAgeMs: null, tellsCapture: false }, "? obraz, wiek nieznany", "? picture, age unknown"],
   checking: [{ lastShownAtMs: 98_500 }, "◌ sprawdzam…", "◌ checking…"],
   connecting: [NEVER, "łączę…", "connecting…"],
   lost: [{ lastShownAtMs: 90_000, retryAtMs: 103_000 }, "✕ BRAK SYGNAŁU", "✕ NO SIGNAL"],
@@ -118,6 +119,16 @@ describe("a tile", () => {
       expect(face(verdict, "pl", { refusal })).not.toContain(refusal);
     }
     expect(face(verdict, "pl", { refusal: "gateway_away" })).toContain("serwer obrazu nie odpowiada");
+  });
+
+  it.each(LANGUAGES)("says in the spot whose time it shows, where there is a picture (%s)", (language) => {
+    const names =
+      language === "pl" ? ["czas: kamera (NTP ok)", "czas: serwer"] : ["time: camera (NTP ok)", "time: server"];
+    expect(face(judge(FINE), language, { timeFrom: "camera" })).toContain(names[0]);
+    expect(face(judge(FINE), language, { timeFrom: "server" })).toContain(names[1]);
+    const lost = judge({ ...FINE, lastShownAtMs: 90_000 });
+    for (const text of [face(judge(FINE), language, { timeFrom: null }), face(lost, language, { timeFrom: "camera" })])
+      expect(names.filter((name) => text.includes(name))).toEqual([]);
   });
 
   it("tells size, rate and age beside the spot's picture, and everywhere what is not the camera's own", () => {

@@ -83,6 +83,9 @@ export function TileFace({
             <b>{camera ? cameraNumber(camera.number) : "–––"}</b>
             <span className="tile__name">{camera?.name ?? t("tile.unknown_camera")}</span>
             {verdict.picture && <CaptureTime controller={controller} />}
+            {spot && verdict.picture && controller.timeFrom && (
+              <span className="tile__from">{t(`tile.time_${controller.timeFrom}`)}</span>
+            )}
           </p>
         </>
       )}
@@ -113,7 +116,13 @@ function CaptureTime({ controller }: { controller: TileController }) {
   return <span className="tile__time" ref={text} />;
 }
 
-const GLYPHS: Partial<Record<TileWord, string>> = { live: "●", delayed: "◔", checking: "◌", playback: "⟲" };
+const GLYPHS: Partial<Record<TileWord, string>> = {
+  live: "●",
+  delayed: "◔",
+  unaged: "?",
+  checking: "◌",
+  playback: "⟲",
+};
 
 function Badge({ controller, tour }: { controller: TileController; tour: string | null }) {
   const { t } = useTranslation();

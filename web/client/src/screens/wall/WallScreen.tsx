@@ -16,7 +16,7 @@ import { DIVISIONS, neighbour } from "../../wall/grids.ts";
 import { isTyping } from "../../wall/keys.ts";
 import { firstWall, useWall } from "../../wall/store.ts";
 import { InBar } from "../shell/Shell.tsx";
-import { AskPurpose, EditTour, PickCamera } from "./dialogs.tsx";
+import { AskPurpose, EditTour, PickCamera, StatedPurpose } from "./dialogs.tsx";
 import { LayoutBar } from "./LayoutBar.tsx";
 import { Sayings, useSayings } from "./Sayings.tsx";
 import { Tile, TILE_EVENT, type TileActs } from "./Tile.tsx";
@@ -36,6 +36,7 @@ export function WallScreen() {
     <>
       <InBar>
         <LayoutBar say={say} />
+        <StatedPurpose />
         <Button aria-pressed={sideList} onClick={() => change({ sideList: !sideList })}>
           {t("wall.list")}
         </Button>
@@ -85,7 +86,6 @@ export function Wall({
   const [picking, setPicking] = useState<number | null>(null);
   const [touring, setTouring] = useState<number | null>(null);
   const [asking, setAsking] = useState(false);
-  const frame = useRef<HTMLDivElement>(null);
   const { side, cells } = DIVISIONS[wall.grid];
   const acts: TileActs = {
     askPurpose: () => setAsking(true),
@@ -93,10 +93,9 @@ export function Wall({
     editTour: setTouring,
     say,
   };
-  useWallKeys(frame, setPicking, bare);
+  useWallKeys(setPicking, bare);
   return (
     <section
-      ref={frame}
       className="wall"
       aria-label={wall.name || t("nav.live")}
       style={{
@@ -135,7 +134,7 @@ const TILE_KEYS: Record<string, string> = {
   NumpadSubtract: "zoom_out",
 };
 
-function useWallKeys(frame: React.RefObject<HTMLElement | null>, pick: (index: number) => void, bare: boolean): void {
+function useWallKeys(pick: (index: number) => void, bare: boolean): void {
   const singleKeys = useStation((station) => station.singleKeys);
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
@@ -168,18 +167,20 @@ function useWallKeys(frame: React.RefObject<HTMLElement | null>, pick: (index: n
       const tile = plus ? "zoom_in" : TILE_KEYS[event.code];
       if (tile) window.dispatchEvent(new CustomEvent(TILE_EVENT, { detail: tile }));
       else if (event.code === "KeyF") {
-        if (bare) void (document.fullscreenElement ? document.exitFullscreen() : frame.current?.requestFullscreen());
-        else wall.showAlone(wall.alone === null ? wall.selected : null);
+        if (bare) {
+          // All of the page: find box, keys and clock stand beside the wall.
+          void (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen());
+        } else wall.showAlone(wall.alone === null ? wall.selected : null);
       } else if (event.code === "KeyT") {
         wall.pauseTours(wall.toursPausedUntilMs > Date.now() ? 0 : Date.now() + TOUR_PAUSE_MS);
-      } else if (event.code === "KeyM" && !bare) pick(wall.selected);
-      else if (event.code === "Delete" && !bare) wall.put(wall.selected, null);
+      } else if (event.code === "KeyM") pick(wall.selected);
+      else if (event.code === "Delete") wall.put(wall.selected, null);
       else return;
       event.preventDefault();
     };
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);
-  }, [frame, pick, bare, singleKeys]);
+  }, [pick, bare, singleKeys]);
 }
 
 function SideList() {

@@ -1,9 +1,9 @@
 /** Filling a tile without dragging: a camera, a tour; and the purpose of watching where the role demands one. */
 
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Camera } from "../../api/model.ts";
-import { useDesk } from "../../app/context.tsx";
+import { useDesk, usePurpose } from "../../app/context.tsx";
 import { Button, CheckField, Dialog, TextField } from "../../ui/controls.tsx";
 import { cameraNumber } from "../../ui/words.ts";
 import { find } from "../../wall/search.ts";
@@ -133,5 +133,24 @@ export function AskPurpose({ onClose }: { onClose: () => void }) {
         </div>
       </form>
     </Dialog>
+  );
+}
+
+/** The purpose under which this wall is watched, to be seen and changed. It goes with the wall: who leaves has done. */
+export function StatedPurpose() {
+  const { t } = useTranslation();
+  const { world } = useDesk();
+  const purpose = usePurpose();
+  const [asking, setAsking] = useState(false);
+  useEffect(() => () => world.setPurpose(null), [world]);
+  if (purpose === null) return null;
+  return (
+    <div className="seg">
+      <span className="wallbar__name" title={purpose}>
+        {t("wall.purpose_now", { purpose })}
+      </span>
+      <Button onClick={() => setAsking(true)}>{t("wall.purpose_change")}</Button>
+      {asking && <AskPurpose onClose={() => setAsking(false)} />}
+    </div>
   );
 }

@@ -48,9 +48,11 @@ export function onWall(piece: ReactNode, answers: Answers, user = "anna", langua
   const world = {
     zone: new SiteZone("Europe/Warsaw"),
     purpose: null,
+    setPurpose: () => undefined,
     decoding: { tiles: 0, uncounted: false, lowered: 0, dropped: 0, overload: { level: 0 } },
     socket: {
       blind: false,
+      console: {},
       cameras: new Map(),
       subscribe: () => () => undefined,
       stationErrorMs: () => 0,
