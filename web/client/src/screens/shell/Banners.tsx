@@ -7,7 +7,8 @@ import { tenths } from "../../i18n/numbers.ts";
 import { differs } from "../../time/site.ts";
 import { Button } from "../../ui/controls.tsx";
 
-const STATION_CLOCK_OFF_MS = 2000;
+/** So far off, this machine's clock is complained of. */
+export const STATION_CLOCK_OFF_MS = 2000;
 
 export function Banners() {
   const { t } = useTranslation();
