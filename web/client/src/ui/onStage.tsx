@@ -1,6 +1,7 @@
 /** For component tests: a piece drawn as the page draws it, in one language, with the queries and the world it asks for. */
 
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { createMemoryHistory, createRootRoute, createRouter, RouterProvider } from "@tanstack/react-router";
 import { cleanup, render } from "@testing-library/react";
 import type { ReactNode } from "react";
 import { afterEach, beforeAll } from "vitest";
@@ -25,10 +26,11 @@ export function useStage(): void {
   afterEach(cleanup);
 }
 
-export function onStage(piece: ReactNode, language: Language = "pl") {
+/** `more`: what of it a piece asks for besides site and world. */
+export function onStage(piece: ReactNode, language: Language = "pl", more: Partial<Desk> = {}) {
   speak(language);
   const world = { zone: new SiteZone("Europe/Warsaw"), nowMs: () => NOW_MS, serverNowMs: () => NOW_MS };
-  const desk = { site: SITE, world } as unknown as Desk;
+  const desk = { site: SITE, world, ...more } as unknown as Desk;
   return render(
     <Kit dark>
       <QueryClientProvider client={new QueryClient({ defaultOptions: { queries: { retry: false } } })}>
@@ -36,4 +38,12 @@ export function onStage(piece: ReactNode, language: Language = "pl") {
       </QueryClientProvider>
     </Kit>,
   );
+}
+
+/** The same for a piece with links in it: the router shows it at every address. */
+export async function onPage(piece: ReactNode, language: Language = "pl", more: Partial<Desk> = {}) {
+  const routeTree = createRootRoute({ component: () => piece });
+  const router = createRouter({ routeTree, history: createMemoryHistory() });
+  await router.load();
+  return onStage(<RouterProvider router={router as never} />, language, more);
 }
