@@ -31,13 +31,15 @@ export function onStage(piece: ReactNode, language: Language = "pl", more: Parti
   speak(language);
   const world = { zone: new SiteZone("Europe/Warsaw"), nowMs: () => NOW_MS, serverNowMs: () => NOW_MS };
   const desk = { site: SITE, world, ...more } as unknown as Desk;
-  return render(
+  const queries = new QueryClient({ defaultOptions: { queries: { retry: false } } });
+  const drawn = render(
     <Kit dark>
-      <QueryClientProvider client={new QueryClient({ defaultOptions: { queries: { retry: false } } })}>
+      <QueryClientProvider client={queries}>
         <DeskContext value={desk}>{piece}</DeskContext>
       </QueryClientProvider>
     </Kit>,
   );
+  return { ...drawn, queries };
 }
 
 /** The same for a piece with links in it: the router shows it at every address. */
