@@ -70,7 +70,7 @@ def test_an_overloaded_station_lowers_pictures_says_how_many_and_takes_it_back(
 
         with slowed(SLOWER):
             expect(banner).to_contain_text(
-                re.compile(rf"Stacja przeciążona: {TILES} z {TILES} obrazów w niższej jakości"), timeout=60_000
+                re.compile(rf"Stanowisko przeciążone: {TILES} z {TILES} obrazów w niższej jakości"), timeout=60_000
             )
         await_words(page, dict.fromkeys(LIVE, "live"), 20)
         await_widths(page, 640, 20)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import ADMINISTRATOR, OPERATOR, TECHNICIAN
-from tests.support.browser_site import PASSWORD, BrowserSite, await_words, browser_site, desk, page_call, say
+from tests.browser.conftest import ADMINISTRATOR, NAMES, OPERATOR, TECHNICIAN
+from tests.support.browser_site import PASSWORD, BrowserSite, Desk, await_words, browser_site, desk, page_call, say
 from tests.support.city_table import city_table
 from tests.support.live_site import ROOT
 from vms.simulate import Footage
@@ -129,6 +129,47 @@ def test_the_log_is_asked_for_an_act_by_its_words_and_answers_in_words(
             expect(rows.filter(has_not_text=wanted)).to_have_count(0)
         expect(rows.first).to_contain_text(f"{say(language, 'audit_asked.act')} {act}")
         assert at.complaints == []
+
+
+def test_a_saved_camera_says_so_and_what_it_is_like(site: BrowserSite, at: Desk, language: str) -> None:
+    page = at.sign_in(TECHNICIAN, f"/cameras/{site.cameras[5].id}")
+    saved, name = page.locator("form [role=status]"), page.get_by_label(say(language, "camera.name")).first
+    save = page.locator("form").get_by_role("button", name=say(language, "act.save"))
+    name.fill(NAMES[4])
+    save.click()
+    expect(saved).to_have_text(f"{say(language, 'camera.saved')} {say(language, 'said.same_name', number=5)}")
+    name.fill(NAMES[5])
+    save.click()
+    expect(saved).to_have_text(say(language, "camera.saved"))
+
+    page.goto(site.url + "/cameras/new")
+    name.fill(NAMES[0])
+    page.get_by_label(say(language, "camera.main_url")).fill("rtsp://192.0.2.7/a")
+    page.locator("form").get_by_role("button", name=say(language, "camera.add")).click()
+    page.wait_for_url(re.compile(r"/cameras/[0-9a-f-]{36}$"))
+    try:
+        expect(saved).to_have_text(f"{say(language, 'camera.saved')} {say(language, 'said.same_name', number=1)}")
+        page.reload()
+        expect(save).to_be_visible()
+        expect(saved).to_have_count(0)
+    finally:
+        page_call(page, "DELETE", "/cameras/" + page.url.rsplit("/", 1)[1])
+
+
+def test_the_browser_names_the_screen(site: BrowserSite, at: Desk, language: str) -> None:
+    page = at.sign_in(TECHNICIAN)
+    places = {
+        "/": "nav.live", "/cameras": "nav.cameras", "/cameras/new": "nav.cameras", "/health": "nav.health",
+        "/nowhere": "shell.no_such_page", "/account": "nav.account",
+    }  # fmt: skip
+    for path, key in places.items():
+        page.goto(site.url + path)
+        expect(page).to_have_title(f"{say(language, key)} \N{EN DASH} Stróż")
+    page.get_by_role("link", name=say(language, "nav.cameras"), exact=True).click()
+    expect(page).to_have_title(f"{say(language, 'nav.cameras')} \N{EN DASH} Stróż")
+    page.get_by_role("link", name=say(language, "nav.account"), exact=True).click()
+    page.get_by_role("button", name=say(language, "account.sign_out")).click()
+    expect(page).to_have_title("Stróż")
 
 
 @pytest.fixture(scope="module")

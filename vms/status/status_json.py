@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vms.localtime import format_utc
+from vms.status.site_judgement import Trouble, troubles
 from vms.status.site_status import SiteStatus, StreamLine
 
 
@@ -65,6 +66,7 @@ def status_json(status: SiteStatus) -> dict[str, Any]:
         ),
         "clock": _clock_json(status),
         "retention": report and {"braked": report.retention_braked, "off": report.retention_off},
+        "troubles": [_trouble_json(t) for t in troubles(status)],
         "streams": [_stream_json(s) for s in status.streams],
     }
 
@@ -76,6 +78,17 @@ def _clock_json(status: SiteStatus) -> dict[str, Any]:
         "offset_seconds": _seconds(status.clock.offset_ns),
         "max_error_seconds": _seconds(status.clock.max_error_ns),
         "stepped_seconds": report and _seconds(report.clock_stepped_ns),
+    }
+
+
+def _trouble_json(trouble: Trouble) -> dict[str, Any]:
+    line = trouble.line
+    return {
+        "code": trouble.code.value,
+        "grade": "warning" if trouble.is_warning else "bad",
+        "camera": line and {"number": line.number, "name": line.name},
+        "camera_id": line and line.camera_id,
+        "facts": dict(trouble.facts),
     }
 
 

@@ -38,6 +38,7 @@ from web.identity.callers import Caller
 from web.identity.refusals import Code, Refusal, in_words, invalid, not_found, refused
 
 TEST_SECONDS = 45.0
+REMOVABLE = {"lat", "lon", "azimuth_deg", "angle_deg"}
 Warnings = tuple[Sentence, ...]
 
 
@@ -178,7 +179,7 @@ async def _stream_report(parts: Parts, camera: Camera, kind: StreamKind, url: st
 
 def _applied(camera: Camera, wish: schemas.CameraFields, profiles: list[LegalProfile]) -> Camera:
     """The camera with what is wished. Refusal INVALID names the field."""
-    plain = {
+    plain: dict[str, Any] = {
         "number": wish.number, "lat": wish.lat, "lon": wish.lon, "azimuth_deg": wish.azimuth_deg,
         "angle_deg": wish.angle_deg, "enabled": wish.enabled, "transport": wish.transport, "source": wish.source,
         "trust_clock": wish.trust_clock,
@@ -186,7 +187,8 @@ def _applied(camera: Camera, wish: schemas.CameraFields, profiles: list[LegalPro
         "group": _checked("group", wish.group, check_text),
         "certificate_pin": _checked("certificate_pin", wish.certificate_pin, check_pin),
     }  # fmt: skip
-    camera = replace(camera, **{name: value for name, value in plain.items() if value is not None})
+    removed = REMOVABLE & wish.model_fields_set  # null was given, where it was not left out
+    camera = replace(camera, **{name: value for name, value in plain.items() if value is not None or name in removed})
     camera = _with_streams(_with_login(camera, wish), wish)
     if wish.profile_id is not None:
         if wish.profile_id not in {p.id for p in profiles}:

@@ -189,17 +189,20 @@ class CameraPage(Outgoing):
     next: str | None = Field(description="Give it as `after` for what follows; null at the end.")
 
 
+NULL_REMOVES = "null takes it away."
+
+
 class CameraFields(Incoming):
-    """What a person may set. Left out or null: as it is, or the default."""
+    """What a person may set. Left out or null: as it is, or the default; but null takes away where and whither it looks."""
 
     number: int | None = Field(None, ge=1, le=999_999)
     name: Name | None = None
     street: Text | None = None
     group: Text | None = None
-    lat: float | None = Field(None, ge=-90, le=90)
-    lon: float | None = Field(None, ge=-180, le=180)
-    azimuth_deg: float | None = Field(None, ge=0, le=360)
-    angle_deg: float | None = Field(None, ge=0, le=360)
+    lat: float | None = Field(None, ge=-90, le=90, description=NULL_REMOVES)
+    lon: float | None = Field(None, ge=-180, le=180, description=NULL_REMOVES)
+    azimuth_deg: float | None = Field(None, ge=0, le=360, description=NULL_REMOVES)
+    angle_deg: float | None = Field(None, ge=0, le=360, description=NULL_REMOVES)
     enabled: bool | None = None
     main_url: Address | None = None
     sub_url: Address | None = Field(None, description='"" takes the sub-stream away.')

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 from uuid import UUID
 
+from vms.status.site_judgement import TroubleCode
 from web.api.schemas import CAMERA_ID, Instant, Outgoing, example
 
 
@@ -80,6 +81,16 @@ class HealthCamera(Outgoing):
     name: str
 
 
+class HealthTrouble(Outgoing):
+    """What of the site needs a person, but for streams that are not recorded. `facts` belong to the code."""
+
+    code: TroubleCode
+    grade: Literal["bad", "warning"]
+    camera: HealthCamera | None
+    camera_id: UUID | None
+    facts: dict[str, int | float | str]
+
+
 class StreamHealth(Outgoing):
     camera: HealthCamera
     stream: str
@@ -126,6 +137,7 @@ class Health(Outgoing):
         given_up=[], store={"where": "/srv/stroz/store", "waiting_segments": 0, "error": None},
         clock={"synchronised": True, "offset_seconds": 0.0001, "max_error_seconds": 0.01, "stepped_seconds": 0.0},
         retention={"braked": False, "off": False}, streams=[_STREAM],
+        troubles=[{"code": "spool_tight", "grade": "bad", "camera": None, "camera_id": None, "facts": {"minutes": 40}}],
     )  # fmt: skip
 
     at: Instant
@@ -141,4 +153,5 @@ class Health(Outgoing):
     store: StoreHealth
     clock: ClockHealth
     retention: RetentionHealth | None
+    troubles: list[HealthTrouble]
     streams: list[StreamHealth]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
@@ -89,6 +89,29 @@ async def test_a_wrong_field_of_a_camera_is_named(web_site: WebSite) -> None:
     assert await web_site.catalogue.cameras() == []
 
 
+async def test_where_a_camera_stands_is_taken_away_by_null_and_by_nothing_else(web_site: WebSite) -> None:
+    client = await web_site.signed_in("szef", Role.TECHNICIAN)
+    stands = {"lat": 52.2, "lon": 21.0, "azimuth_deg": 90.0, "angle_deg": 60.0}
+    made = await client(
+        "POST", "/cameras", json={"name": "Rynek", "main_url": "rtsp://10.0.0.5/a", "street": "R"} | stands
+    )
+    path, tag = f"/cameras/{made.json['camera']['id']}", made.headers["ETag"]
+
+    async def after(wish: dict[str, object]) -> dict[str, object]:
+        nonlocal tag
+        answer = await client("PATCH", path, json=wish, headers={"If-Match": tag})
+        assert answer.status == 200, answer.text
+        tag = answer.headers["ETag"]
+        camera = (await client("GET", path)).json
+        return {name: camera[name] for name in (*stands, "street", "enabled")}
+
+    known = stands | {"street": "R", "enabled": True}
+    assert await after({"name": "Rynek 1"}) == known
+    assert await after({"lat": None, "street": None, "enabled": None}) == known | {"lat": None}
+    assert await after(dict.fromkeys(stands)) == known | dict.fromkeys(stands)
+    assert await after(stands) == known
+
+
 async def test_cameras_are_changed_as_the_command_line_changes_them(web_site: WebSite) -> None:
     client = await web_site.signed_in("szef", Role.TECHNICIAN)
     first = await client("POST", "/cameras", json={"name": "Rynek", "main_url": "rtsp://10.0.0.5/a", "group": "A"})
@@ -130,8 +153,20 @@ async def test_health_shows_the_streams_of_the_cameras_one_may_look_after(web_si
     assert (await client("POST", "/cameras", json=wish)).status == 201
     seen = (await client("GET", "/health")).json["streams"]
     assert [(s["camera"]["name"], s["stream"]) for s in seen] == [("Rynek", "main"), ("Rynek", "sub")]
+    recorded = {"state": "recording", "last_unit_wall_ns": time.time_ns(), "camera_offset_ns": 9_000_000_000}
+    web_site.feed.states[UUID(seen[0]["stream_id"])] = recorded
+
+    async def clocks(who: Client) -> list[str]:
+        told = (await who("GET", "/health")).json["troubles"]
+        assert "archiver_down" in {trouble["code"] for trouble in told}  # the site's own: everybody may know
+        return [
+            t["camera"]["name"] for t in told if t["code"] == "camera_clock_ahead" and t["facts"] == {"seconds": 9.0}
+        ]
+
+    assert await clocks(client) == ["Rynek"]
     other = await web_site.signed_in("technik", (Role.TECHNICIAN, over("Praga")))
     assert (await other("GET", "/health")).json["streams"] == []
+    assert await clocks(other) == []
 
 
 async def test_the_web_process_does_not_ask_itself_whether_it_answers(

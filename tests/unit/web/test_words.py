@@ -17,6 +17,7 @@ from tests.unit.cli.test_cli_audit import ABOUT, ACTS
 from tests.unit.web.test_audit import STEPS
 from vms.cli.check import DepthName
 from vms.sentences import ENGLISH, say
+from vms.status.site_judgement import TroubleCode
 from web.api.routes.camera_tables import NAME
 from web.api.schemas_people import Language
 from web.identity.access import Act, Role, Scope
@@ -34,6 +35,14 @@ def catalogue(language: str) -> Any:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_problem_has_words(language: str) -> None:
     assert {code.value for code in Code} - catalogue(language)["problem"].keys() == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_trouble_of_a_site_has_a_why_and_a_next_step(language: str) -> None:
+    words = catalogue(language)["health"]
+    for kind in ("why_", "todo_"):
+        codes = {key.removeprefix(kind) for key in words if key.startswith(kind)} - {"since"}
+        assert codes == {code.value for code in TroubleCode}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

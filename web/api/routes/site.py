@@ -70,6 +70,7 @@ async def health(request: Request, caller: Annotated[Caller, Depends(Need(Act.RE
     seen = {str(c.id) for c in parts.watch.cameras.values() if caller.access(c).may(Act.READ_HEALTH)}
     numbers = {c.number for c in parts.watch.cameras.values() if str(c.id) in seen and c.retired_ns is None}
     facts["streams"] = [s for s in facts["streams"] if s["camera_id"] in seen]
+    facts["troubles"] = [t for t in facts["troubles"] if t["camera_id"] is None or t["camera_id"] in seen]
     facts["given_up"] = [g for g in facts["given_up"] if g["camera"] in numbers]
     if not caller.access(None).may(Act.MANAGE_CAMERAS):
         del facts["data"], facts["process"]

@@ -30,6 +30,9 @@ export type OpenSession = S["OpenSession"];
 export type Token = S["Token"];
 export type AuditItem = S["AuditItem"];
 
+export type TroubleCode = S["TroubleCode"];
+export type SiteTrouble = Readonly<S["HealthTrouble"]>;
+
 /** What the pages read of the site's health; the interface says more. */
 export interface Health {
   readonly at: string;
@@ -56,6 +59,7 @@ export interface Health {
   };
   readonly clock: { readonly synchronised: boolean | null; readonly offset_seconds: number | null };
   readonly retention: { readonly braked: boolean; readonly off: boolean } | null;
+  readonly troubles: readonly SiteTrouble[];
   readonly streams: readonly HealthStream[];
 }
 

@@ -1074,9 +1074,15 @@ export interface components {
          *     }
          */
         CameraChange: {
-            /** Angle Deg */
+            /**
+             * Angle Deg
+             * @description null takes it away.
+             */
             angle_deg?: number | null;
-            /** Azimuth Deg */
+            /**
+             * Azimuth Deg
+             * @description null takes it away.
+             */
             azimuth_deg?: number | null;
             /** Certificate Pin */
             certificate_pin?: string | null;
@@ -1084,9 +1090,15 @@ export interface components {
             enabled?: boolean | null;
             /** Group */
             group?: string | null;
-            /** Lat */
+            /**
+             * Lat
+             * @description null takes it away.
+             */
             lat?: number | null;
-            /** Lon */
+            /**
+             * Lon
+             * @description null takes it away.
+             */
             lon?: number | null;
             /** Main Url */
             main_url?: string | null;
@@ -1592,6 +1604,15 @@ export interface components {
          *           "width": 1920
          *         }
          *       ],
+         *       "troubles": [
+         *         {
+         *           "code": "spool_tight",
+         *           "facts": {
+         *             "minutes": 40
+         *           },
+         *           "grade": "bad"
+         *         }
+         *       ],
          *       "web": {
          *         "answers": true,
          *         "catalogue_answers": true,
@@ -1624,6 +1645,8 @@ export interface components {
             store: components["schemas"]["StoreHealth"];
             /** Streams */
             streams: components["schemas"]["StreamHealth"][];
+            /** Troubles */
+            troubles: components["schemas"]["HealthTrouble"][];
             web: components["schemas"]["WebHealth"];
         };
         /** HealthCamera */
@@ -1632,6 +1655,25 @@ export interface components {
             name: string;
             /** Number */
             number: number;
+        };
+        /**
+         * HealthTrouble
+         * @description What of the site needs a person, but for streams that are not recorded. `facts` belong to the code.
+         */
+        HealthTrouble: {
+            camera: components["schemas"]["HealthCamera"] | null;
+            /** Camera Id */
+            camera_id: string | null;
+            code: components["schemas"]["TroubleCode"];
+            /** Facts */
+            facts: {
+                [key: string]: number | string;
+            };
+            /**
+             * Grade
+             * @enum {string}
+             */
+            grade: "bad" | "warning";
         };
         /**
          * HistoryKind
@@ -1866,9 +1908,15 @@ export interface components {
          *     }
          */
         NewCamera: {
-            /** Angle Deg */
+            /**
+             * Angle Deg
+             * @description null takes it away.
+             */
             angle_deg?: number | null;
-            /** Azimuth Deg */
+            /**
+             * Azimuth Deg
+             * @description null takes it away.
+             */
             azimuth_deg?: number | null;
             /** Certificate Pin */
             certificate_pin?: string | null;
@@ -1876,9 +1924,15 @@ export interface components {
             enabled?: boolean | null;
             /** Group */
             group?: string | null;
-            /** Lat */
+            /**
+             * Lat
+             * @description null takes it away.
+             */
             lat?: number | null;
-            /** Lon */
+            /**
+             * Lon
+             * @description null takes it away.
+             */
             lon?: number | null;
             /** Main Url */
             main_url: string;
@@ -2790,6 +2844,12 @@ export interface components {
             /** Tour */
             tour: string[];
         };
+        /**
+         * TroubleCode
+         * @description What can be wrong with a site. The client's words for each are in both its catalogues under `health`.
+         * @enum {string}
+         */
+        TroubleCode: "cameras_unreadable" | "recorder_down" | "archiver_waits" | "archiver_down" | "web_down" | "live_down" | "catalogue_error" | "store_error" | "store_lost" | "set_aside" | "journals_set_aside" | "spool_too_small" | "spool_given_up" | "spool_full" | "spool_tight" | "clock_set_forward" | "clock_set_back" | "clock_free" | "clock_behind" | "clock_ahead" | "retention_braked" | "retention_off" | "camera_clock_ahead" | "camera_clock_behind";
         /**
          * User
          * @example {

@@ -8,11 +8,15 @@ export type Theme = "noc" | "dzien";
 interface Station {
   readonly theme: Theme;
   readonly language: Language;
+  /** The language was chosen at this desk: nobody's own goes before it. */
+  readonly languageChosen: boolean;
   readonly singleKeys: boolean;
   /** 100: as drawn. Lower: everything of ours, but no picture, is darker. */
   readonly dim: number;
   readonly sideList: boolean;
   change(part: Partial<Pick<Station, "theme" | "language" | "singleKeys" | "dim" | "sideList">>): void;
+  /** Somebody signed in whose language this is. */
+  greet(language: Language): void;
 }
 
 const KEY = "stroz.station";
@@ -27,16 +31,22 @@ function stored(): Partial<Station> {
 
 export const useStation = create<Station>((set, get) => {
   const before = stored();
+  const known = before.language === "en" || before.language === "pl" ? before.language : null;
+  const keep = (part: Partial<Station>) => {
+    set(part);
+    const { theme, language, languageChosen, singleKeys, dim, sideList } = get();
+    localStorage.setItem(KEY, JSON.stringify({ theme, language, languageChosen, singleKeys, dim, sideList }));
+  };
   return {
     theme: before.theme === "dzien" ? "dzien" : "noc",
-    language: before.language === "en" || before.language === "pl" ? before.language : browserLanguage(),
+    language: known ?? browserLanguage(),
+    languageChosen: known !== null && before.languageChosen !== false,
     singleKeys: before.singleKeys !== false,
     dim: typeof before.dim === "number" ? Math.min(100, Math.max(40, before.dim)) : 100,
     sideList: before.sideList !== false,
-    change(part) {
-      set(part);
-      const { theme, language, singleKeys, dim, sideList } = get();
-      localStorage.setItem(KEY, JSON.stringify({ theme, language, singleKeys, dim, sideList }));
+    change: (part) => keep(part.language === undefined ? part : { ...part, languageChosen: true }),
+    greet(language) {
+      if (!get().languageChosen) keep({ language });
     },
   };
 });

@@ -2,7 +2,7 @@ import i18next from "i18next";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { SiteZone } from "../time/site.ts";
 import { speak, startLanguages } from "./i18n.ts";
-import { plain, signedTenths, signedWhole, tenths } from "./numbers.ts";
+import { plain, signedDuration, signedTenths, signedWhole, tenths } from "./numbers.ts";
 
 const warsaw = new SiteZone("Europe/Warsaw");
 const written = () => [
@@ -24,6 +24,16 @@ describe("numbers", () => {
 
   it("have the decimals that they have", () => {
     expect([50.03754, 12.5, 25, -7.25].map(plain)).toEqual(["50,03754", "12,5", "25", "-7,25"]);
+  });
+
+  it("say how far clocks are apart in the unit that fits", () => {
+    expect([0.4, -40, 999.7, -4230, 12_400].map(signedDuration)).toEqual([
+      "0 ms",
+      "−40 ms",
+      "+1,0 s",
+      "−4,2 s",
+      "+12 s",
+    ]);
   });
 
   it("give zero no sign", () => {

@@ -38,6 +38,12 @@ export function signedWhole(value: number): string {
   return signed(value, 0);
 }
 
+/** A difference of clocks: `−40 ms`, `+4,2 s`, `+12 s`. */
+export function signedDuration(ms: number): string {
+  if (Math.abs(Math.round(ms)) < 1000) return `${signedWhole(ms)} ms`;
+  return `${Math.abs(ms) < 10_000 ? signedTenths(ms / 1000) : signedWhole(ms / 1000)} s`;
+}
+
 function signed(value: number, decimals: number): string {
   const size = written(Math.abs(value), decimals);
   if (size === written(0, decimals)) return size;

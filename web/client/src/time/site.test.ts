@@ -46,4 +46,10 @@ describe("the site's time", () => {
   it("takes no time from what is none", () => {
     expect([parseUtc(null), parseUtc(""), parseUtc("soon")]).toEqual([null, null, null]);
   });
+
+  it("says since when by the clock alone only where it is of today", () => {
+    const now = Date.parse("2026-11-21T23:30:00Z"); // half past midnight of the 22nd
+    expect(warsaw.clockOrStamp(now - 1_200_000, now)).toBe("00:10:00");
+    expect(warsaw.clockOrStamp(now - 2_400_000, now)).toBe("2026-11-21 23:50:00");
+  });
 });

@@ -76,7 +76,12 @@ export class SiteZone {
     return `${this.day(atMs)} ${this.clock(atMs)}`;
   }
 
-  /** The same of an RFC 3339 instant; `otherwise` where there is none. */
+  /** For `since …`: the clock where it is of the same day as `nowMs`, the stamp otherwise. */
+  clockOrStamp(atMs: number, nowMs: number): string {
+    return this.day(atMs) === this.day(nowMs) ? this.clock(atMs) : this.stamp(atMs);
+  }
+
+  /** A stamp of an RFC 3339 instant; `otherwise` where there is none. */
   stampOf(text: string | null | undefined, otherwise: string): string {
     const atMs = parseUtc(text);
     return atMs === null ? otherwise : this.stamp(atMs);

@@ -29,12 +29,7 @@ export function CameraState({ camera, long = false }: { camera: Camera; long?: b
     <span className={camera.state === "lost" ? "loud" : ""}>
       <span aria-hidden="true">{GLYPHS[camera.state]}</span> {why && camera.state === "lost" ? why : word}
       {since !== null && camera.state === "lost" && (
-        <span className="dim">
-          {" "}
-          {t("since", {
-            time: world.zone.day(since) === world.zone.day(now) ? world.zone.clock(since) : world.zone.stamp(since),
-          })}
-        </span>
+        <span className="dim"> {t("since", { time: world.zone.clockOrStamp(since, now) })}</span>
       )}
     </span>
   );

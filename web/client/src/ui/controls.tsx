@@ -1,6 +1,6 @@
 /** Our controls: thin wrappers, so that screens know no component kit. */
 
-import { Checkbox, Modal, PasswordInput, Select, Textarea, TextInput } from "@mantine/core";
+import { Checkbox, Modal, PasswordInput, Select, TextInput } from "@mantine/core";
 import type { ButtonHTMLAttributes, ReactNode } from "react";
 import { useTranslation } from "react-i18next";
 
@@ -42,10 +42,6 @@ export function TextField({ onChange, autoFocus, ...rest }: FieldProps) {
       onChange={(e) => onChange(e.currentTarget.value)}
     />
   );
-}
-
-export function LongTextField({ onChange, rows = 6, ...rest }: Omit<FieldProps, "inputMode"> & { rows?: number }) {
-  return <Textarea {...rest} rows={rows} onChange={(e) => onChange(e.currentTarget.value)} />;
 }
 
 export function PasswordField({ onChange, autoFocus, ...rest }: FieldProps) {

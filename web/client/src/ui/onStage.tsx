@@ -1,6 +1,7 @@
 /** For component tests: a piece drawn as the page draws it, in one language, with the queries and the world it asks for. */
 
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { createMemoryHistory, createRootRoute, createRouter, RouterProvider } from "@tanstack/react-router";
 import { cleanup, render } from "@testing-library/react";
 import type { ReactNode } from "react";
 import { afterEach, beforeAll } from "vitest";
@@ -25,16 +26,28 @@ export function useStage(): void {
   afterEach(cleanup);
 }
 
-/** `more`: further facts of the world. */
-export function onStage(piece: ReactNode, language: Language = "pl", more: object = {}) {
+/** What of a desk a piece asks for besides the site, and which further facts of the world. */
+export type More = Partial<Omit<Desk, "world">> & { readonly world?: object };
+
+export function onStage(piece: ReactNode, language: Language = "pl", more: More = {}) {
   speak(language);
-  const world = { zone: new SiteZone("Europe/Warsaw"), nowMs: () => NOW_MS, serverNowMs: () => NOW_MS, ...more };
-  const desk = { site: SITE, world } as unknown as Desk;
-  return render(
+  const clocks = { zone: new SiteZone("Europe/Warsaw"), nowMs: () => NOW_MS, serverNowMs: () => NOW_MS };
+  const desk = { site: SITE, ...more, world: { ...clocks, ...more.world } } as unknown as Desk;
+  const queries = new QueryClient({ defaultOptions: { queries: { retry: false } } });
+  const drawn = render(
     <Kit dark>
-      <QueryClientProvider client={new QueryClient({ defaultOptions: { queries: { retry: false } } })}>
+      <QueryClientProvider client={queries}>
         <DeskContext value={desk}>{piece}</DeskContext>
       </QueryClientProvider>
     </Kit>,
   );
+  return { ...drawn, queries };
+}
+
+/** The same for a piece with links in it: the router shows it at every address. */
+export async function onPage(piece: ReactNode, language: Language = "pl", more: More = {}) {
+  const routeTree = createRootRoute({ component: () => piece });
+  const router = createRouter({ routeTree, history: createMemoryHistory() });
+  await router.load();
+  return onStage(<RouterProvider router={router as never} />, language, more);
 }

@@ -1,11 +1,6 @@
 import { expect, it } from "vitest";
 import { cameraNumber } from "./words.ts";
 
-it("a camera's number has three digits, or as many as it needs", () => {
-  expect([cameraNumber(7), cameraNumber(42), cameraNumber(190), cameraNumber(1204)]).toEqual([
-    "007",
-    "042",
-    "190",
-    "1204",
-  ]);
+it("a camera's number has three digits at least", () => {
+  expect([7, 42, 183, 1234].map(cameraNumber)).toEqual(["007", "042", "183", "1234"]);
 });

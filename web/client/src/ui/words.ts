@@ -1,6 +1,6 @@
 /** How things are called wherever they are shown. */
 
-/** At least three digits, as operators say and type them. */
+/** `007`, as it stands on the wall. */
 export function cameraNumber(n: number): string {
   return String(n).padStart(3, "0");
 }

@@ -21,6 +21,7 @@ export function Account() {
   const station = useStation();
   const [changing, setChanging] = useState(false);
   const [changed, setChanged] = useState(false);
+  const leave = useMutation({ mutationFn: signOut });
   const notice = session.login_notice;
   const last = parseUtc(notice.last_at);
   return (
@@ -32,10 +33,13 @@ export function Account() {
             {t("account.second_window")}
           </Button>
           <Button onClick={() => setChanging(true)}>{t("account.change_password")}</Button>
-          <Button onClick={() => void signOut()}>{t("account.sign_out")}</Button>
+          <Button onClick={() => leave.mutate()} disabled={leave.isPending}>
+            {t("account.sign_out")}
+          </Button>
         </div>
       </div>
       <div className="page__body" style={{ display: "grid", gap: 24, maxWidth: 980 }}>
+        <Refused by={leave} />
         {changed && (
           <p className="note" role="status">
             {t("account.password_changed")}

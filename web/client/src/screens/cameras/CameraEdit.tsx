@@ -2,7 +2,7 @@
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
 import type { Camera, CameraFields } from "../../api/model.ts";
@@ -10,11 +10,21 @@ import { useMay } from "../../app/context.tsx";
 import { plain } from "../../i18n/numbers.ts";
 import { Button, CheckField, ChoiceField, Dialog, PasswordField, TextField } from "../../ui/controls.tsx";
 import { Failed, fieldError, Loading, NoRight, Refused, saidText } from "../../ui/states.tsx";
+import { cameraNumber } from "../../ui/words.ts";
 import { BrowserVerdict, streamText } from "./Cameras.tsx";
 import { TestReport } from "./TestReport.tsx";
 
+type Written = Awaited<ReturnType<typeof api.addCamera>>;
+
+/** Where what was said of a new camera waits for the camera's own page. */
+const WRITTEN = "camera written";
+
 export function CameraEdit({ id }: { id: string | null }) {
   const may = useMay("manage_cameras");
+  const queries = useQueryClient();
+  // Above the form, which begins anew with what was saved.
+  const [written, setWritten] = useState<Written | null>(() => queries.getQueryData([WRITTEN, id]) ?? null);
+  useEffect(() => queries.removeQueries({ queryKey: [WRITTEN] }), [queries]);
   const query = useQuery({
     queryKey: ["camera", id],
     queryFn: () => api.camera(id ?? ""),
@@ -23,10 +33,11 @@ export function CameraEdit({ id }: { id: string | null }) {
     refetchOnWindowFocus: false,
   });
   if (!may) return <NoRight />;
-  if (id === null) return <CameraForm camera={null} etag={null} />;
+  const outcome = { written, setWritten };
+  if (id === null) return <CameraForm camera={null} etag={null} {...outcome} />;
   if (query.isPending) return <Loading />;
   if (query.isLoadingError) return <Failed error={query.error} retry={() => void query.refetch()} />;
-  return <CameraForm key={query.data.etag} camera={query.data.camera} etag={query.data.etag} />;
+  return <CameraForm key={query.data.etag} camera={query.data.camera} etag={query.data.etag} {...outcome} />;
 }
 
 type Typed = Record<
@@ -65,7 +76,18 @@ function typedOf(camera: Camera | null): Typed {
   };
 }
 
-function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | null }) {
+function CameraForm({
+  camera,
+  etag,
+  written,
+  setWritten,
+}: {
+  camera: Camera | null;
+  etag: string | null;
+  /** What came of the last saving; null: nothing was saved, or saving is under way. */
+  written: Written | null;
+  setWritten: (written: Written | null) => void;
+}) {
   const { t } = useTranslation();
   const navigate = useNavigate();
   const queries = useQueryClient();
@@ -112,10 +134,16 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
       camera
         ? api.changeCamera(camera.id, fields(), etag)
         : api.addCamera({ ...fields(), name: typed.name, main_url: typed.main_url }),
-    onSuccess: async (written) => {
+    onMutate: () => setWritten(null),
+    onSuccess: async (now) => {
       await queries.invalidateQueries({ queryKey: ["cameras"] });
-      if (camera) await queries.invalidateQueries({ queryKey: ["camera", camera.id] });
-      else await navigate({ to: "/cameras/$id", params: { id: written.camera.id } });
+      if (camera) {
+        await queries.invalidateQueries({ queryKey: ["camera", camera.id] });
+        setWritten(now);
+      } else {
+        queries.setQueryData([WRITTEN, now.camera.id], now);
+        await navigate({ to: "/cameras/$id", params: { id: now.camera.id } });
+      }
     },
   });
   const field = (
@@ -140,7 +168,7 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
         <Link to="/cameras" activeOptions={{ exact: true }} className="b b--quiet">
           ‹ {t("cameras.title")}
         </Link>
-        <h1>{camera ? `${String(camera.number).padStart(3, "0")} ${camera.name}` : t("camera.new")}</h1>
+        <h1>{camera ? `${cameraNumber(camera.number)} ${camera.name}` : t("camera.new")}</h1>
       </div>
       <div className="page__body" style={{ display: "flex", gap: 32, flexWrap: "wrap", alignItems: "flex-start" }}>
         <form
@@ -197,9 +225,9 @@ function CameraForm({ camera, etag }: { camera: Camera | null; etag: string | nu
           <CheckField label={t("camera.enabled")} checked={enabled} onChange={setEnabled} />
           <CheckField label={t("camera.record")} checked={record} onChange={setRecord} />
           <Refused by={save} className="wide" />
-          {save.isSuccess && (
-            <p className={save.data.warnings.length > 0 ? "note note--warn wide" : "note wide"} role="status">
-              {t("camera.saved")} {save.data.warnings.map((one) => saidText(t, one)).join("; ")}
+          {written && (
+            <p className={written.warnings.length > 0 ? "note note--warn wide" : "note wide"} role="status">
+              {t("camera.saved")} {written.warnings.map((one) => saidText(t, one)).join("; ")}
             </p>
           )}
           <div className="acts wide">

@@ -6,6 +6,7 @@ import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
 import type { ImportReport } from "../../api/model.ts";
+import { Problem } from "../../api/problems.ts";
 import { useMay } from "../../app/context.tsx";
 import { Button, CheckField } from "../../ui/controls.tsx";
 import { NoRight, Refused, saidText } from "../../ui/states.tsx";
@@ -16,23 +17,28 @@ export function CameraImport() {
   const may = useMay("manage_cameras");
   const queries = useQueryClient();
   const picker = useRef<HTMLInputElement>(null);
-  const [file, setFile] = useState<{ name: string; bytes: Blob } | null>(null);
   const [onlyBad, setOnlyBad] = useState(false);
-  const judge = useMutation({ mutationFn: (bytes: Blob) => api.importCameras(bytes, true) });
+  const judge = useMutation({
+    mutationFn: async (chosen: File) => {
+      const bytes = await bytesOf(chosen);
+      return { bytes, report: await api.importCameras(bytes, true) };
+    },
+  });
   const write = useMutation({
     mutationFn: (bytes: Blob) => api.importCameras(bytes, false, true),
     onSuccess: () => queries.invalidateQueries({ queryKey: ["cameras"] }),
   });
   if (!may) return <NoRight />;
-  const report: ImportReport | undefined = write.data ?? judge.data;
+  const report: ImportReport | undefined = write.data ?? judge.data?.report;
   const { new: fresh = 0, changed = 0, unchanged = 0, error: bad = 0 } = report?.counts ?? {};
   const toWrite = fresh + changed;
-  const take = async (chosen: File | undefined) => {
+  const file = judge.variables;
+  const take = (picked: HTMLInputElement) => {
+    const chosen = picked.files?.[0];
+    picked.value = ""; // or choosing the same file again, mended meanwhile, would be no change
     if (!chosen) return;
-    const bytes = new Blob([await chosen.arrayBuffer()]); // a file that is changed meanwhile could not be sent again
-    setFile({ name: chosen.name, bytes });
     write.reset();
-    judge.mutate(bytes);
+    judge.mutate(chosen);
   };
   const columns: Column<ImportReport["rows"][number]>[] = [
     { head: t("import.line"), render: (row) => row.line },
@@ -81,7 +87,7 @@ export function CameraImport() {
             className="sr"
             tabIndex={-1}
             aria-label={t("import.file")}
-            onChange={(event) => void take(event.target.files?.[0])}
+            onChange={(event) => take(event.target)}
           />
           <Button kind={report ? "plain" : "primary"} onClick={() => picker.current?.click()}>
             {t(file ? "import.other_file" : "import.choose")}
@@ -90,8 +96,8 @@ export function CameraImport() {
             {t("import.template")}
           </a>
           {file && <span>{file.name}</span>}
-          {file && judge.isSuccess && !write.isSuccess && toWrite > 0 && (
-            <Button kind="primary" disabled={write.isPending} onClick={() => write.mutate(file.bytes)}>
+          {judge.isSuccess && !write.isSuccess && toWrite > 0 && (
+            <Button kind="primary" disabled={write.isPending} onClick={() => write.mutate(judge.data.bytes)}>
               {t("import.write", { count: toWrite })}
             </Button>
           )}
@@ -118,9 +124,9 @@ export function CameraImport() {
         </div>
         {report && (
           <>
-            <p style={{ margin: "12px 0 4px" }}>
+            <div style={{ margin: "12px 0 4px" }}>
               <CheckField label={t("import.only_bad")} checked={onlyBad} onChange={setOnlyBad} />
-            </p>
+            </div>
             <Table
               columns={columns}
               items={report.rows.filter((row) => !onlyBad || isBad(row.verdict))}
@@ -132,6 +138,15 @@ export function CameraImport() {
       </div>
     </div>
   );
+}
+
+/** What is in it now: a file that is changed meanwhile could not be sent again. */
+async function bytesOf(file: File): Promise<Blob> {
+  try {
+    return new Blob([await file.arrayBuffer()]);
+  } catch {
+    throw new Problem(0, { code: "file_unread" });
+  }
 }
 
 function isBad(verdict: string): boolean {

@@ -11,7 +11,9 @@ import { CameraState } from "../../ui/CameraState.tsx";
 import { ChoiceField, TextField } from "../../ui/controls.tsx";
 import { Empty } from "../../ui/states.tsx";
 import { type Column, Listed, Table } from "../../ui/Table.tsx";
+import { cameraNumber } from "../../ui/words.ts";
 import { byName, find } from "../../wall/search.ts";
+import { codecName } from "./codecs.ts";
 
 type Shown = "all" | "lost" | "off" | "advice";
 
@@ -27,7 +29,7 @@ export function Cameras() {
   const inGroup = cameras.filter((camera) => (group === "" || camera.group === group) && fits(camera, shown));
   const found = text.trim() === "" ? inGroup : find(inGroup, text, 1000);
   const columns: Column<Camera>[] = [
-    { head: t("cameras.number"), render: (camera) => <b>{String(camera.number).padStart(3, "0")}</b> },
+    { head: t("cameras.number"), render: (camera) => <b>{cameraNumber(camera.number)}</b> },
     {
       head: t("cameras.name"),
       render: (camera) => (
@@ -123,7 +125,7 @@ function fits(camera: Camera, shown: Shown): boolean {
 export function streamText(camera: Camera, kind: "main" | "sub"): string {
   const stream = camera.streams.find((candidate) => candidate.kind === kind);
   if (!stream) return "–";
-  const codec = { h264: "H.264", hevc: "H.265" }[stream.codec ?? ""] ?? stream.codec ?? "?";
+  const codec = codecName(stream.codec);
   if (!stream.width) return codec;
   return `${codec} ${stream.width}×${stream.height}${stream.fps ? ` ${Math.round(stream.fps)}/s` : ""}`;
 }

@@ -4,6 +4,7 @@ import { useTranslation } from "react-i18next";
 import type { StreamReport } from "../../api/model.ts";
 import { signedTenths, tenths } from "../../i18n/numbers.ts";
 import { saidText } from "../../ui/states.tsx";
+import { codecName } from "./codecs.ts";
 
 export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
   const { t } = useTranslation();
@@ -26,8 +27,8 @@ export function TestReport({ streams }: { streams: readonly StreamReport[] }) {
             <dl className="facts">
               <dt>{t("test.picture")}</dt>
               <dd>
-                {{ h264: "H.264", hevc: "H.265" }[stream.codec ?? ""] ?? stream.codec} {stream.profile} {stream.width}×
-                {stream.height}, {tenths(stream.fps_measured ?? 0)}/s, {tenths((stream.bitrate_bps ?? 0) / 1e6)} Mbit/s
+                {codecName(stream.codec)} {stream.profile} {stream.width}×{stream.height},{" "}
+                {tenths(stream.fps_measured ?? 0)}/s, {tenths((stream.bitrate_bps ?? 0) / 1e6)} Mbit/s
               </dd>
               <dt>{t("test.keyframes")}</dt>
               <dd>{stream.gop_seconds ? t("test.every", { seconds: tenths(stream.gop_seconds) }) : t("unknown")}</dd>

@@ -5,6 +5,7 @@ import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
 import type { Session, Site } from "../../api/model.ts";
+import { useStation } from "../../app/station.ts";
 import { Button, PasswordField, TextField } from "../../ui/controls.tsx";
 import { Refused } from "../../ui/states.tsx";
 import { EntryFrame } from "./EntryFrame.tsx";
@@ -21,11 +22,15 @@ export function SignIn({
   entered: (session: Session) => void;
 }) {
   const { t } = useTranslation();
+  const greet = useStation((station) => station.greet);
   const [name, setName] = useState("");
   const [password, setPassword] = useState("");
   const entry = useMutation({
     mutationFn: () => api.signIn(name.trim(), password),
-    onSuccess: entered,
+    onSuccess: (session) => {
+      greet(session.user.language);
+      entered(session);
+    },
     onError: () => setPassword(""),
   });
   const inLine = useLasting(entry.isPending, IN_LINE_AFTER_MS);

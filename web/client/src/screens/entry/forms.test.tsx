@@ -1,5 +1,7 @@
 import { act, fireEvent, screen, waitFor } from "@testing-library/react";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import type { Language } from "../../api/model.ts";
+import { useStation } from "../../app/station.ts";
 import { LANGUAGES, onStage, SITE, useStage } from "../../ui/onStage.tsx";
 import { FirstRun } from "./FirstRun.tsx";
 import { PasswordForm } from "./NewPassword.tsx";
@@ -73,6 +75,25 @@ describe("forms before the shell", () => {
       await waitFor(() => expect(screen.getByRole("alert").textContent).toContain(words));
       unmount();
     }
+  });
+
+  it("who signs in is spoken to in their own language, unless the desk chose one", async () => {
+    const signIn = async (language: Language) => {
+      vi.stubGlobal("fetch", async () => Response.json({ csrf: "x", user: { language } }));
+      const entered = vi.fn<() => void>();
+      const { container, unmount } = onStage(<SignIn site={SITE} notice={null} entered={entered} />);
+      type({ 0: "anna.nowak", 1: "hasło" }, container);
+      fireEvent.click(submit(container) as Element);
+      await waitFor(() => expect(entered).toHaveBeenCalledOnce());
+      unmount();
+      const kept = JSON.parse(localStorage.getItem("stroz.station") ?? "{}") as { language?: Language };
+      expect(kept.language).toBe(useStation.getState().language);
+      return kept.language;
+    };
+    useStation.getState().change({ theme: "dzien" }); // says nothing of a language
+    expect([await signIn("en"), await signIn("pl"), await signIn("en")]).toEqual(["en", "pl", "en"]);
+    useStation.getState().change({ language: "pl" });
+    expect(await signIn("en")).toBe("pl");
   });
 
   it.each(LANGUAGES)(

@@ -9,7 +9,10 @@ import { useDesk, useMay, useNow } from "../../app/context.tsx";
 import { signedWhole, tenths } from "../../i18n/numbers.ts";
 import { duration, parseUtc } from "../../time/site.ts";
 import { Failed, Loading, NoRight } from "../../ui/states.tsx";
-import { counts, PROVED_MS, troubles } from "./judge.ts";
+import { cameraNumber } from "../../ui/words.ts";
+import { counts, OF_THE_SITE, PROVED_MS, type Trouble, troubles } from "./judge.ts";
+
+const MOST_SAID = 5;
 
 export function Health() {
   const { t } = useTranslation();
@@ -30,24 +33,30 @@ export function Health() {
   const at = parseUtc(health.at);
   const proved = at !== null && now - at < PROVED_MS;
   const rows = troubles(health);
+  const judged =
+    rows.length > 0
+      ? t("health.attention", { count: rows.length })
+      : t(proved ? "health.nothing" : "health.nothing_known");
   return (
     <div className="page">
       <div className="page__head">
         <h1>{t("health.title")}</h1>
-        <span className={proved ? "dim" : "loud"} role="status">
+        <span className={proved ? "dim" : "loud"}>
           {at === null
             ? t("unknown")
             : t(proved ? "health.as_of" : "health.stale", { time: world.zone.clock(at), age: duration(now - at) })}
         </span>
       </div>
+      {/* Said aloud only when the judgement changes: ages and figures change all the time. */}
+      <p className="sr" role="status">
+        {proved
+          ? [judged, ...rows.slice(0, MOST_SAID).map((row) => whatText(t, row))].join(", ")
+          : t("health.nothing_known")}
+      </p>
       <Figures health={health} proved={proved} />
       <div className="page__body">
         <table className="list">
-          <caption>
-            {rows.length === 0
-              ? t(proved ? "health.nothing" : "health.nothing_known")
-              : t("health.attention", { count: rows.length })}
-          </caption>
+          <caption>{judged}</caption>
           {rows.length > 0 && (
             <>
               <thead>
@@ -65,30 +74,33 @@ export function Health() {
               <tbody>
                 {rows.map((row) => {
                   const since = parseUtc(row.sinceUtc);
-                  const own = row.number === null || row.why === "camera_clock";
+                  const note = "code" in row.why ? row.why.facts.why : undefined;
                   return (
-                    <tr key={`${row.number} ${row.what} ${row.why} ${row.side}`}>
+                    <tr key={JSON.stringify([row.camera, row.side, "code" in row.why ? row.why.code : ""])}>
                       <td className={`key-cell ${row.grade === "bad" ? "loud" : "warn"}`}>
                         <span aria-hidden="true">{row.grade === "bad" ? "✕" : "◔"}</span>
                         <span className="sr">{t(`health.grade_${row.grade}`)}</span>
                       </td>
-                      <td>{row.number === null ? "—" : String(row.number).padStart(3, "0")}</td>
+                      <td>{row.camera === null ? "—" : cameraNumber(row.camera.number)}</td>
                       <td>
-                        {row.number === null ? t(`health.what_${row.what}`) : row.what}
+                        {whatText(t, row)}
                         {row.side && <span className="dim">, {t("tile.sub")}</span>}
                       </td>
                       <td>
-                        {own
-                          ? t(`health.why_${row.why}`, row.facts)
-                          : t(`reason.${row.why}`, { defaultValue: t("reason.unknown") })}
-                        {since !== null &&
-                          ` ${t("since", { time: world.zone.day(since) === world.zone.day(now) ? world.zone.clock(since) : world.zone.stamp(since) })}`}
+                        {whyText(t, row.why)}
+                        {since !== null && ` ${t("since", { time: world.zone.clockOrStamp(since, now) })}`}
+                        {note !== undefined && (
+                          <span className="mono dim" lang="en">
+                            {" "}
+                            {note}
+                          </span>
+                        )}
                       </td>
                       <td>{t(`health.cause_${row.cause}`)}</td>
                       <td>
-                        {own
-                          ? t(`health.todo_${row.todo}`)
-                          : t(`todo.${row.todo}`, { defaultValue: t("todo.unknown") })}
+                        {"code" in row.why
+                          ? t([`health.todo_${row.why.code}`, "todo.unknown"])
+                          : t([`todo.${row.why.reason}`, "todo.unknown"])}
                       </td>
                     </tr>
                   );
@@ -100,6 +112,21 @@ export function Health() {
       </div>
     </div>
   );
+}
+
+// A page may be older than the server, and not know a code: it then says that it does not.
+type Words = (key: string | string[], facts?: Record<string, unknown>) => string;
+
+function whatText(t: Words, { camera, why }: Trouble): string {
+  if (camera !== null) return camera.name;
+  return t([`health.what_${"code" in why && OF_THE_SITE[why.code]?.[0]}`, "unknown"]);
+}
+
+function whyText(t: Words, why: Trouble["why"]): string {
+  if ("reason" in why) return t([`reason.${why.reason}`, "reason.unknown"]);
+  const { seconds } = why.facts;
+  const length = typeof seconds !== "number" ? "" : seconds < 60 ? `${tenths(seconds)} s` : duration(seconds * 1000);
+  return t([`health.why_${why.code}`, "reason.unknown"], { ...why.facts, length });
 }
 
 function Figures({ health, proved }: { health: Facts; proved: boolean }) {

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { Health, HealthStream } from "../../api/model.ts";
-import { counts, troubles } from "./judge.ts";
+import type { Health, HealthStream, SiteTrouble } from "../../api/model.ts";
+import en from "../../i18n/en.json";
+import pl from "../../i18n/pl.json";
+import { counts, OF_THE_SITE, troubles } from "./judge.ts";
 
 function stream(number: number, changes: Partial<HealthStream> = {}): HealthStream {
   return {
@@ -14,24 +16,13 @@ function stream(number: number, changes: Partial<HealthStream> = {}): HealthStre
   };
 }
 
-function site(changes: Partial<Health> = {}): Health {
-  return {
-    at: "2026-11-30T08:00:00Z",
-    site: "X",
-    recorder: { answers: true },
-    archiver: { answers: true, at: null, catalogue_error: null },
-    spool: { disk_free_bytes: 1e12, hours: 100, room_bytes: 1e11 },
-    store: { where: "store", waiting_segments: 3, lost: 0, set_aside: 0, error: null },
-    clock: { synchronised: true, offset_seconds: 0.004 },
-    retention: { braked: false, off: false },
-    streams: [stream(1)],
-    ...changes,
-  };
+function health(streams: readonly HealthStream[], judged: readonly SiteTrouble[] = []): Health {
+  return { streams, troubles: judged } as Partial<Health> as Health;
 }
 
 describe("health", () => {
   it("has nothing to say of a site that is well", () => {
-    expect(troubles(site())).toEqual([]);
+    expect(troubles(health([stream(1)]))).toEqual([]);
   });
 
   it("counts cameras, not streams, and none that is off or only relayed", () => {
@@ -44,18 +35,25 @@ describe("health", () => {
     expect(counts(streams)).toEqual({ recording: 1, expected: 2 });
   });
 
-  it("says of a camera that is not recorded why, since when and what to do, before mere warnings", () => {
+  it("says of a camera that is not recorded why and since when, after the site's own, before mere warnings", () => {
+    const since = "2026-11-30T07:00:00Z";
+    const own = { camera: null, camera_id: null };
+    const clock = { code: "camera_clock_ahead", grade: "warning", facts: { seconds: 137.2 } } as const;
     const found = troubles(
-      site({
-        streams: [
-          stream(1, { clock_offset_seconds: 137.2 }),
-          stream(7, { level: "bad", state: "x", reason: "unauthorised", since: "2026-11-30T07:00:00Z" }),
+      health(
+        [stream(1), stream(7, { level: "bad", state: "x", reason: "unauthorised", since })],
+        [
+          { ...clock, camera: { number: 1, name: "Camera 1" }, camera_id: "c1" },
+          { code: "clock_free", grade: "warning", facts: {}, ...own },
+          { code: "spool_tight", grade: "bad", facts: { minutes: 12 }, ...own },
         ],
-      }),
+      ),
     );
-    expect(found.map((row) => [row.number, row.grade, row.why, row.cause, row.sinceUtc])).toEqual([
-      [7, "bad", "unauthorised", "camera", "2026-11-30T07:00:00Z"],
-      [1, "warning", "camera_clock", "camera", null],
+    expect(found.map((row) => [row.camera?.number, row.grade, row.why, row.cause, row.sinceUtc])).toEqual([
+      [undefined, "bad", { code: "spool_tight", facts: { minutes: 12 } }, "disk", null],
+      [7, "bad", { reason: "unauthorised" }, "camera", since],
+      [1, "warning", { code: "camera_clock_ahead", facts: { seconds: 137.2 } }, "camera", null],
+      [undefined, "warning", { code: "clock_free", facts: {} }, "clock", null],
     ]);
   });
 
@@ -67,40 +65,19 @@ describe("health", () => {
       stream(2),
       stream(2, { ...bad, stream: "sub" }),
     ];
-    expect(troubles(site({ streams })).map((row) => [row.number, row.side, row.why, row.cause])).toEqual([
-      [1, false, "no_picture", "camera"],
-      [2, true, "no_picture", "camera"],
+    expect(troubles(health(streams)).map((row) => [row.camera?.number, row.side, row.why, row.cause])).toEqual([
+      [1, false, { reason: "no_picture" }, "camera"],
+      [2, true, { reason: "no_picture" }, "camera"],
     ]);
     expect(counts(streams)).toEqual({ recording: 1, expected: 2 });
   });
 
-  it("names what of the site itself is wrong", () => {
-    const found = troubles(
-      site({
-        recorder: { answers: false },
-        archiver: { answers: false, at: null, catalogue_error: "locked" },
-        live: { answers: false },
-        store: { where: "s", error: "refused", waiting_segments: 9, lost: 2, set_aside: 1 },
-        spool: { disk_free_bytes: 0, hours: 0.5, room_bytes: 0 },
-        clock: { synchronised: false, offset_seconds: -3 },
-        retention: { braked: true, off: true },
-      }),
-    );
-    expect(found.map((row) => row.why).sort()).toEqual(
-      [
-        "recorder_down",
-        "archiver_down",
-        "live_down",
-        "catalogue_error",
-        "store_error",
-        "store_lost",
-        "set_aside",
-        "spool_tight",
-        "clock_free",
-        "clock_off",
-        "retention_braked",
-        "retention_off",
-      ].sort(),
-    );
+  it("has words for whatever the server may find wrong with a site", () => {
+    for (const texts of [pl.health, en.health] as Record<string, string>[]) {
+      for (const [code, [what, cause]] of Object.entries(OF_THE_SITE)) {
+        for (const key of [`why_${code}`, `todo_${code}`, `cause_${cause}`, ...(what ? [`what_${what}`] : [])])
+          expect(texts[key], key).toBeTruthy();
+      }
+    }
   });
 });

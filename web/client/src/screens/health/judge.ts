@@ -1,35 +1,49 @@
-/** What of the site's health needs a person: rows with cause and next step, from what the server measured. Pure. */
+/** What of the site's health needs a person, as rows with cause and next step. The server judged; here it is ordered. Pure. */
 
-import type { Health, HealthStream } from "../../api/model.ts";
+import type { Health, HealthStream, SiteTrouble, TroubleCode } from "../../api/model.ts";
 
-export type Grade = "good" | "warning" | "bad" | "unknown";
-
-/** One number of the page's head. `text` null: nobody can tell now. */
-export interface Figure {
-  readonly key: string;
-  readonly text: string | null;
-  readonly facts: Readonly<Record<string, string | number>>;
-  readonly grade: Grade;
-}
+export type Cause = "camera" | "network" | "recorder" | "store" | "disk" | "clock" | "settings" | "unknown";
 
 export interface Trouble {
   readonly grade: "warning" | "bad";
-  readonly number: number | null;
-  readonly what: string;
+  readonly camera: { readonly number: number; readonly name: string } | null;
   /** It is about the camera's other stream alone. */
-  readonly side?: boolean;
-  /** Key of the sentence under `health.why`, with its facts, or a gap reason. */
-  readonly why: string;
-  readonly facts: Readonly<Record<string, string | number>>;
+  readonly side: boolean;
+  /** A code of the site's judgement, whose words are under `health`, or why a stream is not recorded (`reason`, `todo`). */
+  readonly why: { readonly code: TroubleCode; readonly facts: SiteTrouble["facts"] } | { readonly reason: string };
   readonly sinceUtc: string | null;
-  readonly cause: "camera" | "network" | "recorder" | "store" | "disk" | "clock" | "settings" | "unknown";
-  readonly todo: string;
+  readonly cause: Cause;
 }
 
-const CLOCK_OFF_S = 1;
-const TIGHT_HOURS = 1;
-const CAMERA_CLOCK_OFF_S = 2;
-const CAUSES: Readonly<Record<string, Trouble["cause"]>> = {
+/** What of the site it is about (`health.what_…`; null: a camera), and the cause. */
+export const OF_THE_SITE: Readonly<Record<TroubleCode, readonly [string | null, Cause]>> = {
+  cameras_unreadable: ["recorder", "recorder"],
+  recorder_down: ["recorder", "recorder"],
+  archiver_waits: ["archiver", "recorder"],
+  archiver_down: ["archiver", "recorder"],
+  web_down: ["web", "recorder"],
+  live_down: ["live", "recorder"],
+  catalogue_error: ["catalogue", "store"],
+  store_error: ["store", "store"],
+  store_lost: ["store", "store"],
+  set_aside: ["store", "store"],
+  journals_set_aside: ["store", "store"],
+  spool_too_small: ["disk", "disk"],
+  spool_given_up: ["disk", "disk"],
+  spool_full: ["disk", "disk"],
+  spool_tight: ["disk", "disk"],
+  clock_set_forward: ["clock", "clock"],
+  clock_set_back: ["clock", "clock"],
+  clock_free: ["clock", "clock"],
+  clock_behind: ["clock", "clock"],
+  clock_ahead: ["clock", "clock"],
+  retention_braked: ["retention", "settings"],
+  retention_off: ["retention", "settings"],
+  camera_clock_ahead: [null, "camera"],
+  camera_clock_behind: [null, "camera"],
+};
+
+const CAUSES: Readonly<Record<string, Cause>> = {
   camera_unreachable: "network",
   refused: "camera",
   unauthorised: "camera",
@@ -56,70 +70,25 @@ export function counts(streams: readonly HealthStream[]): { recording: number; e
   return { recording: [...cameras.values()].filter(Boolean).length, expected: cameras.size };
 }
 
+/** The site's own first, then streams that are not recorded; warnings last. */
 export function troubles(health: Health): Trouble[] {
-  const found: Trouble[] = [];
-  const site = (why: string, cause: Trouble["cause"], grade: Trouble["grade"] = "bad", facts: Trouble["facts"] = {}) =>
-    found.push({ grade, number: null, what: why, why, facts, sinceUtc: null, cause, todo: why });
-  if (!health.recorder.answers) site("recorder_down", "recorder");
-  if (!health.archiver.answers) site("archiver_down", "recorder");
-  if (health.live?.answers === false) site("live_down", "recorder");
-  if (health.archiver.catalogue_error) site("catalogue_error", "store");
-  if (health.store.error) site("store_error", "store", "bad", { segments: health.store.waiting_segments ?? 0 });
-  if ((health.store.lost ?? 0) > 0) site("store_lost", "store", "bad", { segments: health.store.lost ?? 0 });
-  if ((health.store.set_aside ?? 0) > 0)
-    site("set_aside", "store", "warning", { segments: health.store.set_aside ?? 0 });
-  if (
-    health.spool.hours != null &&
-    health.spool.hours < TIGHT_HOURS &&
-    (health.store.error || health.spool.room_bytes === 0)
-  ) {
-    site("spool_tight", "disk", "bad", { minutes: Math.round(health.spool.hours * 60) });
-  }
-  if (health.clock.synchronised === false) site("clock_free", "clock", "warning");
-  if (Math.abs(health.clock.offset_seconds ?? 0) > CLOCK_OFF_S) {
-    site("clock_off", "clock", "warning", { seconds: Math.round(health.clock.offset_seconds ?? 0) });
-  }
-  if (health.retention?.braked) site("retention_braked", "settings", "warning");
-  if (health.retention?.off) site("retention_off", "settings", "warning");
+  const found: Trouble[] = health.troubles.map(({ code, facts, grade, camera }) => ({
+    grade,
+    camera,
+    side: false,
+    why: { code, facts },
+    sinceUtc: null,
+    cause: OF_THE_SITE[code]?.[1] ?? "unknown",
+  }));
   const lostCameras = new Set(
     health.streams.filter((one) => one.stream === "main" && one.level === "bad").map((one) => one.camera.number),
   );
-  for (const stream of health.streams) {
-    const { number, name: what } = stream.camera;
-    const side = stream.stream !== "main";
-    if (side && lostCameras.has(number)) continue; // one cause, one row
-    if (stream.level === "bad") {
-      const reason = stream.reason ?? stream.state.replaceAll(" ", "_");
-      found.push({
-        grade: "bad",
-        number,
-        what,
-        side,
-        why: reason,
-        facts: {},
-        sinceUtc: typeof stream.since === "string" ? stream.since : null,
-        cause: CAUSES[reason] ?? "unknown",
-        todo: reason,
-      });
-    }
-    const offset = stream.clock_offset_seconds;
-    if (
-      stream.level === "good" &&
-      stream.stream === "main" &&
-      typeof offset === "number" &&
-      Math.abs(offset) > CAMERA_CLOCK_OFF_S
-    ) {
-      found.push({
-        grade: "warning",
-        number,
-        what,
-        why: "camera_clock",
-        facts: { seconds: Math.round(offset) },
-        sinceUtc: null,
-        cause: "camera",
-        todo: "camera_clock",
-      });
-    }
+  for (const { camera, stream, level, reason, state, since } of health.streams) {
+    const side = stream !== "main";
+    if (level !== "bad" || (side && lostCameras.has(camera.number))) continue; // one cause, one row
+    const why = reason ?? state.replaceAll(" ", "_");
+    const cause = CAUSES[why] ?? "unknown";
+    found.push({ grade: "bad", camera, side, why: { reason: why }, sinceUtc: since ?? null, cause });
   }
   return found.sort((a, b) => Number(a.grade === "warning") - Number(b.grade === "warning"));
 }

@@ -29,6 +29,17 @@ describe("a new person", () => {
     fireEvent.click(screen.getByRole("combobox", { name: "Rola" }));
     fireEvent.click(await screen.findByRole("option", { name: "kierownik zmiany" }));
     expect(add.disabled).toBe(false);
+    const days = screen.getByLabelText(/^Na ile dni/);
+    for (const [typed, wrong] of [
+      ["1,5", true],
+      ["1.5", true],
+      ["3651", true],
+      ["7", false],
+      ["", false],
+    ] as const) {
+      fireEvent.change(days, { target: { value: typed } });
+      expect(add.disabled, typed).toBe(wrong);
+    }
     fireEvent.click(add);
     await waitFor(() => expect(screen.getByText("raz-dwa-trzy")).toBeTruthy());
     const grant = { role: "shift_lead", scope: "all", expires_at: null };

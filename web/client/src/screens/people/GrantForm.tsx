@@ -7,7 +7,7 @@ import * as api from "../../api/calls.ts";
 import type { Grant, NewGrant, Role, User } from "../../api/model.ts";
 import { useCameraMap } from "../../app/cameras.ts";
 import { useDesk } from "../../app/context.tsx";
-import { Button, ChoiceField, Dialog, TextField } from "../../ui/controls.tsx";
+import { Button, ChoiceField, Dialog, daysOf, TextField } from "../../ui/controls.tsx";
 import { Refused } from "../../ui/states.tsx";
 import { byName } from "../../wall/search.ts";
 
@@ -32,6 +32,7 @@ interface GrantFields {
 }
 
 const MOST_DAYS = 3650;
+const DAY_MS = 86_400_000;
 
 /** The fields of a grant. `initial` null: no role is chosen for whoever fills them in. */
 export function useGrant(initial: Role | null): GrantFields {
@@ -44,11 +45,12 @@ export function useGrant(initial: Role | null): GrantFields {
   const [group, setGroup] = useState(groups[0] ?? "");
   const [camera, setCamera] = useState(cameras[0]?.id ?? "");
   const [days, setDays] = useState("");
-  const daysWrong = days.trim() !== "" && !(Number(days) >= 1 && Number(days) <= MOST_DAYS);
+  const length = daysOf(days, MOST_DAYS);
+  const daysWrong = days.trim() !== "" && length === null;
   const placed = scope === "all" || (scope === "group" ? group : camera) !== "";
   const grant = (): NewGrant | null => {
     if (role === "" || !placed || daysWrong) return null;
-    const until = days.trim() !== "" ? new Date(world.nowMs() + Number(days) * 86_400_000).toISOString() : null;
+    const until = length === null ? null : new Date(world.nowMs() + length * DAY_MS).toISOString();
     const body: NewGrant = { role, scope, expires_at: until };
     if (scope === "group") body.group = group;
     if (scope === "camera") body.camera_id = camera;

@@ -11,6 +11,7 @@ import { parseUtc } from "../../time/site.ts";
 import { Button, Dialog, TextField } from "../../ui/controls.tsx";
 import { Empty, Failed, Loading, NoRight, Refused } from "../../ui/states.tsx";
 import { type Column, Listed, Table } from "../../ui/Table.tsx";
+import { cameraNumber } from "../../ui/words.ts";
 import { fold } from "../../wall/search.ts";
 import { AddPerson, OneTime } from "./AddPerson.tsx";
 import { AddGrant } from "./GrantForm.tsx";
@@ -115,14 +116,7 @@ function Person({ user, close }: { user: User; close: () => void }) {
       void again();
     },
   });
-  const remove = useMutation({
-    mutationFn: () => api.removeUser(user.id),
-    onSuccess: () => {
-      close();
-      return again();
-    },
-  });
-  const failed = change.error ?? password.error ?? remove.error;
+  const failed = change.error ?? password.error;
   const self = user.id === session.user.id;
   return (
     <section className="page" aria-label={user.name}>
@@ -151,18 +145,32 @@ function Person({ user, close }: { user: User; close: () => void }) {
       </div>
       {granting && <AddGrant user={user} onClose={() => setGranting(false)} />}
       {secret && <OneTime name={user.name} password={secret} onClose={() => setSecret(null)} />}
-      {removing && (
-        <Dialog title={t("people.remove_title", { name: user.name })} onClose={() => setRemoving(false)}>
-          <p>{t("people.remove_why")}</p>
-          <div className="acts" style={{ marginTop: 16 }}>
-            <Button kind="danger" onClick={() => remove.mutate()} disabled={remove.isPending}>
-              {t("people.remove")}
-            </Button>
-            <Button onClick={() => setRemoving(false)}>{t("act.cancel")}</Button>
-          </div>
-        </Dialog>
-      )}
+      {removing && <RemovePerson user={user} onClose={() => setRemoving(false)} removed={close} />}
     </section>
+  );
+}
+
+function RemovePerson({ user, onClose, removed }: { user: User; onClose: () => void; removed: () => void }) {
+  const { t } = useTranslation();
+  const queries = useQueryClient();
+  const remove = useMutation({
+    mutationFn: () => api.removeUser(user.id),
+    onSuccess: () => {
+      removed();
+      return queries.invalidateQueries({ queryKey: ["users"] });
+    },
+  });
+  return (
+    <Dialog title={t("people.remove_title", { name: user.name })} onClose={onClose}>
+      <p>{t("people.remove_why")}</p>
+      <Refused by={remove} />
+      <div className="acts" style={{ marginTop: 16 }}>
+        <Button kind="danger" onClick={() => remove.mutate()} disabled={remove.isPending}>
+          {t("people.remove")}
+        </Button>
+        <Button onClick={onClose}>{t("act.cancel")}</Button>
+      </div>
+    </Dialog>
   );
 }
 
@@ -238,7 +246,7 @@ function WhatSees({ user }: { user: User }) {
       bare: true,
       render: (camera) => (
         <>
-          <b>{String(camera.number).padStart(3, "0")}</b> {camera.name}
+          <b>{cameraNumber(camera.number)}</b> {camera.name}
         </>
       ),
     },

@@ -7,6 +7,7 @@ import { useCameras, useCamerasNow } from "../../app/cameras.ts";
 import { find } from "../../wall/search.ts";
 import { CameraState } from "../../ui/CameraState.tsx";
 import { Icon } from "../../ui/Icon.tsx";
+import { cameraNumber } from "../../ui/words.ts";
 
 export const FIND_BOX = "find-a-camera";
 
@@ -77,7 +78,7 @@ export function Find({ choose }: { choose: (camera: Camera, toFree: boolean) => 
                 }}
                 onMouseEnter={() => setAt(i)}
               >
-                <b>{String(camera.number).padStart(3, "0")}</b>
+                <b>{cameraNumber(camera.number)}</b>
                 <span>
                   {camera.name}
                   {camera.street && <span className="dim">, {camera.street}</span>}

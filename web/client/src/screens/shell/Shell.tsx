@@ -9,12 +9,12 @@ import type { Act, Camera } from "../../api/model.ts";
 import { useCameras } from "../../app/cameras.ts";
 import { useDecoding, useDesk, useNow, useSocketNews } from "../../app/context.tsx";
 import { useStation } from "../../app/station.ts";
-import { tenths } from "../../i18n/numbers.ts";
+import { signedDuration } from "../../i18n/numbers.ts";
 import { Icon, type IconName } from "../../ui/Icon.tsx";
 import { Loading } from "../../ui/states.tsx";
 import { isTyping, KeySequence } from "../../wall/keys.ts";
 import { showFound, useWall } from "../../wall/store.ts";
-import { Banners } from "./Banners.tsx";
+import { Banners, STATION_CLOCK_OFF_MS } from "./Banners.tsx";
 import { Recorded } from "./Recorded.tsx";
 import { ConfirmPassword } from "./ConfirmPassword.tsx";
 import { FIND_BOX, Find } from "./Find.tsx";
@@ -46,11 +46,25 @@ export function InBar({ children }: { children: ReactNode }) {
   return slot && createPortal(children, slot);
 }
 
+/** The browser's own name of this page: the screen first, for tabs are narrow. */
+function useTitle(path: string): void {
+  const { t } = useTranslation();
+  const place = PLACES.find(({ to }) => (to === "/" ? path === to : path === to || path.startsWith(`${to}/`)));
+  const title = `${t(place ? `nav.${place.word}` : "shell.no_such_page")} – Stróż`;
+  useEffect(() => {
+    document.title = title;
+    return () => {
+      document.title = "Stróż";
+    };
+  }, [title]);
+}
+
 export function Shell() {
   const { t } = useTranslation();
   const { session } = useDesk();
   const [slot, setSlot] = useState<HTMLElement | null>(null);
   const path = useRouterState({ select: (state) => state.location.pathname });
+  useTitle(path);
   const [help, setHelp] = useState(false);
   const closeHelp = useCallback(() => setHelp(false), []);
   const typed = useGlobalKeys(() => setHelp((open) => !open));
@@ -134,8 +148,8 @@ function Foot({ help }: { help: () => void }) {
         {t("foot.server")}{" "}
         <b>{world.socket.blind || way === null ? t("unknown") : `${Math.max(1, Math.round(way.roundTripMs))} ms`}</b>
       </span>
-      <span className={error !== null && Math.abs(error) > 2000 ? "warn" : ""}>
-        {t("foot.clock")} <b>{error === null ? t("unknown") : signed(error)}</b>
+      <span className={error !== null && Math.abs(error) > STATION_CLOCK_OFF_MS ? "warn" : ""}>
+        {t("foot.clock")} <b>{error === null ? t("unknown") : signedDuration(error)}</b>
       </span>
       <span>
         {t("foot.decoding")}{" "}
@@ -152,13 +166,6 @@ function Foot({ help }: { help: () => void }) {
       </button>
     </footer>
   );
-}
-
-function signed(ms: number): string {
-  const rounded = Math.round(ms);
-  const size = Math.abs(rounded);
-  const text = size < 1000 ? `${size} ms` : `${size < 10_000 ? tenths(size / 1000) : Math.round(size / 1000)} s`;
-  return rounded < 0 ? `−${text}` : `+${text}`;
 }
 
 /** Keys that work on every screen, and in a `wall`'s own window. Returns what is begun and not ended. */

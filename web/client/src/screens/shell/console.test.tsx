@@ -9,7 +9,7 @@ const SILENT: ConsoleNews = { ...WELL, recorder: false, recording: 0, recorded: 
 
 function drawn(piece: React.ReactNode, console: ConsoleNews, blind = false, language: "pl" | "en" = "pl"): HTMLElement {
   const socket = { blind, console, subscribe: () => () => undefined };
-  return onStage(piece, language, { socket }).container;
+  return onStage(piece, language, { world: { socket } }).container;
 }
 
 describe("the foot", () => {

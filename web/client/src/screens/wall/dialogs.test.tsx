@@ -8,7 +8,7 @@ describe("the stated purpose", () => {
   const stated = (purpose: string | null, language: "pl" | "en" = "pl") => {
     const setPurpose = vi.fn();
     const world = { purpose, setPurpose, subscribe: () => () => undefined };
-    return { setPurpose, ...onStage(<StatedPurpose />, language, world) };
+    return { setPurpose, ...onStage(<StatedPurpose />, language, { world }) };
   };
 
   it.each(LANGUAGES)("stands on the wall with the way to change it (%s)", (language) => {
