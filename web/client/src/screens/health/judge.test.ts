@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Health, HealthStream } from "../../api/model.ts";
+import { liveText } from "./Health.tsx";
 import { counts, troubles } from "./judge.ts";
 
 function stream(number: number, changes: Partial<HealthStream> = {}): HealthStream {
@@ -102,5 +103,16 @@ describe("health", () => {
         "retention_off",
       ].sort(),
     );
+  });
+});
+
+describe("the number of live pictures", () => {
+  const console = { recorder: true, live: 6 };
+
+  it("is not known while the server is not heard, or the recorder does not answer it", () => {
+    expect(liveText({ blind: false, console })).toBe("6");
+    expect(liveText({ blind: true, console })).toBeNull();
+    for (const recorder of [false, null]) expect(liveText({ blind: false, console: { recorder, live: 0 } })).toBeNull();
+    expect(liveText({ blind: false, console: {} })).toBeNull();
   });
 });
