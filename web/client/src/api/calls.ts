@@ -99,7 +99,7 @@ async function all<T>(page: (after: string) => Promise<{ items: T[]; next: strin
   for (let after: string | null = ""; after !== null; ) {
     const { items, next }: { items: T[]; next: string | null } = await page(after);
     found.push(...items);
-    after = next;
+    after = next ?? null; // whatever else may answer in a server's place must not be asked for ever
   }
   return found;
 }

@@ -13,6 +13,8 @@ let asked: string[];
 let switching: AbortSignal | null | undefined;
 let peers: { closed: boolean }[];
 let stream: "main" | "sub";
+/** Why it is that one, where it was not asked for. */
+let why: string | null;
 
 /** Whether frames come from a peer that was answered. */
 let showing: boolean;
@@ -75,7 +77,11 @@ const codecs = (...names: string[]) => ({
 const accepted = () =>
   new Response("v=0", {
     status: 201,
-    headers: { Location: `/api/v1/whep/sessions/${asked.length}`, "Stroz-Stream": stream },
+    headers: {
+      Location: `/api/v1/whep/sessions/${asked.length}`,
+      "Stroz-Stream": stream,
+      ...(why !== null && { "Stroz-Why": why }),
+    },
   });
 
 describe("a tile that is to show the other stream", () => {
@@ -85,7 +91,7 @@ describe("a tile that is to show the other stream", () => {
   beforeEach(async () => {
     vi.useFakeTimers();
     [answers, posts, asked, peers, stream, showing, blind] = [[], [], [], [], "sub", true, false];
-    [capturedMs, questions, decoded] = [undefined, 0, null];
+    [capturedMs, questions, decoded, why] = [undefined, 0, null, null];
     offer = () => Promise.resolve({});
     // Every stream shows a picture each 40 ms.
     HTMLVideoElement.prototype.requestVideoFrameCallback = (shown) =>
@@ -144,6 +150,16 @@ describe("a tile that is to show the other stream", () => {
     expect(switching?.aborted).toBe(false);
     tile.setPaused(true);
     expect([switching?.aborted, asked.at(-1)]).toEqual([true, "DELETE"]);
+  });
+
+  it("knows why it was given another than it asked for, until it shows what it wanted", async () => {
+    expect(tile.figures.why).toBeNull();
+    [stream, why] = ["main", "source_not_live"];
+    tile.retryNow();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect([tile.figures.stream, tile.figures.why]).toEqual(["main", "source_not_live"]);
+    await vi.advanceTimersByTimeAsync(4000);
+    expect([tile.figures.stream, tile.figures.why, asked.at(-1)]).toEqual(["sub", null, "PUT"]);
   });
 
   it("names the clock of the stream that it shows", async () => {

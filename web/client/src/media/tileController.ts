@@ -61,7 +61,19 @@ export interface TileFigures {
   readonly delayMs: number | null;
   readonly stream: StreamKind | null;
   readonly transcoded: boolean;
+  /** Why it is not the stream that was asked for, in the server's word. */
+  readonly why: string | null;
 }
+
+const NO_FIGURES: TileFigures = {
+  width: 0,
+  height: 0,
+  fps: null,
+  delayMs: null,
+  stream: null,
+  transcoded: false,
+  why: null,
+};
 
 let made = 0;
 
@@ -74,7 +86,7 @@ export class TileController {
   lastCaptureMs: number | null = null;
   /** Server time at which the last picture was shown; what a lost tile names when it knows no capture time. */
   lastShownServerMs: number | null = null;
-  figures: TileFigures = { width: 0, height: 0, fps: null, delayMs: null, stream: null, transcoded: false };
+  figures: TileFigures = NO_FIGURES;
   refusal: string | null = null;
   lastPicture: LastPicture | null = null;
   counts: FrameCounts | null = null;
@@ -195,7 +207,7 @@ export class TileController {
     else if (switched === "later") this.switchAtMs = performance.now() + SWITCH_AGAIN_MS;
     else if (switched === "done") {
       this.counted = 0;
-      this.figures = { ...this.figures, stream, fps: null };
+      this.figures = { ...this.figures, stream, why: null, fps: null };
       this.tell();
     }
   }
@@ -285,7 +297,7 @@ export class TileController {
       this.refusal = null;
       this.showsByMs = performance.now() + FIRST_PICTURE_MS; // a slow server is not asked twice
       const stream = answer.stream ?? asked;
-      this.figures = { ...this.figures, stream, transcoded: answer.transcoded, fps: null };
+      this.figures = { ...this.figures, stream, transcoded: answer.transcoded, why: answer.why, fps: null };
       this.tell();
       if (this.wanted !== asked) await this.switch(session);
       else if (stream !== asked) this.switchAtMs = performance.now() + SWITCH_AGAIN_MS;

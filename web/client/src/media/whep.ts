@@ -30,6 +30,8 @@ export type Switched = "done" | "later" | "never" | "broken";
 export interface WhepAnswer {
   readonly stream: StreamKind | null;
   readonly transcoded: boolean;
+  /** In the server's word, why it is not the stream that was asked for, as it is; null: it is. */
+  readonly why: string | null;
 }
 
 export interface WhepRequest {
@@ -119,6 +121,7 @@ export class WhepSession {
     return {
       stream: named === "main" || named === "sub" ? named : null,
       transcoded: response.headers.get("Stroz-Transcoded") === "1",
+      why: response.headers.get("Stroz-Why"),
     };
   }
 

@@ -5,6 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
 import type { Health as Facts } from "../../api/model.ts";
+import type { LiveSocket } from "../../api/socket.ts";
 import { useDesk, useMay, useNow } from "../../app/context.tsx";
 import { signedWhole, tenths } from "../../i18n/numbers.ts";
 import { duration, parseUtc } from "../../time/site.ts";
@@ -180,13 +181,14 @@ function Figures({ health, proved }: { health: Facts; proved: boolean }) {
         offset == null ? null : `${signedWhole(offset * 1000)} ms`,
         health.clock.synchronised === false ? "warn" : "",
       )}
-      {figure("pictures", liveText(world.socket.console))}
+      {figure("pictures", liveText(world.socket))}
     </dl>
   );
 }
 
-function liveText(console: Readonly<Record<string, unknown>>): string | null {
-  return typeof console.live === "number" ? String(console.live) : null;
+/** Null while nobody can know: the server is not heard, or does not hear the recorder. */
+export function liveText({ blind, console }: Pick<LiveSocket, "blind" | "console">): string | null {
+  return !blind && console.recorder === true && typeof console.live === "number" ? String(console.live) : null;
 }
 
 function hours(value: number): string {

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Health, HealthStream, SiteTrouble } from "../../api/model.ts";
 import en from "../../i18n/en.json";
 import pl from "../../i18n/pl.json";
+import { liveText } from "./Health.tsx";
 import { counts, OF_THE_SITE, troubles } from "./judge.ts";
 
 function stream(number: number, changes: Partial<HealthStream> = {}): HealthStream {
@@ -79,5 +80,16 @@ describe("health", () => {
           expect(texts[key], key).toBeTruthy();
       }
     }
+  });
+});
+
+describe("the number of live pictures", () => {
+  const console = { recorder: true, live: 6 };
+
+  it("is not known while the server is not heard, or the recorder does not answer it", () => {
+    expect(liveText({ blind: false, console })).toBe("6");
+    expect(liveText({ blind: true, console })).toBeNull();
+    for (const recorder of [false, null]) expect(liveText({ blind: false, console: { recorder, live: 0 } })).toBeNull();
+    expect(liveText({ blind: false, console: {} })).toBeNull();
   });
 });

@@ -51,7 +51,7 @@ it.each(LANGUAGES)("what is wrong is announced once, and its figures are there t
     expect(live?.contains(container.querySelector("[data-banner]"))).toBe(false);
     expect(live?.textContent).toBe(
       polish
-        ? "Stacja przeciążona.Zegar tej stacji jest niedokładny. Czasy na ekranie pochodzą z serwera."
+        ? "Stanowisko przeciążone.Zegar tego stanowiska jest niedokładny. Czasy na ekranie pochodzą z serwera."
         : "Station overloaded.This station's clock is off. Times on screen are the server's.",
     );
   }

@@ -8,13 +8,13 @@ import { noteSnapshot } from "../../api/calls.ts";
 import type { Camera, TileContent } from "../../api/model.ts";
 import { useDecoding, useDesk, usePurpose } from "../../app/context.tsx";
 import { streamFor } from "../../media/overload.ts";
-import type { CameraLabel, TileSource } from "../../media/tileController.ts";
+import type { CameraLabel, TileController, TileSource } from "../../media/tileController.ts";
 import { keyOf, TileSlot } from "../../media/tileSlot.ts";
 import { problemText } from "../../ui/states.tsx";
 import type { Cell } from "../../wall/grids.ts";
 import { type Dragged, useWall } from "../../wall/store.ts";
 import { saveSnapshot } from "./snapshot.ts";
-import { TileFace, useVerdict } from "./TileFace.tsx";
+import { TileFace, useVerdict, whyText } from "./TileFace.tsx";
 import { useTour } from "./useTour.ts";
 import { panned, WHOLE, type Zoom, zoomAt } from "./zoom.ts";
 
@@ -240,7 +240,7 @@ export function Tile({
         className="tile__select"
         aria-label={label}
         aria-pressed={selected}
-        title={active?.verdict.picture && active.timeFrom ? t(`tile.time_${active.timeFrom}`) : undefined}
+        title={active?.verdict.picture ? detailOf(active, t) : undefined}
         onClick={select}
         onDoubleClick={() => useWall.getState().showAlone(alone ? null : index)}
       />
@@ -272,6 +272,12 @@ export function Tile({
       )}
     </article>
   );
+}
+
+/** What a pointer that rests on a picture is told: whose time it shows, and why it is another stream than was asked for. */
+function detailOf({ timeFrom, figures }: TileController, t: (key: string) => string): string | undefined {
+  const parts = [timeFrom && t(`tile.time_${timeFrom}`), figures.why && whyText(t, figures.why)];
+  return parts.filter(Boolean).join("; ") || undefined;
 }
 
 function firstOf(content: TileContent): string | null {

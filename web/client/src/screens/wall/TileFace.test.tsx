@@ -53,7 +53,7 @@ function face(verdict: TileVerdict, language: "pl" | "en" = "pl", facts: object 
     id: 1,
     video: document.createElement("video"),
     verdict,
-    figures: { width: 640, height: 360, fps: 12, delayMs: 140, stream: "sub", transcoded: true },
+    figures: { width: 640, height: 360, fps: 12, delayMs: 140, stream: "sub", transcoded: true, why: null },
     lastPicture: null,
     lastCaptureMs: NOW_MS - 357_000,
     lastShownServerMs: null,
@@ -129,6 +129,18 @@ describe("a tile", () => {
     const lost = judge({ ...FINE, lastShownAtMs: 90_000 });
     for (const text of [face(judge(FINE), language, { timeFrom: null }), face(lost, language, { timeFrom: "camera" })])
       expect(names.filter((name) => text.includes(name))).toEqual([]);
+  });
+
+  it.each(LANGUAGES)("says beside the spot's size why it is not the stream that was asked for (%s)", (language) => {
+    const given = (why: string) => ({
+      figures: { width: 640, height: 360, fps: 12, delayMs: 140, stream: "sub", why },
+    });
+    const codes = ["h265", "b_frames", "no_idr", "h264_mode", "source_not_live", "unknown_stream", "never_heard_of"];
+    const said = codes.map((why) => face(judge(FINE), language, given(why)));
+    expect(new Set(said).size).toBe(codes.length);
+    expect(said[0]).toContain(language === "pl" ? "żądany strumień to H.265" : "the stream asked for is H.265");
+    for (const text of said) expect(text).not.toMatch(/why_|_live|never_heard/);
+    expect(new Set([...said, face(judge(FINE), language)]).size).toBe(codes.length + 1);
   });
 
   it("tells size, rate and age beside the spot's picture, and everywhere what is not the camera's own", () => {

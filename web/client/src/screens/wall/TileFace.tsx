@@ -67,6 +67,7 @@ export function TileFace({
               {figures.fps !== null && ` · ${t("tile.fps", { n: figures.fps })}`}
               {figures.delayMs !== null && ` · ${age(figures.delayMs)}`}
               {figures.stream === "sub" && ` · ${t("tile.sub")}`}
+              {figures.why && <span className="tile__why">{whyText(t, figures.why)}</span>}
             </p>
           )}
           {zoom.scale > 1 && verdict.picture && (
@@ -91,6 +92,11 @@ export function TileFace({
       )}
     </div>
   );
+}
+
+/** Why another stream is shown than the one that was asked for. */
+export function whyText(t: (key: string, facts?: Record<string, unknown>) => string, why: string): string {
+  return t(`tile.why_${why}`, { defaultValue: t("tile.why_unshown") });
 }
 
 /** A picture's age to the millisecond, from ten seconds on to the tenth of a second. */
