@@ -2121,7 +2121,7 @@ export interface components {
              */
             challenge: string | null;
             /** @enum {string} */
-            code: "not_signed_in" | "wrong_credentials" | "slow_down" | "csrf" | "forbidden" | "confirm_password" | "change_password" | "weak_password" | "password_needed" | "purpose_required" | "not_found" | "method_not_allowed" | "conflict" | "source_not_live" | "stale" | "precondition_required" | "invalid" | "too_large" | "unsupported_type" | "codec_unsupported" | "offer_malformed" | "too_many_sessions" | "too_many_views" | "too_many_connecting" | "gateway_away" | "recorder_away" | "catalogue_away" | "camera_test_failed" | "setup_done" | "internal";
+            code: "not_signed_in" | "wrong_credentials" | "slow_down" | "csrf" | "forbidden" | "confirm_password" | "change_password" | "weak_password" | "password_needed" | "purpose_required" | "not_found" | "method_not_allowed" | "conflict" | "source_not_live" | "no_such_stream" | "stale" | "precondition_required" | "invalid" | "too_large" | "unsupported_type" | "codec_unsupported" | "offer_malformed" | "too_many_sessions" | "too_many_views" | "too_many_connecting" | "gateway_away" | "recorder_away" | "catalogue_away" | "camera_test_failed" | "setup_done" | "internal";
             /** Detail */
             detail: string;
             /**
