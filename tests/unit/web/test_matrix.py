@@ -308,7 +308,7 @@ async def test_sensitive_acts_need_the_password_again(web_site: WebSite) -> None
         if name.startswith(
             ("POST /api/v1/users", "PATCH /api/v1/users", "DELETE /api/v1/users", "DELETE /api/v1/grants")
         )
-    } | {"POST /api/v1/tokens", "DELETE /api/v1/sessions/{session_id}"}
+    } | {"POST /api/v1/tokens", "DELETE /api/v1/sessions/{session_id}", "DELETE /api/v1/cameras/{camera_id}"}
     for name in sensitive:
         assert (await ask(client, name, ROWS[name], there, there.own.id)).code == "confirm_password", name
     assert (await client("POST", "/session/confirm", json={"password": "Krowa-na-rynku-7"})).status == 200

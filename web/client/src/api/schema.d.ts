@@ -184,7 +184,7 @@ export interface paths {
         post?: never;
         /**
          * Retire
-         * @description Take a camera out of service. Its footage and history stay, its number is free again.
+         * @description Take a camera out of service, of whatever version where none is given. Its footage and history stay, its number is free again.
          */
         delete: operations["cameras_retire"];
         options?: never;
@@ -3280,7 +3280,10 @@ export interface operations {
     cameras_retire: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what was looked at. */
+                "If-Match"?: string | null;
+            };
             path: {
                 camera_id: string;
             };
