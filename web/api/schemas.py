@@ -468,6 +468,26 @@ class Checkpoint(Outgoing):
     public_key: str = Field(description="Ed25519, base64, with which the note's signature is checked.")
 
 
+class SignedHead(Outgoing):
+    """A checkpoint that is kept. `key_id`: of the site's audit key (C2SP signed-note), hex; null where another key signed it."""
+
+    size: int
+    at: Instant
+    key_id: str | None
+
+
+class AuditHead(Outgoing):
+    """How long the log is now, and what of it was signed last. It says nothing of whether entries were changed: verifying does."""
+
+    model_config = example(
+        size=4715, root="6d0f…", signed={"size": 4712, "at": "2026-11-30T07:15:00.000Z", "key_id": "1f8a03c2"}
+    )
+
+    size: int
+    root: str = Field(description="SHA-256 tree head of RFC 6962, hex.")
+    signed: SignedHead | None
+
+
 class AuditProof(Outgoing):
     """RFC 6962 §2.1: `inclusion` of entry `number` in the tree of `size`, or `consistency` of `first` with `size`."""
 

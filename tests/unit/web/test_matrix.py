@@ -88,6 +88,7 @@ ROWS: dict[str, Row] = {
     "PUT /api/v1/layouts/{layout_id}": Row("nobody", Act.MANAGE_LAYOUTS, LAYOUT),
     "DELETE /api/v1/layouts/{layout_id}": Row("nobody", Act.MANAGE_LAYOUTS),
     "GET /api/v1/audit": Row("site", Act.READ_AUDIT, query="?reason=test"),
+    "GET /api/v1/audit/head": Row("site", Act.READ_AUDIT),
     "GET /api/v1/audit/checkpoint": Row("site", Act.READ_AUDIT),
     "GET /api/v1/audit/proof": Row("site", Act.READ_AUDIT, query="?size=1&number=0"),
     "POST /api/v1/whep/{camera_id}": Row("camera", Act.VIEW_LIVE, OFFER, query="?purpose=test"),

@@ -54,6 +54,21 @@ async def audit(
     return schemas.AuditPage(items=[shapes.audit_item(e) for e in found[:limit]], next=following)
 
 
+@router.get("/audit/head")
+async def head(request: Request, caller: Reading) -> schemas.AuditHead:
+    """The head of the log as it is now, and what was signed last. Shows no entry and makes none."""
+    parts = parts_of(request)
+    now, signed = await parts.catalogue.audit_head(), await parts.catalogue.checkpoints(last=1)
+    last = [
+        schemas.SignedHead(
+            size=one.size, at=shapes.instant_of(one.at_ns),
+            key_id=parts.audit_key.key_id if parts.audit_key.is_signed(one) else None,
+        )
+        for one in signed
+    ]  # fmt: skip
+    return schemas.AuditHead(size=now.size, root=now.root.hex(), signed=last[0] if last else None)
+
+
 @router.get("/audit/checkpoint")
 async def checkpoint(request: Request, caller: Reading) -> schemas.Checkpoint:
     """The head of the log, signed now. Kept elsewhere, it proves later that nothing before it was changed."""

@@ -202,4 +202,5 @@ export interface AuditQuery {
 }
 export const audit = (query: AuditQuery) =>
   take(() => client.GET("/api/v1/audit", { params: { query: { ...query, limit: 100 } } }));
+export const auditHead = () => take(() => client.GET("/api/v1/audit/head"));
 export const checkpoint = () => take(() => client.GET("/api/v1/audit/checkpoint"));

@@ -44,6 +44,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit/head": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Head
+         * @description The head of the log as it is now, and what was signed last. Shows no entry and makes none.
+         */
+        get: operations["audit_head"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit/proof": {
         parameters: {
             query?: never;
@@ -838,6 +858,29 @@ export interface components {
             catalogue_error: string | null;
             /** Waits */
             waits: string | null;
+        };
+        /**
+         * AuditHead
+         * @description How long the log is now, and what of it was signed last. It says nothing of whether entries were changed: verifying does.
+         * @example {
+         *       "root": "6d0f…",
+         *       "signed": {
+         *         "at": "2026-11-30T07:15:00.000Z",
+         *         "key_id": "1f8a03c2",
+         *         "size": 4712
+         *       },
+         *       "size": 4715
+         *     }
+         */
+        AuditHead: {
+            /**
+             * Root
+             * @description SHA-256 tree head of RFC 6962, hex.
+             */
+            root: string;
+            signed: components["schemas"]["SignedHead"] | null;
+            /** Size */
+            size: number;
         };
         /**
          * AuditItem
@@ -2468,6 +2511,22 @@ export interface components {
             password: string;
         };
         /**
+         * SignedHead
+         * @description A checkpoint that is kept. `key_id`: of the site's audit key (C2SP signed-note), hex; null where another key signed it.
+         */
+        SignedHead: {
+            /**
+             * At
+             * @description UTC, RFC 3339.
+             * @example 2026-11-30T07:15:00.000Z
+             */
+            at: string;
+            /** Key Id */
+            key_id: string | null;
+            /** Size */
+            size: number;
+        };
+        /**
          * Site
          * @example {
          *       "languages": [
@@ -2985,6 +3044,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Checkpoint"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditHead"];
                 };
             };
             /** @description A problem */
