@@ -80,10 +80,12 @@ class CameraRegistry:
         self.changed = True
         return updated
 
-    async def retire(self, camera: Camera) -> Camera:
+    async def retire(self, camera: Camera, *, version: int | None = None) -> Camera:
         now_ns = time.time_ns()
         record = self._by.does("retire_camera", now_ns, camera=camera, name=camera.name)
-        retired = await self._catalogue.retire_camera(camera.id, at_ns=now_ns, by=self._by.name, record=record)
+        retired = await self._catalogue.retire_camera(
+            camera.id, at_ns=now_ns, by=self._by.name, version=version, record=record
+        )
         self.changed = True
         return retired
 

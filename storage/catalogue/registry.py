@@ -54,6 +54,8 @@ _KINDS = {
     HistoryKind.READDRESSED: {"url"},
 }
 
+MEANWHILE = "somebody changed the camera meanwhile; look again"
+
 
 class Sealer(Protocol):
     """Seals small secrets; `context` says what is sealed and must be the same when it is opened (`vms.sealing`)."""
@@ -140,7 +142,7 @@ class Registry:
             key = _key_of(conn, camera.id)
             lock_cameras(conn, [key])
             if version is not None and _version(conn, key) != version:
-                raise ChangedMeanwhile("somebody changed the camera meanwhile; look again")
+                raise ChangedMeanwhile(MEANWHILE)
             before = self._load(conn, cameras.c.key == key)[0]
             if before.retired_ns is not None:
                 raise UserError(f"camera {before.name!r} is retired; add it again as a new camera")
@@ -159,10 +161,10 @@ class Registry:
         return await self._db.write(work)
 
     async def retire_camera(
-        self, camera_id: UUID, *, at_ns: int, by: str = "", record: Happening | None = None
+        self, camera_id: UUID, *, at_ns: int, by: str = "", version: int | None = None, record: Happening | None = None
     ) -> Camera:
         """Take a camera out of service. Its number is free again, its footage and history stay. May be repeated; `record`
-        is put into the audit log the first time."""
+        is put into the audit log the first time. Raises ChangedMeanwhile when it is in service and no longer of `version`."""
 
         def work(conn: Connection) -> Camera:
             key = _key_of(conn, camera_id)
@@ -170,6 +172,8 @@ class Registry:
             before = self._load(conn, cameras.c.key == key)[0]
             if before.retired_ns is not None:
                 return before
+            if version is not None and _version(conn, key) != version:
+                raise ChangedMeanwhile(MEANWHILE)
             conn.execute(update(cameras).where(cameras.c.key == key).values(retired_ns=at_ns))
             for stream_key in conn.scalars(select(streams.c.key).where(streams.c.camera_key == key)):
                 expectations.follow(conn, stream_key, at_ns, recording=False)

@@ -96,10 +96,13 @@ async def change(
         return likenesses([*others, after]).get(camera_id, ())
 
 
-async def retire(parts: Parts, caller: Caller, camera: Camera) -> None:
-    """Out of service. May be repeated."""
+async def retire(parts: Parts, caller: Caller, camera: Camera, *, version: int | None) -> None:
+    """Out of service. May be repeated. Refusal STALE where it is no longer of this version."""
     async with writing(parts, caller) as registry:
-        await registry.retire(camera)
+        try:
+            await registry.retire(camera, version=version)
+        except ChangedMeanwhile as error:
+            raise Refusal(Code.STALE) from error
 
 
 async def test(parts: Parts, caller: Caller, wish: schemas.CameraTest) -> schemas.CameraTestReport:

@@ -33,6 +33,7 @@ LOOK_SECONDS = 1.0
 MOST_CONNECTING = 32  # of one user: pictures that are being set up, whose number the gateway bounds for all together
 FULL_RETRY_SECONDS = 5
 BUSY_RETRY_SECONDS = 1
+OFF_RETRY_SECONDS = 30  # of a camera that is switched off: it comes when somebody switches it on
 LINGERING_NS = 60_000_000_000  # how long logins that listen no more are read on
 CATALOGUE_SECONDS = (
     8.0  # how long comparing waits for the catalogue: the gateway ends all that is not compared for 30 s
@@ -111,14 +112,14 @@ class LiveViews:
             raise Refusal(Code.TOO_MANY_CONNECTING, detail, retry_after=BUSY_RETRY_SECONDS)
 
     async def switch(self, caller: Caller, view_id: UUID, stream: str) -> None:
-        """Show main or sub in a view of the caller's. Refusals NOT_FOUND, SOURCE_NOT_LIVE, the gateway's."""
+        """Show main or sub in a view of the caller's. Refusals NOT_FOUND, NO_SUCH_STREAM, the gateway's."""
         view = self.of_caller(caller, view_id)
         camera = self._watch.registered().get(view.camera_id)
         if camera is None or not _may_watch(caller.access(camera)):
             raise not_found()
         wanted = next((s for s in camera.streams if s.kind.value == stream), None)
         if wanted is None:
-            raise Refusal(Code.SOURCE_NOT_LIVE, f"the camera has no {stream} stream")
+            raise Refusal(Code.NO_SUCH_STREAM, f"the camera has no {stream} stream")
         await self._gateway.switch(view_id, wanted.id)
         record = caller.actor.does(
             "switch_live", self._clock.wall_ns(), camera=camera, view=str(view_id), stream=stream
@@ -280,5 +281,6 @@ def streams_for(camera: Camera, wanted: str) -> tuple[Stream, list[Stream]]:
     order = [StreamKind.MAIN, StreamKind.SUB] if wanted == "main" else [StreamKind.SUB, StreamKind.MAIN]
     found = [s for kind in order for s in camera.streams if s.kind is kind]
     if not found or not camera.enabled:
-        raise Refusal(Code.SOURCE_NOT_LIVE, "the camera is switched off" if found else "the camera has no stream")
+        why = "the camera is switched off" if found else "the camera has no stream"
+        raise Refusal(Code.SOURCE_NOT_LIVE, why, retry_after=OFF_RETRY_SECONDS)
     return found[0], found[1:]

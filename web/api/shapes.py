@@ -12,7 +12,7 @@ from vms.localtime import LATEST_NS, format_utc
 from vms.model import Camera, StreamKind
 from vms.sentences import Sentence, say
 from vms.timeline import SECOND_NS
-from web.api import schemas, schemas_people
+from web.api import schemas, schemas_audit, schemas_people
 from web.api.watching import CameraNow, StreamNow
 from web.identity.access import Access, Act, Role, Scope, roles_in_force
 from web.identity.callers import Caller, grants_of
@@ -155,8 +155,8 @@ def layout(found: StoredLayout, caller: Caller) -> schemas.Layout:
     )  # fmt: skip
 
 
-def audit_item(entry: AuditEntry) -> schemas.AuditItem:
-    return schemas.AuditItem(
+def audit_item(entry: AuditEntry) -> schemas_audit.AuditItem:
+    return schemas_audit.AuditItem(
         number=entry.number, at=format_utc(entry.at_ns), user=entry.user_name, user_id=entry.user_id, ip=entry.ip,
         act=entry.act, object=entry.object, camera_id=entry.camera_id, detail=json.loads(entry.detail),
         purpose=entry.purpose, leaf=entry.leaf.hex(),

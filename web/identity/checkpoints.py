@@ -58,6 +58,11 @@ class AuditKey:
     def public(self) -> bytes:
         return self.private.public_key().public_bytes_raw()
 
+    @property
+    def key_id(self) -> str:
+        """By which its notes name the key (C2SP signed-note), hex."""
+        return _key_id(self.origin, self.public).hex()
+
     def sign(self, size: int, root: bytes, at_ns: int) -> StoredCheckpoint:
         """The note of this head."""
         text = f"{self.origin}\n{size}\n{base64.b64encode(root).decode()}\nat {at_ns}\n"

@@ -30,6 +30,7 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     CONFLICT = "conflict"
     SOURCE_NOT_LIVE = "source_not_live"
+    NO_SUCH_STREAM = "no_such_stream"
     STALE = "stale"
     PRECONDITION_REQUIRED = "precondition_required"
     INVALID = "invalid"
@@ -55,7 +56,7 @@ STATUS: dict[Code, int] = {
     Code.PRECONDITION_REQUIRED: 428, Code.INVALID: 422, Code.TOO_LARGE: 413, Code.UNSUPPORTED_TYPE: 415,
     Code.CODEC_UNSUPPORTED: 406, Code.OFFER_MALFORMED: 400, Code.TOO_MANY_SESSIONS: 503, Code.GATEWAY_AWAY: 503,
     Code.RECORDER_AWAY: 503, Code.CATALOGUE_AWAY: 503, Code.SETUP_DONE: 410,
-    Code.INTERNAL: 500,
+    Code.INTERNAL: 500, Code.NO_SUCH_STREAM: 422,
 }  # fmt: skip
 
 TITLES: dict[Code, str] = {
@@ -73,6 +74,7 @@ TITLES: dict[Code, str] = {
     Code.METHOD_NOT_ALLOWED: "This cannot be done here",
     Code.CONFLICT: "What is there already stands in the way",
     Code.SOURCE_NOT_LIVE: "The camera sends no picture now",
+    Code.NO_SUCH_STREAM: "The camera has no such stream",
     Code.STALE: "Somebody changed it meanwhile",
     Code.PRECONDITION_REQUIRED: "Say which version you change (If-Match)",
     Code.INVALID: "The request does not fit its description",

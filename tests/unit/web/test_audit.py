@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sqlite3
 import time
 from collections.abc import Callable
@@ -9,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support.inner_gateway import OFFER
 from tests.support.web_site import PASSWORD, WebSite
 from tests.unit.web.test_matrix import operations
 from web.api.live_views import LiveViews
 from web.identity.access import Role
+from web.identity.checkpoints import AuditKey
 from web.identity.signing_in import issue_set_up_code
 
 WHY = "kontrola nocna"
@@ -178,3 +181,25 @@ async def test_a_camera_is_not_changed_where_its_entry_cannot_be_written(web_sit
     ):  # fmt: skip
         assert answer.status in (500, 503), answer.text
     assert [(c.number, c.name) for c in await web_site.catalogue.cameras()] == [(1, "Kamera 1")]
+
+
+async def test_the_head_says_how_long_the_log_is_and_what_of_it_was_signed_last(web_site: WebSite) -> None:
+    client = await web_site.signed_in("iod", Role.DATA_PROTECTION_OFFICER)
+    first = (await client("GET", "/audit/head")).json
+    assert first["signed"] is None
+    signed = (await client("GET", "/audit/checkpoint")).json
+    await client("POST", "/session/confirm", json={"password": PASSWORD})
+    head = (await client("GET", "/audit/head")).json
+    assert (
+        (head["size"], head["signed"]["size"])
+        == (first["size"] + 2, signed["size"])
+        == (signed["size"] + 1, signed["size"])
+    )
+    now = await web_site.catalogue.audit_head()
+    assert (head["size"], head["root"]) == (now.size, now.root.hex())
+    key_id = base64.b64decode(signed["note"].rstrip().rpartition(" ")[2])[:4].hex()
+    assert head["signed"] == {"size": signed["size"], "at": signed["at"], "key_id": key_id}
+    assert await web_site.catalogue.audit_entries(act="read_audit") == []
+    other = AuditKey(Ed25519PrivateKey.generate()).sign(head["size"], now.root, time.time_ns())
+    await web_site.catalogue.put_checkpoint(other)
+    assert (await client("GET", "/audit/head")).json["signed"]["key_id"] is None

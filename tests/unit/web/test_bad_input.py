@@ -141,7 +141,11 @@ async def test_cameras_are_changed_as_the_command_line_changes_them(web_site: We
     assert history[0] == {"at": history[0]["at"], "kind": "added", "by": "szef", "changes": {"name": ["", "Rynek"]}}
     kinds = [h["kind"] for h in history]
     assert {"disabled", "replaced"} <= set(kinds)
-    assert (await client("DELETE", path)).status == 204
+    for wrong in (tag, '"x"'):
+        assert (await client("DELETE", path, headers={"If-Match": wrong})).code == "stale", wrong
+    tag = (await client("GET", path)).headers["ETag"]
+    assert (await client("DELETE", path, headers={"If-Match": tag})).status == 204
+    assert (await client("DELETE", path)).status == 204  # may be repeated
     assert (await client("PATCH", path, json={"name": "C"}, headers={"If-Match": "1"})).code == "conflict"
     acts = [e.act for e in await web_site.catalogue.audit_entries(user="szef")]
     assert acts[:3] == ["retire_camera", "change_camera", "change_camera"]

@@ -73,6 +73,25 @@ async def test_what_the_gateway_refuses_is_said_in_our_codes(web_site: WebSite) 
     assert (await operator.watch(camera)).code == "gateway_away"
 
 
+async def test_a_camera_that_is_switched_off_says_when_to_ask_again(web_site: WebSite) -> None:
+    camera = await web_site.camera(1, enabled=False)
+    operator = await web_site.signed_in("anna", Role.OPERATOR)
+    refused = await operator.watch(camera)
+    assert (refused.status, refused.code, refused.headers["Retry-After"]) == (409, "source_not_live", "30")
+    assert web_site.gateway.sessions == {}
+
+
+async def test_a_stream_that_the_camera_has_not_is_not_one_that_will_come(web_site: WebSite) -> None:
+    camera = await web_site.camera(1, sub=False)
+    operator = await web_site.signed_in("anna", Role.OPERATOR)
+    view = view_of(await operator.watch(camera))
+    refused = await operator("PUT", f"/whep/sessions/{view}/stream", json={"stream": "sub"})
+    assert (refused.status, refused.code, refused.headers.get("Retry-After")) == (422, "no_such_stream", None)
+    web_site.gateway.not_live = {stream_of(camera, StreamKind.MAIN)}
+    waiting = await operator("PUT", f"/whep/sessions/{view}/stream", json={"stream": "main"})
+    assert (waiting.status, waiting.code, waiting.headers["Retry-After"]) == (409, "source_not_live", "3")
+
+
 async def test_a_long_list_of_sessions_is_read_to_its_end_and_an_endless_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ ROWS: dict[str, Row] = {
     "PUT /api/v1/layouts/{layout_id}": Row("nobody", Act.MANAGE_LAYOUTS, LAYOUT),
     "DELETE /api/v1/layouts/{layout_id}": Row("nobody", Act.MANAGE_LAYOUTS),
     "GET /api/v1/audit": Row("site", Act.READ_AUDIT, query="?reason=test"),
+    "GET /api/v1/audit/head": Row("site", Act.READ_AUDIT),
     "GET /api/v1/audit/checkpoint": Row("site", Act.READ_AUDIT),
     "GET /api/v1/audit/proof": Row("site", Act.READ_AUDIT, query="?size=1&number=0"),
     "POST /api/v1/whep/{camera_id}": Row("camera", Act.VIEW_LIVE, OFFER, query="?purpose=test"),
@@ -309,7 +310,7 @@ async def test_sensitive_acts_need_the_password_again(web_site: WebSite) -> None
         if name.startswith(
             ("POST /api/v1/users", "PATCH /api/v1/users", "DELETE /api/v1/users", "DELETE /api/v1/grants")
         )
-    } | {"POST /api/v1/tokens", "DELETE /api/v1/sessions/{session_id}"}
+    } | {"POST /api/v1/tokens", "DELETE /api/v1/sessions/{session_id}", "DELETE /api/v1/cameras/{camera_id}"}
     for name in sensitive:
         assert (await ask(client, name, ROWS[name], there, there.own.id)).code == "confirm_password", name
     assert (await client("POST", "/session/confirm", json={"password": "Krowa-na-rynku-7"})).status == 200

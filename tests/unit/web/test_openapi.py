@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from web.api import openapi, schemas, schemas_health, schemas_people
+from web.api import openapi, schemas, schemas_audit, schemas_health, schemas_people
 from web.api.app import create_app
 from web.api.client_files import ClientFiles
 from web.identity.refusals import STATUS
@@ -58,7 +58,9 @@ def test_whatever_is_sent_or_answered_has_an_example() -> None:
 
 
 def models() -> dict[str, type[BaseModel]]:
-    found = [value for module in (schemas, schemas_people, schemas_health) for value in vars(module).values()]
+    found = [
+        value for module in (schemas, schemas_audit, schemas_people, schemas_health) for value in vars(module).values()
+    ]
     return {one.__name__: one for one in found if isinstance(one, type) and issubclass(one, BaseModel)}
 
 

@@ -308,6 +308,31 @@ async def test_nobody_makes_a_token_of_another_user(web_site: WebSite) -> None:
     assert (await (await web_site.nobody(bearer=made.json["secret"])).watch(camera)).code == "purpose_required"
 
 
+async def test_a_copied_cookie_does_nothing_sensitive_is_on_record_by_its_own_address_and_ends_with_the_session(
+    web_site: WebSite,
+) -> None:
+    """It is not told from the original: SECURITY.md names that limit, and this is what stands in its way."""
+    client = await web_site.signed_in("szef", Role.ADMINISTRATOR)
+    (login,) = await web_site.catalogue.open_sessions(now_ns=time.time_ns())
+    await web_site.catalogue.touch_session(login.session.id, seen_ns=time.time_ns(), confirmed_until_ns=1)
+    cookies = {c.key: c.value for c in client.session.cookie_jar}
+    elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with aiohttp.ClientSession(web_site.base, connector=elsewhere, cookies=cookies) as thief:
+        async with thief.get("/api/v1/session") as answer:
+            shown = await answer.json()
+        headers = {"X-CSRF-Token": shown["csrf"]}
+        async with thief.post("/api/v1/users", json={"name": "nowy"}, headers=headers) as answer:
+            assert (await answer.json())["code"] == "confirm_password"
+        layout = {"name": "x", "grid": "1", "tiles": [None]}
+        async with thief.post("/api/v1/layouts", json=layout, headers=headers) as answer:
+            assert answer.status == 201
+        (entry,) = await web_site.catalogue.audit_entries(act="put_layout")
+        assert (entry.user_name, entry.ip) == ("szef", "127.0.0.2")
+        assert (await client("DELETE", "/session")).status == 204
+        async with thief.get("/api/v1/session") as answer:
+            assert answer.status == 401
+
+
 # Throttling
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from storage.catalogue import Asked
 from vms.localtime import format_utc
 from vms.sentences import say
-from web.api import schemas, shapes
+from web.api import schemas_audit, shapes
 from web.api.paging import After, Limit, mark, read_number
 from web.api.parts import Need, parts_of
 from web.identity.access import Act
@@ -35,7 +35,7 @@ async def audit(
     user_id: Annotated[UUID | None, Query(description="The same user, and no other that bore the name before.")] = None,
     act: Annotated[str, Query(max_length=40)] = "",
     camera: UUID | None = None,
-) -> schemas.AuditPage:
+) -> schemas_audit.AuditPage:
     """Entries, the newest first."""
     parts = parts_of(request)
     asked: Asked = {
@@ -52,17 +52,32 @@ async def audit(
         act=act.replace("\x00", ""), camera_id=camera,
     )  # fmt: skip
     following = mark(str(found[limit - 1].number)) if len(found) > limit else None
-    return schemas.AuditPage(items=[shapes.audit_item(e) for e in found[:limit]], next=following)
+    return schemas_audit.AuditPage(items=[shapes.audit_item(e) for e in found[:limit]], next=following)
+
+
+@router.get("/audit/head")
+async def head(request: Request, caller: Reading) -> schemas_audit.AuditHead:
+    """The head of the log as it is now, and what was signed last. Shows no entry and makes none."""
+    parts = parts_of(request)
+    now, signed = await parts.catalogue.audit_head(), await parts.catalogue.checkpoints(last=1)
+    last = [
+        schemas_audit.SignedHead(
+            size=one.size, at=format_utc(one.at_ns),
+            key_id=parts.audit_key.key_id if parts.audit_key.is_signed(one) else None,
+        )
+        for one in signed
+    ]  # fmt: skip
+    return schemas_audit.AuditHead(size=now.size, root=now.root.hex(), signed=last[0] if last else None)
 
 
 @router.get("/audit/checkpoint")
-async def checkpoint(request: Request, caller: Reading) -> schemas.Checkpoint:
+async def checkpoint(request: Request, caller: Reading) -> schemas_audit.Checkpoint:
     """The head of the log, signed now. Kept elsewhere, it proves later that nothing before it was changed."""
     parts = parts_of(request)
     await parts.catalogue.audit(caller.actor.does("sign_audit", parts.clock.wall_ns(), "audit log"))
     signed = await sign_head(parts.catalogue, parts.audit_key, parts.clock.wall_ns())
     found = signed or (await parts.catalogue.checkpoints(last=1))[0]
-    return schemas.Checkpoint(
+    return schemas_audit.Checkpoint(
         size=found.size, root=found.root.hex(), at=format_utc(found.at_ns), note=found.note,
         public_key=base64.b64encode(parts.audit_key.public).decode(),
     )  # fmt: skip
@@ -75,7 +90,7 @@ async def proof(
     size: Annotated[int, Query(ge=1, le=2**62, description="Of the tree in which it is proved.")],
     number: Annotated[Number | None, Query(description="Of the entry: proves that it is in the tree.")] = None,
     first: Annotated[int | None, Query(ge=1, le=2**62, description="Proves that the tree grew from this size.")] = None,
-) -> schemas.AuditProof:
+) -> schemas_audit.AuditProof:
     """RFC 6962 proofs: that an entry is in the log, or that the log only grew."""
     parts = parts_of(request)
     if (number is None) == (first is None):
@@ -83,13 +98,13 @@ async def proof(
     try:
         if number is not None:
             entry, head, path = await parts.catalogue.audit_inclusion(number, size)
-            return schemas.AuditProof(
+            return schemas_audit.AuditProof(
                 size=size, root=head.root.hex(), number=number, leaf=entry.leaf.hex(), path=[h.hex() for h in path]
             )
         assert first is not None
         before, head, path = await parts.catalogue.audit_consistency(first, size)
     except ValueError as error:
         raise invalid("size", say("log_place").noted(str(error))) from error
-    return schemas.AuditProof(
+    return schemas_audit.AuditProof(
         size=size, root=head.root.hex(), first=first, first_root=before.root.hex(), path=[h.hex() for h in path]
     )

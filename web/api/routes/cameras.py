@@ -22,6 +22,7 @@ from web.identity.refusals import Code, invalid, not_found, refused
 router = APIRouter(tags=["cameras"])
 SignedIn = Annotated[Caller, Depends(Need())]
 Managing = Annotated[Caller, Depends(Need(Act.MANAGE_CAMERAS, somewhere=True))]
+Retiring = Annotated[Caller, Depends(Need(Act.MANAGE_CAMERAS, somewhere=True, confirmed=True))]
 
 
 @router.get("/cameras")
@@ -125,11 +126,11 @@ async def change(
 
 
 @router.delete("/cameras/{camera_id}", status_code=204)
-async def retire(request: Request, camera_id: UUID, caller: Managing) -> None:
-    """Take a camera out of service. Its footage and history stay, its number is free again."""
+async def retire(request: Request, camera_id: UUID, caller: Retiring, if_match: IfMatch = None) -> None:
+    """Take a camera out of service, of whatever version where none is given. Its footage and history stay, its number is free again."""
     parts = parts_of(request)
     found, _ = camera_for(parts, caller, camera_id, Act.MANAGE_CAMERAS)
-    await camera_writing.retire(parts, caller, found)
+    await camera_writing.retire(parts, caller, found, version=None if if_match is None else read_version(if_match))
 
 
 @router.get("/cameras/{camera_id}/history")

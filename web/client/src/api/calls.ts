@@ -120,8 +120,8 @@ export const changeCamera = (id: string, body: M.CameraFields, etag: string | nu
       body: { replaced: false, ...body },
     }),
   );
-export const retireCamera = (id: string) =>
-  take(() => client.DELETE("/api/v1/cameras/{camera_id}", { params: { path: { camera_id: id } } }));
+export const retireCamera = (id: string, etag: string | null) =>
+  take(() => client.DELETE("/api/v1/cameras/{camera_id}", { params: { path: { camera_id: id }, ...withEtag(etag) } }));
 export const testCamera = (body: M.CameraTest) => take(() => client.POST("/api/v1/cameras/test", { body }));
 /** `csv`: the file's own bytes, whatever their encoding: the server knows those that spreadsheets write. */
 export const importCameras = (csv: Blob, dryRun: boolean, skipBad = false) =>
@@ -202,4 +202,5 @@ export interface AuditQuery {
 }
 export const audit = (query: AuditQuery) =>
   take(() => client.GET("/api/v1/audit", { params: { query: { ...query, limit: 100 } } }));
+export const auditHead = () => take(() => client.GET("/api/v1/audit/head"));
 export const checkpoint = () => take(() => client.GET("/api/v1/audit/checkpoint"));

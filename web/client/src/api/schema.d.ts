@@ -44,6 +44,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit/head": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Head
+         * @description The head of the log as it is now, and what was signed last. Shows no entry and makes none.
+         */
+        get: operations["audit_head"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit/proof": {
         parameters: {
             query?: never;
@@ -184,7 +204,7 @@ export interface paths {
         post?: never;
         /**
          * Retire
-         * @description Take a camera out of service. Its footage and history stay, its number is free again.
+         * @description Take a camera out of service, of whatever version where none is given. Its footage and history stay, its number is free again.
          */
         delete: operations["cameras_retire"];
         options?: never;
@@ -838,6 +858,29 @@ export interface components {
             catalogue_error: string | null;
             /** Waits */
             waits: string | null;
+        };
+        /**
+         * AuditHead
+         * @description How long the log is now, and what of it was signed last. It says nothing of whether entries were changed: verifying does.
+         * @example {
+         *       "root": "6d0f…",
+         *       "signed": {
+         *         "at": "2026-11-30T07:15:00.000Z",
+         *         "key_id": "1f8a03c2",
+         *         "size": 4712
+         *       },
+         *       "size": 4715
+         *     }
+         */
+        AuditHead: {
+            /**
+             * Root
+             * @description SHA-256 tree head of RFC 6962, hex.
+             */
+            root: string;
+            signed: components["schemas"]["SignedHead"] | null;
+            /** Size */
+            size: number;
         };
         /**
          * AuditItem
@@ -2179,7 +2222,7 @@ export interface components {
          */
         Problem: {
             /** @enum {string} */
-            code: "not_signed_in" | "wrong_credentials" | "slow_down" | "csrf" | "forbidden" | "confirm_password" | "change_password" | "weak_password" | "password_needed" | "purpose_required" | "not_found" | "method_not_allowed" | "conflict" | "source_not_live" | "stale" | "precondition_required" | "invalid" | "too_large" | "unsupported_type" | "codec_unsupported" | "offer_malformed" | "too_many_sessions" | "too_many_views" | "too_many_connecting" | "gateway_away" | "recorder_away" | "catalogue_away" | "setup_done" | "internal";
+            code: "not_signed_in" | "wrong_credentials" | "slow_down" | "csrf" | "forbidden" | "confirm_password" | "change_password" | "weak_password" | "password_needed" | "purpose_required" | "not_found" | "method_not_allowed" | "conflict" | "source_not_live" | "no_such_stream" | "stale" | "precondition_required" | "invalid" | "too_large" | "unsupported_type" | "codec_unsupported" | "offer_malformed" | "too_many_sessions" | "too_many_views" | "too_many_connecting" | "gateway_away" | "recorder_away" | "catalogue_away" | "setup_done" | "internal";
             /** Detail */
             detail: string;
             /**
@@ -2524,6 +2567,22 @@ export interface components {
             name: string;
             /** Password */
             password: string;
+        };
+        /**
+         * SignedHead
+         * @description A checkpoint that is kept. `key_id`: of the site's audit key (C2SP signed-note), hex; null where another key signed it.
+         */
+        SignedHead: {
+            /**
+             * At
+             * @description UTC, RFC 3339.
+             * @example 2026-11-30T07:15:00.000Z
+             */
+            at: string;
+            /** Key Id */
+            key_id: string | null;
+            /** Size */
+            size: number;
         };
         /**
          * Site
@@ -3062,6 +3121,35 @@ export interface operations {
             };
         };
     };
+    audit_head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditHead"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     audit_proof: {
         parameters: {
             query: {
@@ -3344,7 +3432,10 @@ export interface operations {
     cameras_retire: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description ETag of what was looked at. */
+                "If-Match"?: string | null;
+            };
             path: {
                 camera_id: string;
             };

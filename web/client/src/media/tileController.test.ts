@@ -234,7 +234,7 @@ describe("a tile that is to show the other stream", () => {
   });
 
   it("asks once for a stream that the camera does not have", async () => {
-    answers = [refused(409, "source_not_live")];
+    answers = [refused(422, "no_such_stream")];
     await wish();
     await vi.advanceTimersByTimeAsync(60_000);
     expect([tile.figures.stream, tile.verdict.word, asked]).toEqual(["sub", MOVES, ["POST", "PUT"]]);

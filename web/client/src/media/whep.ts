@@ -136,11 +136,11 @@ export class WhepSession {
         signal: AbortSignal.any([this.abort.signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]),
       });
       if (response.ok) return "done";
-      const { code, retryAfterMs } = await refusalOf(response);
+      const { code } = await refusalOf(response);
       // A session that was opened for this stream was answered with another because of what the stream is.
       const mayBeOffered = this.request.stream !== stream && offersH265();
       if (code === "codec_unsupported") return mayBeOffered ? "broken" : "never";
-      if (response.status === 409 && retryAfterMs === null) return "never"; // the camera has none
+      if (code === "no_such_stream") return "never";
       return response.status === 404 ? "broken" : "later";
     } catch {
       return "later";

@@ -1,6 +1,6 @@
 /** Screen 13: who did what. Reading needs a reason, and is itself an entry, which the page says before it reads. */
 
-import { useInfiniteQuery, useMutation } from "@tanstack/react-query";
+import { useInfiniteQuery, useMutation, useQueryClient } from "@tanstack/react-query";
 import { Fragment, useState } from "react";
 import { useTranslation } from "react-i18next";
 import * as api from "../../api/calls.ts";
@@ -10,6 +10,7 @@ import { useDesk, useMay } from "../../app/context.tsx";
 import { Button, ChoiceField, TextField } from "../../ui/controls.tsx";
 import { Empty, NoRight, Refused } from "../../ui/states.tsx";
 import { type Column, Listed, Table } from "../../ui/Table.tsx";
+import { CHAIN, Chain } from "./Chain.tsx";
 import { actChoices, actText, type Fact, factsOf, objectText } from "./entry.ts";
 
 interface Asked {
@@ -37,7 +38,11 @@ export function Audit() {
     refetchOnWindowFocus: false,
     retry: false,
   });
-  const head = useMutation({ mutationFn: api.checkpoint });
+  const queries = useQueryClient();
+  const head = useMutation({
+    mutationFn: api.checkpoint,
+    onSuccess: () => queries.invalidateQueries({ queryKey: CHAIN }),
+  });
   if (!may) return <NoRight />;
   const items = query.data?.pages.flatMap((page) => page.items) ?? [];
   const ready = form.reason.trim().length >= 3;
@@ -121,6 +126,7 @@ export function Audit() {
         </Button>
       </form>
       <div className="page__body">
+        <Chain />
         <Refused by={head} />
         {head.isSuccess && (
           <div className="note" role="status">

@@ -266,7 +266,7 @@ function CameraForm({
           {test.isSuccess && <TestReport streams={test.data.streams} />}
         </aside>
       </div>
-      {retiring && camera && <Retire camera={camera} onClose={() => setRetiring(false)} />}
+      {retiring && camera && <Retire camera={camera} etag={etag} onClose={() => setRetiring(false)} />}
     </div>
   );
 }
@@ -278,12 +278,12 @@ function numberOf(text: string): number | string | null {
   return Number.isFinite(Number(trimmed)) ? Number(trimmed) : text;
 }
 
-function Retire({ camera, onClose }: { camera: Camera; onClose: () => void }) {
+function Retire({ camera, etag, onClose }: { camera: Camera; etag: string | null; onClose: () => void }) {
   const { t } = useTranslation();
   const navigate = useNavigate();
   const queries = useQueryClient();
   const retire = useMutation({
-    mutationFn: () => api.retireCamera(camera.id),
+    mutationFn: () => api.retireCamera(camera.id, etag),
     onSuccess: async () => {
       await queries.invalidateQueries({ queryKey: ["cameras"] });
       await navigate({ to: "/cameras" });
