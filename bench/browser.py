@@ -1,6 +1,6 @@
 """What an operator waits for, in Chromium against a whole site: how old pictures are, and how soon they come.
 
-Usage: python -m bench.browser [--seconds 60] [--openings 20] [--walls 5] [--selections 20]
+Usage: python -m bench.browser [--seconds 75] [--openings 20] [--walls 5] [--selections 20]
 
 Sixteen simulated cameras (1080p25, 4 Mbit/s, and a sub-stream of 640×360) are recorded and shown by recorder, live gateway
 and web process; the page is the product's own, in headless Chromium. A number burned into every picture is read off the
@@ -273,7 +273,7 @@ def bench(arguments: argparse.Namespace) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.browser", description=__doc__.split("\n")[0] if __doc__ else "")
-    parser.add_argument("--seconds", type=float, default=60.0, help="that the age of pictures is measured")
+    parser.add_argument("--seconds", type=float, default=75.0, help="that the age of pictures is measured")
     parser.add_argument("--openings", type=int, default=20, help="of one tile")
     parser.add_argument("--walls", type=int, default=5, help=f"openings of {WALL} tiles")
     parser.add_argument("--selections", type=int, default=20, help="for the spot tile")

@@ -28,7 +28,7 @@ from typing import Any
 from rich.table import Table
 
 from bench import many_rows, small_bucket
-from bench.measure import sample, write_results
+from bench.measure import met, sample, verdict, write_results
 from bench.postgres import postgres
 from bench.processes import BenchError, child, console, python, require_quiet, run, scratch
 from storage.catalogue import Catalogue, migrate
@@ -165,23 +165,19 @@ def judge(results: dict[str, Any]) -> list[str]:
     goals = []
     if rebuilt := results.get("rebuild"):
         same = not rebuilt["differences"] and not rebuilt["unreadable"] and not rebuilt["lost"]
-        goals.append(f"rebuild of {rebuilt['objects']} objects: nothing differs: {_met(same)}")
+        goals.append(f"rebuild of {rebuilt['objects']} objects: nothing differs: {verdict(same)}")
         memory = rebuilt["memory"]
         goals.append(
             f"its memory grows by {memory['bytes_per_object']} ± {memory['bytes_per_object_error']} bytes per object in the "
-            f"second half; at most {MOST_BYTES_PER_OBJECT}: {_met(memory['bytes_per_object'] <= MOST_BYTES_PER_OBJECT)}"
+            f"second half; at most {MOST_BYTES_PER_OBJECT}: {verdict(memory['bytes_per_object'] <= MOST_BYTES_PER_OBJECT)}"
         )
     for row in results.get("timelines", []):
         p95 = row["timeline"]["p95_ms"]
         goals.append(
             f"{row['database']}, {row['segments']:,} segments: 16 cameras × 24 h p95 {p95} ms; "
-            f"at most {MOST_P95_MS:.0f} ms: {_met(p95 <= MOST_P95_MS)}"
+            f"at most {MOST_P95_MS:.0f} ms: {verdict(p95 <= MOST_P95_MS)}"
         )
     return goals
-
-
-def _met(yes: bool) -> str:
-    return "met" if yes else "MISSED"
 
 
 def tables_of(results: dict[str, Any]) -> list[Table]:
@@ -246,7 +242,8 @@ def bench(arguments: argparse.Namespace) -> bool:
         console.print(goal)
     console.print(f"written: {path.parent.name}/{path.name}")
     rebuilt = results.get("rebuild")
-    return rebuilt is None or not (rebuilt["differences"] or rebuilt["unreadable"] or rebuilt["lost"])
+    same = rebuilt is None or not (rebuilt["differences"] or rebuilt["unreadable"] or rebuilt["lost"])
+    return same and met(results["goals"])
 
 
 def parser() -> argparse.ArgumentParser:

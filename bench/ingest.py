@@ -26,7 +26,7 @@ from typing import Any
 import av
 from rich.table import Table
 
-from bench.measure import Sample, folder_bytes, sample, write_results
+from bench.measure import Sample, folder_bytes, met, sample, verdict, write_results
 from bench.processes import (
     BenchError,
     Child,
@@ -255,12 +255,13 @@ def judge(rows: dict[str, dict[str, Any]]) -> list[str]:
     for name, (most, wished) in GOALS.items():
         ratio = rows.get(name, {}).get("ratio_to_ffmpeg")
         if ratio is not None:
-            verdict = "met" if ratio <= most else "MISSED"
-            said.append(f"{ENGINES[name]}: {ratio:.3f} × ffmpeg; at most {most}: {verdict}; goal {wished}")
+            said.append(
+                f"{ENGINES[name]}: {ratio:.3f} × ffmpeg; at most {most}: {verdict(ratio <= most)}; goal {wished}"
+            )
         if name in rows:
             memory = rows[name]["mb_per_camera"]
-            verdict = "met" if memory <= MOST_MB_PER_CAMERA else "MISSED"
-            said.append(f"{ENGINES[name]}: {memory:.2f} MB a camera; at most {MOST_MB_PER_CAMERA}: {verdict}")
+            is_met = verdict(memory <= MOST_MB_PER_CAMERA)
+            said.append(f"{ENGINES[name]}: {memory:.2f} MB a camera; at most {MOST_MB_PER_CAMERA}: {is_met}")
     return said
 
 
@@ -350,7 +351,7 @@ def bench(arguments: argparse.Namespace) -> bool:
     for line in goals:
         console.print(line)
     console.print(f"written: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name}")
-    return all(map(_sound, outcomes))
+    return all([*map(_sound, outcomes), met(goals)])
 
 
 def _sound(outcome: Outcome) -> bool:

@@ -24,13 +24,13 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def verdict(is_met: bool) -> str:
-    """The last word of a line about a goal."""
+    """What stands behind the colon of a line about a goal."""
     return "met" if is_met else "MISSED"
 
 
 def met(goals: Iterable[str]) -> bool:
     """Whether none of these lines says that its goal was missed."""
-    return not any(goal.endswith(verdict(False)) for goal in goals)
+    return not any(f": {verdict(False)}" in goal for goal in goals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from uuid import UUID
 from rich.table import Table
 
 from bench.accounts import Comparison, Sent, StoredUnit, compare
-from bench.measure import Sample, sample, write_results
+from bench.measure import Sample, met, sample, verdict, write_results
 from bench.processes import BenchError, Child, child, console, python, require_quiet, run, scratch, wait_until
 from bench.scrape import Spread, scrape, spread
 from bench.simulator import BITS_PER_SECOND, footage
@@ -339,21 +339,17 @@ def judge(row: dict[str, Any]) -> list[str]:
     return [
         (
             f"{name}: recorder and archiver {cores:.3f} cores for {row['cameras']} cameras; at most {most:.3f}: "
-            f"{_met(cores <= most)}"
+            f"{verdict(cores <= most)}"
         ),
         (
             f"{name}: {account['totals']['lost']} access units lost, {account['sound']} of {account['cameras']} cameras "
-            f"sound: {_met(not account['problems'])}"
+            f"sound: {verdict(not account['problems'])}"
         ),
         (
             f"{name}: loop lag p99 {'beyond all buckets' if worst is None else f'{worst:.1f} ms'}; at most "
-            f"{MOST_LAG_MS:.0f} ms: {_met(worst is not None and worst <= MOST_LAG_MS)}"
+            f"{MOST_LAG_MS:.0f} ms: {verdict(worst is not None and worst <= MOST_LAG_MS)}"
         ),
     ]
-
-
-def _met(yes: bool) -> str:
-    return "met" if yes else "MISSED"
 
 
 def table_of(rows: list[dict[str, Any]]) -> Table:
@@ -428,7 +424,7 @@ def bench(arguments: argparse.Namespace) -> bool:
     for line in goals:
         console.print(line)
     console.print(f"written: {path.parent.name}/{path.name}")
-    return not failed and not any(row["account"]["problems"] for row in rows)
+    return not failed and met(goals)
 
 
 def main() -> int:
