@@ -1,4 +1,4 @@
-"""The short form of `make wall-soak`: WALL_MINUTES (0.5) of sixteen tiles. Memory is judged from ten minutes on."""
+"""The short form of `make wall-soak`: WALL_MINUTES (0.5; ten in `.ci/run`) of sixteen tiles, whose memory is judged from ten on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MINUTES = float(os.environ.get("WALL_MINUTES", "0.5"))
 @pytest.mark.network
 @pytest.mark.slow
 @pytest.mark.timeout(MINUTES * 60 + 180)
-@pytest.mark.xdist_group("browser")
+@pytest.mark.xdist_group("wall")  # beside the other tests of the browser, not before them
 def test_sixteen_tiles_for_a_while(browser: Browser, small_footage: list[Footage]) -> None:
     found = run_wall(browser, small_footage, MINUTES)
     print(facts(found))
