@@ -52,7 +52,8 @@ def test_a_session_that_was_ended_elsewhere(browser: Browser, site: BrowserSite,
     page = at.sign_in(OPERATOR)
     await_words(page, {1: "live"}, 20)
     page_call(page, "DELETE", f"/sessions/{page_call(page, 'GET', '/session')['id']}")
-    expect(page.get_by_role("status")).to_contain_text(say(language, "entry.signed_out"), timeout=6000)
+    told = page.get_by_role("status").filter(has_text=say(language, "entry.signed_out"))
+    expect(told).to_be_visible(timeout=6000)
     assert page.locator("video").count() == 0
     is_clean(page, language)
 

@@ -212,7 +212,7 @@ async def test_a_token_is_found_until_its_user_goes_and_says_that_it_was_revoked
 
 
 async def test_logins_are_listed_page_by_page_the_newest_first(catalogue: Catalogue) -> None:
-    anna, ola = [await catalogue.add_user(person(name)) for name in ("anna", "ola")]
+    anna, ola = [await catalogue.add_user(person(name), record=RECORD) for name in ("anna", "ola")]
     for i, (user, made) in enumerate([(anna, 3), (ola, 1), (anna, 2), (anna, 2), (anna, 2)]):
         token = StoredToken(uuid4(), user.id, str(i), frozenset(), T0 + made, "test", T0 + HOUR, None, None)
         await catalogue.add_token(token, bytes([i]), most=9, record=RECORD)
@@ -240,7 +240,7 @@ async def test_logins_are_listed_page_by_page_the_newest_first(catalogue: Catalo
 
 
 async def test_a_user_has_so_many_tokens_in_force_and_no_more_also_at_once(catalogue: Catalogue) -> None:
-    anna, ola = [await catalogue.add_user(person(name)) for name in ("anna", "ola")]
+    anna, ola = [await catalogue.add_user(person(name), record=RECORD) for name in ("anna", "ola")]
 
     def token(user: User, **fields: Any) -> StoredToken:
         plain = StoredToken(uuid4(), user.id, "x", frozenset(), T0, "test", T0 + HOUR, None, None)
