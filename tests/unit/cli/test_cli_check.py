@@ -85,7 +85,7 @@ def test_a_clean_site_says_so(vms: Vms, archived: list[Path]) -> None:
 def test_a_finding_names_camera_local_time_and_key_uncut_in_one_entry(
     vms: Vms, archived: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream = json.loads(vms("timeline", "1", "--day", "today", "--json").stdout)["segments"][0]
+    stream = json.loads(vms("timeline", "1", "--from", "-1h", "--to", "now", "--json").stdout)["segments"][0]
     archived[0].unlink()
     monkeypatch.setattr("vms.cli.output.TELL_SECONDS", 0.0)
     answer = vms("check")
