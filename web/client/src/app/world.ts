@@ -10,6 +10,7 @@ import { parseUtc, SiteZone } from "../time/site.ts";
 import { type CameraNews, LiveSocket } from "../api/socket.ts";
 import { afterSecond, CALM, type Overload, type TileLoad } from "../media/overload.ts";
 import type { TileController } from "../media/tileController.ts";
+import { isLost } from "../media/tileState.ts";
 import type { SlotWorld } from "../media/tileSlot.ts";
 import type { FrameCounts } from "../media/whep.ts";
 
@@ -156,7 +157,7 @@ export class World implements SlotWorld {
     for (const controller of this.controllers) {
       const { word, picture } = controller.verdict;
       if (word === "live" || word === "delayed") words[word] += 1;
-      else if (word === "lost" || word === "reconnecting") words.lost += 1;
+      else if (isLost(word)) words.lost += 1;
       const entered = this.enteredAtMs.get(controller);
       if (controller.hasShown && entered !== undefined) {
         this.enteredAtMs.delete(controller);

@@ -154,6 +154,11 @@ function lost(facts: TileFacts): Pick<TileVerdict, "word" | "picture" | "dimmed"
   return { word: facts.attempting ? "reconnecting" : "lost", picture: false, dimmed: false };
 }
 
+/** Whether there is no picture because none comes, be a retry running or not. */
+export function isLost(word: string): boolean {
+  return word === "lost" || word === "reconnecting";
+}
+
 function leftMs(at: number | null, now: number): number | null {
   return at === null ? null : Math.max(0, at - now);
 }

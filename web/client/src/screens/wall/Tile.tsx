@@ -10,6 +10,7 @@ import { useDecoding, useDesk, usePurpose } from "../../app/context.tsx";
 import { streamFor } from "../../media/overload.ts";
 import type { CameraLabel, TileController, TileSource } from "../../media/tileController.ts";
 import { keyOf, TileSlot } from "../../media/tileSlot.ts";
+import { isLost } from "../../media/tileState.ts";
 import { problemText } from "../../ui/states.tsx";
 import type { Cell } from "../../wall/grids.ts";
 import { type Dragged, useWall } from "../../wall/store.ts";
@@ -333,10 +334,6 @@ function Spoken({ word, camera }: { word: string; camera: CameraLabel | undefine
 function returned(word: string): Speech | null {
   if (word === "live") return "tile.say_back";
   return word === "unaged" ? "tile.say_unaged" : null;
-}
-
-function isLost(word: string): boolean {
-  return word === "lost" || word === "reconnecting";
 }
 
 /** Wheel to zoom about the pointer, drag to move what is zoomed. */

@@ -5,7 +5,7 @@ import { useTranslation } from "react-i18next";
 import { useDesk } from "../../app/context.tsx";
 import { tenths } from "../../i18n/numbers.ts";
 import type { CameraLabel, TileController } from "../../media/tileController.ts";
-import type { Cause, TileWord } from "../../media/tileState.ts";
+import { type Cause, isLost, type TileWord } from "../../media/tileState.ts";
 import { duration } from "../../time/site.ts";
 import { Button } from "../../ui/controls.tsx";
 import { cameraNumber } from "../../ui/words.ts";
@@ -156,7 +156,7 @@ function Panel({ controller, askPurpose }: { controller: TileController; askPurp
       </div>
     );
   }
-  if (word === "lost" || word === "reconnecting") return <Lost controller={controller} />;
+  if (isLost(word)) return <Lost controller={controller} />;
   return (
     <div className="tile__panel tile__panel--plain">
       <strong>{t(`tile.${word}`)}</strong>
