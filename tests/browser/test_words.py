@@ -160,7 +160,7 @@ def test_a_workstation_whose_clock_is_wrong(at: Desk, language: str, hours: int,
     expect(shown).to_have_text(re.compile(rf"^{wanted[:2]}:"))  # the server's hour, which is the true one
 
 
-def test_a_camera_that_no_browser_shows(browser: Browser, small_footage: list[Footage], language: str) -> None:
+def test_a_camera_that_no_browser_shows(browser: Browser, small_footage: list[Footage]) -> None:
     """H.265 without a sub-stream: one is transcoded and says so, the next says that it cannot be shown and is recorded."""
     hevc = prepare_small(small_footage[0].main.parent, pattern=True)[1]
     people: dict[str, Role | None] = {OPERATOR: Role.OPERATOR, ADMINISTRATOR: Role.ADMINISTRATOR}
@@ -169,13 +169,14 @@ def test_a_camera_that_no_browser_shows(browser: Browser, small_footage: list[Fo
             admin = office.sign_in(ADMINISTRATOR, "/about")
             for camera in site.cameras:
                 page_call(admin, "PATCH", f"/cameras/{camera.id}", {"sub_url": ""})
-        with desk(browser, site, language=language) as at:
-            page = at.sign_in(OPERATOR)
-            lay(page, "2x2", None, [str(camera.id) for camera in site.cameras])
-            none = page.locator(".tile", has_text=say(language, "tile.unshowable"))
-            expect(none).to_have_count(1, timeout=30_000)
-            expect(none).to_contain_text(say(language, "problem.codec_unsupported"))
-            shown = page.locator('.tile[data-word="live"]')
-            expect(shown).to_contain_text(say(language, "tile.transcoded"), timeout=30_000)
-            is_clean(page, language)
-            assert at.complaints == []
+        for language in ("pl", "en"):
+            with desk(browser, site, language=language) as at:
+                page = at.sign_in(OPERATOR)
+                lay(page, "2x2", None, [str(camera.id) for camera in site.cameras])
+                none = page.locator(".tile", has_text=say(language, "tile.unshowable"))
+                expect(none).to_have_count(1, timeout=30_000)
+                expect(none).to_contain_text(say(language, "problem.codec_unsupported"))
+                shown = page.locator('.tile[data-word="live"]')
+                expect(shown).to_contain_text(say(language, "tile.transcoded"), timeout=30_000)
+                is_clean(page, language)
+                assert at.complaints == []

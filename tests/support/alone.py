@@ -9,8 +9,8 @@ Number = TypeVar("Number", int, float)
 
 
 def alone() -> bool:
-    """No other test runs at the same time: pytest without workers, as `make browser` has it."""
-    return "PYTEST_XDIST_WORKER" not in os.environ
+    """No other test runs at the same time: pytest without workers, as `make browser` has it, or with a single one."""
+    return os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") == "1"
 
 
 def limit(asked: Number, *, beside: Number) -> Number:
