@@ -17,7 +17,7 @@ MINUTES = float(os.environ.get("WALL_MINUTES", "0.5"))
 @pytest.mark.network
 @pytest.mark.slow
 @pytest.mark.timeout(MINUTES * 60 + 180)
-@pytest.mark.xdist_group("wall")  # beside the other tests of the browser, not before them
+@pytest.mark.xdist_group("browser")  # two sites with a Chromium each are too much for two processors
 def test_sixteen_tiles_for_a_while(browser: Browser, small_footage: list[Footage]) -> None:
     found = run_wall(browser, small_footage, MINUTES)
     print(facts(found))
