@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
 from dataclasses import replace
 from uuid import uuid4
@@ -111,7 +110,6 @@ def test_pictures_other_than_those_digested_keep_the_end_that_tells_of_it(spool,
     """Sealed anew they would be sound for ever after."""
     data = bytearray(whole_file())
     data[len(data) // 2] ^= 0xFF  # within the second of three groups
-    caplog.set_level(logging.WARNING, logger="storage.salvage")  # fuzzers tried in this process silence it
     facts = salvage(spool, leave(spool, bytes(data)))
     (sealed,) = spool.sealed()
     assert sealed.path.read_bytes() == data
