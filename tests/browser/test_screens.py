@@ -31,7 +31,8 @@ def violations(page: Page) -> list[str]:
     )  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(("language", "theme"), [("pl", "noc"), ("en", "dzien")])  # each language, each theme
+@pytest.mark.parametrize("theme", ["noc", "dzien"])
+@pytest.mark.parametrize("language", ["pl", "en"])
 def test_axe_finds_nothing_on_any_screen(
     browser: Browser, site: BrowserSite, fresh: BrowserSite, language: str, theme: str
 ) -> None:
